@@ -1,0 +1,95 @@
+"""The settings of design section 11, as frozen pydantic models.
+
+Every default carries its reason. `replicator.config.load` reads the YAML file into `Settings`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SecurityConfig(_Frozen):
+    """How to connect to a cluster: Kafka's `security.protocol` and `sasl.mechanism`, and their material."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    key_password: SecretStr | None = None
+    verify_hostname: bool = True
+
+
+class ClusterConfig(_Frozen):
+    """A named Kafka cluster; the name (the key in `clusters:`) is its alias."""
+
+    bootstrap_servers: str
+    security: SecurityConfig = SecurityConfig()
+    client_rack: str | None = None  # KIP-392: fetch from a replica in this rack
+
+
+class TopicsConfig(_Frozen):
+    """Which topics are copied, under which names, from where on."""
+
+    include: tuple[str, ...] = (".*",)
+    exclude: tuple[str, ...] = (r".*[\-.]internal", r".*\.replica", "__.*")  # MirrorMaker 2's default
+    naming: Literal["prefix", "identical"] = "prefix"
+    start: Literal["earliest", "latest"] | datetime = "earliest"
+
+
+class GroupsConfig(_Frozen):
+    """Which consumer groups' positions are kept in step."""
+
+    include: tuple[str, ...] = (".*",)
+    exclude: tuple[str, ...] = ("console-consumer-.*", "connect-.*", "__.*")  # MirrorMaker 2's default
+
+
+class LinkConfig(_Frozen):
+    """One direction, source -> target, with its filters (MirrorMaker 2: flow; MSK: replicator)."""
+
+    name: str
+    source: str
+    target: str
+    topics: TopicsConfig = TopicsConfig()
+    groups: GroupsConfig = GroupsConfig()
+    delivery: Literal["exactly_once", "at_least_once"] = "at_least_once"
+    compression: Literal["source", "none", "gzip", "snappy", "lz4", "zstd"] = "source"
+    lanes: Annotated[int, Field(ge=1, le=1024)] = 32
+    replication_factor: Annotated[int, Field(ge=1, le=32)] | None = None  # None: the source's, at most the brokers
+    separator: str = "."
+
+    def remote_topic(self, topic: str) -> str:
+        """The name of a source topic's copy on the target."""
+        return topic if self.topics.naming == "identical" else f"{self.source}{self.separator}{topic}"
+
+    def selects(self, topic: str) -> bool:
+        """Whether the filters take this source topic: full match, exclude wins."""
+        if any(re.fullmatch(pattern, topic) for pattern in self.topics.exclude):
+            return False
+        return any(re.fullmatch(pattern, topic) for pattern in self.topics.include)
+
+
+class ServiceConfig(_Frozen):
+    """The daemon's own settings."""
+
+    http: str = "127.0.0.1:8080"
+    token: SecretStr | None = None  # required when `http` isn't loopback
+    memory_bytes: Annotated[int, Field(ge=16 << 20)] = 256 << 20  # fetched and not yet acknowledged, per worker
+
+
+class Settings(_Frozen):
+    """The whole file."""
+
+    clusters: dict[str, ClusterConfig]
+    links: tuple[LinkConfig, ...]
+    service: ServiceConfig = ServiceConfig()

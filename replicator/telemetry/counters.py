@@ -1,0 +1,62 @@
+"""What the data plane counts: plain integers, bumped once per batch, read when `/metrics` is asked for.
+
+Nothing here knows Prometheus; `telemetry.prometheus` turns these into metric families at scrape time, so that the
+hot path pays an integer addition and no label look-up.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class PartitionCounters:
+    """One source partition's counts since this worker took it over, and its present position."""
+
+    link: str
+    topic: str
+    partition: int
+    state: str = "PENDING"
+    reason: str | None = None
+    records: int = 0  # acknowledged by the target
+    bytes: int = 0  # of batches acknowledged by the target, as written
+    batches_passed: int = 0
+    batches_rebuilt: dict[str, int] = field(default_factory=dict)  # by reason
+    batches_dropped: dict[str, int] = field(default_factory=dict)  # by reason: control, aborted, empty
+    retries: int = 0
+    lag_records: int = 0
+    lag_ms: int = 0
+    source_end: int = -1
+    source_next: int = -1
+    target_next: int = -1
+
+
+class Histogram:
+    """Fixed-bound histogram: cumulative counts as Prometheus wants them, one bisect per observation."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count `value` (seconds) `times` times."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.total += value * times
+
+
+LATENCY_BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+@dataclass(slots=True)
+class WorkerCounters:
+    """One worker's counts: what isn't a partition's."""
+
+    faults: dict[tuple[str, str], int] = field(default_factory=dict)  # (link, reason) -> times raised
+    memory_in_use_bytes: int = 0  # fetched and not yet acknowledged
+    memory_limit_bytes: int = 0
+    latency: dict[str, Histogram] = field(default_factory=dict)  # link -> record timestamp to acknowledgement, seconds
+    partitions: dict[tuple[str, str, int], PartitionCounters] = field(default_factory=dict)
