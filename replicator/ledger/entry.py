@@ -1,0 +1,244 @@
+"""The ledger entry of a source partition: what has been copied, to where, as one instant; and its codec.
+
+Key: one type byte, then the source topic and partition. Other type bytes are other things that live in the ledger
+(lane producers, group state); `decode` passes them over. Keys carry no version: they must stay equal for compaction.
+
+Value: one version byte, then the fields in a fixed order. A field added later goes to the end, with the version byte
+unchanged, as long as a worker that doesn't know it may ignore it: older and newer workers share a ledger during a rolling
+upgrade. Only a change that an older worker must not ignore takes a new version byte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from replicator.errors import ReplicatorError
+from replicator.ledger.codec import LedgerFormatError, Reader, put_string, put_varint
+from replicator.ledger.state import Reason, State
+
+__all__ = [
+    "DETAIL_MAX_BYTES",
+    "TOPIC_MAX_BYTES",
+    "Entry",
+    "LedgerFormatError",
+    "PartitionFault",
+    "Reason",
+    "State",
+    "decode",
+    "decode_key",
+    "encode_entry",
+    "encode_key",
+]
+
+TOPIC_MAX_BYTES = 249  # Kafka's own limit
+DETAIL_MAX_BYTES = 1024  # what people read; longer details are cut when they are written
+
+_KEY_PARTITION = 1
+_VERSION = 1
+_MAX_VALUE_BYTES = 64 * 1024  # room for fields of later versions; an entry of this version stays below 2 KiB
+_MAX_KEY_BYTES = 1024
+
+# Numbers on disk. Never renumber; add at the end.
+_STATE_CODES = {
+    State.PENDING: 1,
+    State.COPYING: 2,
+    State.PAUSED: 3,
+    State.FAULTED: 4,
+    State.PROMOTED: 5,
+    State.FAILED_OVER: 6,
+}
+_REASON_CODES = {
+    Reason.SOURCE_UNREACHABLE: 1,
+    Reason.TARGET_UNREACHABLE: 2,
+    Reason.NOT_AUTHORIZED: 3,
+    Reason.RECORD_TOO_LARGE: 4,
+    Reason.CORRUPT_BATCH: 5,
+    Reason.RETENTION_OVERRUN: 6,
+    Reason.SOURCE_TRUNCATED: 7,
+    Reason.SOURCE_RECREATED: 8,
+    Reason.SOURCE_MISSING: 9,
+    Reason.TARGET_TRUNCATED: 10,
+    Reason.TARGET_RECREATED: 11,
+    Reason.TARGET_MISSING: 12,
+    Reason.RECORD_REFUSED: 13,
+    Reason.FOREIGN_WRITER: 14,
+    Reason.RECOVERY_AMBIGUOUS: 15,
+    Reason.UNSUPPORTED_FORMAT: 16,
+    Reason.TOPIC_NAME_INVALID: 17,
+    Reason.TOPIC_REFUSED: 18,
+    Reason.INTERNAL_ERROR: 19,
+    Reason.UNKNOWN: 255,
+}
+_NO_REASON = 0
+_STATES = {code: state for state, code in _STATE_CODES.items()}
+_REASONS = {code: reason for reason, code in _REASON_CODES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One source partition's position and state. All positions describe one instant (rule B).
+
+    `source_next` is the next source offset to copy. `target_next` is the target's log position after what was copied,
+    -1 when unknown. `producer_id` and `producer_epoch` are those that wrote last (-1: none yet), `next_sequence` is the
+    sequence that its next batch gets. Times are in ms since the epoch; `record_timestamp_ms` is that of the last copied
+    record, -1 when it has none.
+    """
+
+    topic: str
+    partition: int
+    source_topic_id: UUID
+    source_leader_epoch: int
+    target_topic: str
+    target_topic_id: UUID
+    source_next: int
+    target_next: int
+    producer_id: int
+    producer_epoch: int
+    next_sequence: int
+    state: State
+    reason: Reason | None
+    detail: str
+    since_ms: int
+    record_timestamp_ms: int
+    written_ms: int
+
+
+class PartitionFault(ReplicatorError):
+    """Stops one partition, for a typed reason. `detail` says with which offsets, sizes and names; it is shown as it is."""
+
+    def __init__(
+        self, reason: Reason, detail: str, *, topic: str = "", partition: int = -1, offset: int | None = None
+    ) -> None:
+        self.reason = reason
+        self.detail = detail
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        super().__init__(detail)
+
+    @property
+    def retriable(self) -> bool:  # type: ignore[override]
+        """Whether the partition tries again by itself."""
+        return self.reason.heals
+
+    def __str__(self) -> str:
+        where = f"{self.topic}-{self.partition}" if self.topic else ""
+        if where and self.offset is not None:
+            where += f" at offset {self.offset}"
+        parts = [f"{where}: {self.reason.value}" if where else self.reason.value, self.reason.text, self.detail]
+        return " ".join(part for part in [*parts, self.reason.next_step] if part)
+
+
+def encode_key(topic: str, partition: int) -> bytes:
+    """The key of a source partition's entry; ValueError for a name that no Kafka topic can have or a negative partition."""
+    if not topic or partition < 0:
+        raise ValueError(f"not a topic partition: {topic!r}, {partition}")
+    out = bytearray((_KEY_PARTITION,))
+    put_string(out, topic, TOPIC_MAX_BYTES)
+    put_varint(out, partition)
+    return bytes(out)
+
+
+def decode_key(key: bytes) -> tuple[str, int] | None:
+    """The source topic and partition of an entry's key; None for keys of other things that live in the ledger.
+
+    Raises LedgerFormatError for a key that no version of Replicator writes.
+    """
+    if len(key) > _MAX_KEY_BYTES:
+        raise LedgerFormatError(f"a ledger key has {len(key)} bytes; at most {_MAX_KEY_BYTES} are allowed")
+    reader = Reader(key)
+    if reader.byte() != _KEY_PARTITION:
+        return None
+    topic, partition = reader.string(TOPIC_MAX_BYTES), reader.varint()
+    if not topic or not 0 <= partition < 1 << 31 or reader.remaining:
+        raise LedgerFormatError(f"a ledger key names no topic partition: {topic!r}, {partition}")
+    return topic, partition
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """The value of an entry, below 2 KiB. A `detail` of more than DETAIL_MAX_BYTES bytes is cut."""
+    out = bytearray((_VERSION,))
+    out += entry.source_topic_id.bytes
+    put_varint(out, entry.source_leader_epoch)
+    put_string(out, entry.target_topic, TOPIC_MAX_BYTES)
+    out += entry.target_topic_id.bytes
+    put_varint(out, entry.source_next)
+    put_varint(out, entry.target_next)
+    put_varint(out, entry.producer_id)
+    put_varint(out, entry.producer_epoch)
+    put_varint(out, entry.next_sequence)
+    out.append(_STATE_CODES[entry.state])
+    out.append(_NO_REASON if entry.reason is None else _REASON_CODES[entry.reason])
+    put_string(out, _cut(entry.detail), DETAIL_MAX_BYTES)
+    put_varint(out, entry.since_ms)
+    put_varint(out, entry.record_timestamp_ms)
+    put_varint(out, entry.written_ms)
+    return bytes(out)
+
+
+def decode(key: bytes, value: bytes | None) -> Entry | None:
+    """The entry that a ledger record holds; None for a tombstone and for what isn't a partition's entry.
+
+    Raises LedgerFormatError for damaged bytes, and for a version or state that only a newer Replicator knows.
+    """
+    where = decode_key(key)
+    if where is None or value is None:
+        return None
+    topic, partition = where
+    try:
+        return _decode_value(topic, partition, value)
+    except LedgerFormatError as error:
+        raise LedgerFormatError(f"ledger entry of {topic}-{partition}: {error}") from error
+
+
+def _decode_value(topic: str, partition: int, value: bytes) -> Entry:
+    if len(value) > _MAX_VALUE_BYTES:
+        raise LedgerFormatError(f"it has {len(value)} bytes; at most {_MAX_VALUE_BYTES} are allowed")
+    reader = Reader(value)
+    version = reader.byte()
+    if version != _VERSION:
+        raise LedgerFormatError(
+            f"it has format version {version}, and this Replicator reads version {_VERSION}: "
+            "another worker of the link runs a newer Replicator; upgrade this one"
+        )
+    return Entry(
+        topic=topic,
+        partition=partition,
+        source_topic_id=reader.uuid(),
+        source_leader_epoch=reader.varint(),
+        target_topic=reader.string(TOPIC_MAX_BYTES),
+        target_topic_id=reader.uuid(),
+        source_next=reader.varint(),
+        target_next=reader.varint(),
+        producer_id=reader.varint(),
+        producer_epoch=reader.varint(),
+        next_sequence=reader.varint(),
+        state=_state(reader.byte()),
+        reason=_reason(reader.byte()),
+        detail=reader.string(DETAIL_MAX_BYTES),
+        since_ms=reader.varint(),
+        record_timestamp_ms=reader.varint(),
+        written_ms=reader.varint(),
+    )
+
+
+def _state(code: int) -> State:
+    try:
+        return _STATES[code]
+    except KeyError:
+        raise LedgerFormatError(
+            f"it has state number {code}, which this Replicator doesn't know: upgrade this worker"
+        ) from None
+
+
+def _reason(code: int) -> Reason | None:
+    # A reason that a newer worker added stops a partition just as well; only its text is unknown here.
+    return None if code == _NO_REASON else _REASONS.get(code, Reason.UNKNOWN)
+
+
+def _cut(detail: str) -> str:
+    encoded = detail.encode()
+    if len(encoded) <= DETAIL_MAX_BYTES:
+        return detail
+    return encoded[: DETAIL_MAX_BYTES - 3].decode(errors="ignore") + "…"
