@@ -41,7 +41,7 @@ def put_string(out: bytearray, text: str, limit: int) -> None:
 
 
 class Reader:
-    """Reads the forms above from `data`, in order. Every method raises LedgerFormatError when the bytes don't suffice."""
+    """Reads the forms above from `data`, in order; LedgerFormatError where the bytes don't suffice or don't fit."""
 
     __slots__ = ("_data", "_position")
 

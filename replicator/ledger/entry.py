@@ -4,8 +4,8 @@ Key: one type byte, then the source topic and partition. Other type bytes are ot
 (lane producers, group state); `decode` passes them over. Keys carry no version: they must stay equal for compaction.
 
 Value: one version byte, then the fields in a fixed order. A field added later goes to the end, with the version byte
-unchanged, as long as a worker that doesn't know it may ignore it: older and newer workers share a ledger during a rolling
-upgrade. Only a change that an older worker must not ignore takes a new version byte.
+unchanged, as long as a worker that doesn't know it may ignore it: older and newer workers share a ledger during a
+rolling upgrade. Only a change that an older worker must not ignore takes a new version byte.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Entry:
 
 
 class PartitionFault(ReplicatorError):
-    """Stops one partition, for a typed reason. `detail` says with which offsets, sizes and names; it is shown as it is."""
+    """Stops one partition, for a typed reason. `detail` is shown as it is: which offsets, sizes, names."""
 
     def __init__(
         self, reason: Reason, detail: str, *, topic: str = "", partition: int = -1, offset: int | None = None
@@ -131,7 +131,7 @@ class PartitionFault(ReplicatorError):
 
 
 def encode_key(topic: str, partition: int) -> bytes:
-    """The key of a source partition's entry; ValueError for a name that no Kafka topic can have or a negative partition."""
+    """The key of a source partition's entry; ValueError for what can't be a Kafka topic and partition."""
     if not topic or partition < 0:
         raise ValueError(f"not a topic partition: {topic!r}, {partition}")
     out = bytearray((_KEY_PARTITION,))

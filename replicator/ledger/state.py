@@ -63,18 +63,19 @@ class _Facts(NamedTuple):
     next_step: str
 
 
-_ACCEPT_GAP = "or accept the gap with `replicator resume --accept-gap`."
+_ACCEPT_GAP = "accept the gap with `replicator resume --accept-gap`."
+_WAIT_OR_CHECK = "Wait, if the cluster is known to be down: copying goes on when it is back; or run `replicator check`."
 
 _FACTS = {
     Reason.SOURCE_UNREACHABLE: _Facts(
         True,
         "The source cluster can't be reached.",
-        "Nothing, if the cluster is known to be down: copying goes on when it is back; otherwise run `replicator check`.",
+        _WAIT_OR_CHECK,
     ),
     Reason.TARGET_UNREACHABLE: _Facts(
         True,
         "The target cluster can't be reached.",
-        "Nothing, if the cluster is known to be down: copying goes on when it is back; otherwise run `replicator check`.",
+        _WAIT_OR_CHECK,
     ),
     Reason.NOT_AUTHORIZED: _Facts(
         True,
@@ -95,18 +96,18 @@ _FACTS = {
     Reason.RETENTION_OVERRUN: _Facts(
         False,
         "The source deleted records before they were copied.",
-        "Lengthen the source's retention so that it can't happen again, then restore the records from elsewhere, "
+        "Lengthen the source's retention so that it can't happen again, then restore the records from elsewhere, or "
         + _ACCEPT_GAP,
     ),
     Reason.SOURCE_TRUNCATED: _Facts(
         False,
         "The source lost records that had been copied (an unclean leader election).",
-        "Compare both sides with `replicator verify`, then keep what the target has and go on " + _ACCEPT_GAP[3:],
+        "Compare both sides with `replicator verify`, then keep what the target has and go on with `replicator resume --accept-gap`.",
     ),
     Reason.SOURCE_RECREATED: _Facts(
         False,
         "The source topic was deleted and created again: it is another topic under the same name.",
-        "Delete the target topic to have the new one copied from its start, or exclude the topic, " + _ACCEPT_GAP,
+        "Delete the target topic to have the new one copied from its start, or exclude the topic, or " + _ACCEPT_GAP,
     ),
     Reason.SOURCE_MISSING: _Facts(
         True,
@@ -116,12 +117,12 @@ _FACTS = {
     Reason.TARGET_TRUNCATED: _Facts(
         False,
         "The target lost records that it had acknowledged (an unclean leader election).",
-        "Find out what is missing with `replicator verify`, restore the records from elsewhere, " + _ACCEPT_GAP,
+        "Find out what is missing with `replicator verify`, restore the records from elsewhere, or " + _ACCEPT_GAP,
     ),
     Reason.TARGET_RECREATED: _Facts(
         False,
         "The target topic was deleted and created again: what had been copied is gone.",
-        "Have it copied again from the start under a new link, " + _ACCEPT_GAP,
+        "Have it copied again from the start under a new link, or " + _ACCEPT_GAP,
     ),
     Reason.TARGET_MISSING: _Facts(
         True,
