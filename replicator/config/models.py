@@ -6,14 +6,36 @@ Every default carries its reason. `replicator.config.load` reads the YAML file i
 from __future__ import annotations
 
 import re
-from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _timestamp(value: Any) -> Any:
+    """`start: {timestamp: T}` and `start: T` are the same; a bare number isn't a time."""
+    if isinstance(value, dict) and set(value) == {"timestamp"}:
+        value = value["timestamp"]
+    if isinstance(value, str) and re.fullmatch(r"[-+.\d]+", value):
+        raise ValueError("not a time with date and zone")
+    return value
+
+
+_SIZE = re.compile(r"(\d+) *(B|KiB|MiB|GiB)?")
+_FACTORS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def _size(value: Any) -> Any:
+    """Bytes as a number, or as `64 MiB`."""
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return int(match[1]) * _FACTORS[match[2]]
+    return value
+
+
+Size = Annotated[int, BeforeValidator(_size)]
 
 
 class SecurityConfig(_Frozen):
@@ -44,14 +66,23 @@ class TopicsConfig(_Frozen):
     include: tuple[str, ...] = (".*",)
     exclude: tuple[str, ...] = (r".*[\-.]internal", r".*\.replica", "__.*")  # MirrorMaker 2's default
     naming: Literal["prefix", "identical"] = "prefix"
-    start: Literal["earliest", "latest"] | datetime = "earliest"
+    start: Annotated[Literal["earliest", "latest"] | AwareDatetime, BeforeValidator(_timestamp)] = "earliest"
 
 
 class GroupsConfig(_Frozen):
-    """Which consumer groups' positions are kept in step."""
+    """Which consumer groups' positions are kept in step. Read, but not acted upon by this version (`config.later`)."""
 
     include: tuple[str, ...] = (".*",)
     exclude: tuple[str, ...] = ("console-consumer-.*", "connect-.*", "__.*")  # MirrorMaker 2's default
+
+
+class SyncConfig(_Frozen):
+    """What is kept in step besides records. Only the values that this version acts upon are accepted."""
+
+    configs: Literal["on_creation"] = "on_creation"  # a created topic gets the source's non-default settings
+    acls: Literal[False] = False
+    groups: Literal[False] = False
+    new_topics: Literal[True] = True
 
 
 class LinkConfig(_Frozen):
@@ -63,10 +94,14 @@ class LinkConfig(_Frozen):
     topics: TopicsConfig = TopicsConfig()
     groups: GroupsConfig = GroupsConfig()
     delivery: Literal["exactly_once", "at_least_once"] = "at_least_once"
+    writing: Literal["auto"] = "auto"  # the way that exactly_once writes; of no effect under at_least_once
     compression: Literal["source", "none", "gzip", "snappy", "lz4", "zstd"] = "source"
     lanes: Annotated[int, Field(ge=1, le=1024)] = 32
     replication_factor: Annotated[int, Field(ge=1, le=32)] | None = None  # None: the source's, at most the brokers
     separator: str = "."
+    on_gap: Literal["stop"] = "stop"  # a gap in the source's data waits for a human
+    delete_topics: Literal[False] = False  # a topic deleted on the source stays on the target, as with MirrorMaker 2
+    sync: SyncConfig = SyncConfig()
 
     def remote_topic(self, topic: str) -> str:
         """The name of a source topic's copy on the target."""
@@ -84,7 +119,9 @@ class ServiceConfig(_Frozen):
 
     http: str = "127.0.0.1:8080"
     token: SecretStr | None = None  # required when `http` isn't loopback
-    memory_bytes: Annotated[int, Field(ge=16 << 20)] = 256 << 20  # fetched and not yet acknowledged, per worker
+    cert_file: str | None = None  # both: serve HTTPS
+    key_file: str | None = None
+    memory_bytes: Annotated[Size, Field(ge=16 << 20)] = 256 << 20  # fetched and not yet acknowledged, per worker
 
 
 class Settings(_Frozen):
@@ -93,3 +130,10 @@ class Settings(_Frozen):
     clusters: dict[str, ClusterConfig]
     links: tuple[LinkConfig, ...]
     service: ServiceConfig = ServiceConfig()
+
+    def link(self, name: str) -> LinkConfig:
+        """The link of this name; KeyError if there is none."""
+        for link in self.links:
+            if link.name == name:
+                return link
+        raise KeyError(name)

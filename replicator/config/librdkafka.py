@@ -1,0 +1,50 @@
+"""A cluster's settings in librdkafka's words, for the admin client, the membership client and `verify`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from replicator.config.models import ClusterConfig, SecurityConfig
+
+LOGGER_NAME = "replicator.librdkafka"
+
+
+def client_properties(cluster: ClusterConfig, *, client_id: str) -> dict[str, Any]:
+    """The properties with which confluent-kafka connects to `cluster`: addresses, security, and a quiet logger.
+
+    librdkafka would otherwise write to stderr by itself; here its lines go to the logger `replicator.librdkafka`.
+    The dictionary holds secrets in clear: don't log it.
+    """
+    properties: dict[str, Any] = {
+        "bootstrap.servers": cluster.bootstrap_servers,
+        "client.id": client_id,
+        "logger": logging.getLogger(LOGGER_NAME),
+        "log.connection.close": False,  # brokers close idle connections; that's no event
+        "socket.keepalive.enable": True,
+        "topic.metadata.refresh.interval.ms": 30_000,
+        "metadata.max.age.ms": 60_000,
+        "reconnect.backoff.max.ms": 5_000,  # a broker that is back is found within seconds
+    }
+    if cluster.client_rack is not None:
+        properties["client.rack"] = cluster.client_rack
+    properties.update(_security(cluster.security))
+    return properties
+
+
+def _security(security: SecurityConfig) -> dict[str, Any]:
+    properties: dict[str, Any] = {"security.protocol": security.protocol}
+    if security.protocol in ("SSL", "SASL_SSL"):
+        properties["ssl.endpoint.identification.algorithm"] = "https" if security.verify_hostname else "none"
+        if security.ca_file is not None:
+            properties["ssl.ca.location"] = security.ca_file
+        if security.cert_file is not None:
+            properties["ssl.certificate.location"] = security.cert_file
+            properties["ssl.key.location"] = security.key_file or security.cert_file
+        if security.key_password is not None:
+            properties["ssl.key.password"] = security.key_password.get_secret_value()
+    if security.protocol.startswith("SASL_"):
+        properties["sasl.mechanism"] = security.mechanism
+        properties["sasl.username"] = security.username or ""
+        properties["sasl.password"] = security.password.get_secret_value() if security.password else ""
+    return properties
