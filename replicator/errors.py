@@ -9,7 +9,7 @@
     ├── ProtocolError             bytes from the network that no Kafka broker sends
     ├── UnsupportedVersionError   the broker doesn't speak a version we need
     ├── BrokerError               an error code of the Kafka protocol (`wire.kafka_errors`)
-    └── PartitionFault            stops one partition; carries a typed `Reason` (`ledger.entry`)
+    └── PartitionFault            stops one partition; carries a typed `Reason` (`replicator.states`)
 
 Every message says what, where (cluster, topic, partition, offset), why, and what to do next.
 `retriable` says whether the same call may succeed later without anybody doing anything.

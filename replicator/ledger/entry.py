@@ -13,9 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from replicator.errors import ReplicatorError
 from replicator.ledger.codec import LedgerFormatError, Reader, put_string, put_varint
-from replicator.ledger.state import Reason, State
+from replicator.states import PartitionFault, Reason, State
 
 __all__ = [
     "DETAIL_MAX_BYTES",
@@ -102,32 +101,6 @@ class Entry:
     since_ms: int
     record_timestamp_ms: int
     written_ms: int
-
-
-class PartitionFault(ReplicatorError):
-    """Stops one partition, for a typed reason. `detail` is shown as it is: which offsets, sizes, names."""
-
-    def __init__(
-        self, reason: Reason, detail: str, *, topic: str = "", partition: int = -1, offset: int | None = None
-    ) -> None:
-        self.reason = reason
-        self.detail = detail
-        self.topic = topic
-        self.partition = partition
-        self.offset = offset
-        super().__init__(detail)
-
-    @property
-    def retriable(self) -> bool:  # type: ignore[override]
-        """Whether the partition tries again by itself."""
-        return self.reason.heals
-
-    def __str__(self) -> str:
-        where = f"{self.topic}-{self.partition}" if self.topic else ""
-        if where and self.offset is not None:
-            where += f" at offset {self.offset}"
-        parts = [f"{where}: {self.reason.value}" if where else self.reason.value, self.reason.text, self.detail]
-        return " ".join(part for part in [*parts, self.reason.next_step] if part)
 
 
 def encode_key(topic: str, partition: int) -> bytes:

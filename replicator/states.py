@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from replicator.errors import ReplicatorError
+
 
 class State(StrEnum):
     """What a partition is doing. Lag 0 is shown as lag 0; it isn't a state."""
@@ -102,7 +104,7 @@ _FACTS = {
     Reason.SOURCE_TRUNCATED: _Facts(
         False,
         "The source lost records that had been copied (an unclean leader election).",
-        "Compare both sides with `replicator verify`, then keep what the target has and go on with `replicator resume --accept-gap`.",
+        "Compare both sides with `replicator verify`; to keep what the target has and go on, " + _ACCEPT_GAP,
     ),
     Reason.SOURCE_RECREATED: _Facts(
         False,
@@ -171,3 +173,29 @@ _FACTS = {
         "Upgrade this worker, and read the detail.",
     ),
 }
+
+
+class PartitionFault(ReplicatorError):
+    """Stops one partition, for a typed reason. `detail` is shown as it is: which offsets, sizes, names."""
+
+    def __init__(
+        self, reason: Reason, detail: str, *, topic: str = "", partition: int = -1, offset: int | None = None
+    ) -> None:
+        self.reason = reason
+        self.detail = detail
+        self.topic = topic
+        self.partition = partition
+        self.offset = offset
+        super().__init__(detail)
+
+    @property
+    def retriable(self) -> bool:  # type: ignore[override]
+        """Whether the partition tries again by itself."""
+        return self.reason.heals
+
+    def __str__(self) -> str:
+        where = f"{self.topic}-{self.partition}" if self.topic else ""
+        if where and self.offset is not None:
+            where += f" at offset {self.offset}"
+        parts = [f"{where}: {self.reason.value}" if where else self.reason.value, self.reason.text, self.detail]
+        return " ".join(part for part in [*parts, self.reason.next_step] if part)

@@ -1,0 +1,77 @@
+"""librdkafka's errors as ours: which cluster, what was tried, the probable cause, and the next step."""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError
+
+from replicator.errors import (
+    AuthenticationError,
+    AuthorizationError,
+    ReplicatorError,
+    UnreachableError,
+    UnsupportedVersionError,
+    WrongStateError,
+)
+
+_UNREACHABLE = {
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+    KafkaError._TIMED_OUT_QUEUE,
+    KafkaError._RESOLVE,
+    KafkaError._WAIT_COORD,
+    KafkaError._DESTROY,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.NOT_CONTROLLER,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.NETWORK_EXCEPTION,
+}
+_AUTHENTICATION = {
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+    KafkaError.ILLEGAL_SASL_STATE,
+}
+_NOT_AUTHORIZED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "group",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "cluster",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transactional id",
+}
+_UNSUPPORTED = {KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE}
+
+
+class RefusedError(WrongStateError):
+    """The cluster understood the request and refused it. `code` is Kafka's error number, `name` its name."""
+
+    def __init__(self, message: str, *, code: int = 0, name: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.name = name
+
+
+def replicator_error(error: KafkaError, *, cluster: str, action: str, resource: str = "") -> ReplicatorError:
+    """The error of our tree that `error` is; `action` reads after "cannot" ("describe topic orders")."""
+    code = error.code()
+    said = f"cluster {cluster}: cannot {action}: {error.str()} ({error.name()})"
+    if code == KafkaError._SSL or code in _AUTHENTICATION:
+        return AuthenticationError(
+            f"{said}: check the cluster's security settings (protocol, mechanism, credentials, CA)"
+        )
+    if code in _NOT_AUTHORIZED:
+        kind = _NOT_AUTHORIZED[code]
+        return AuthorizationError(
+            f"{said}: grant the principal this operation on {kind} {resource}".rstrip(),
+            resource=f"{kind} {resource}".rstrip(),
+            operation=action.split(" ", 1)[0],
+        )
+    if code in _UNREACHABLE:
+        return UnreachableError(f"{said}: check that bootstrap_servers is right and that its brokers are up")
+    if code in _UNSUPPORTED:
+        return UnsupportedVersionError(f"{said}: Apache Kafka 2.8 or later is required")
+    return RefusedError(said, code=code, name=error.name())

@@ -1,0 +1,356 @@
+"""One connection to a broker: pipelined requests, responses matched in order, SASL, and re-authentication.
+
+Invariants:
+- A: responses are handed out in the order of their requests, each to exactly one future (Kafka answers in order).
+- B: a future always ends: with its response, or with UnreachableError when the connection goes.
+- C: no byte of a response is copied: the frame is read into a buffer of its announced size and given away whole.
+- D: memory for a frame is taken only after its size was found within `max_frame_bytes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from replicator.config.models import SecurityConfig
+from replicator.errors import (
+    AuthenticationError,
+    ProtocolError,
+    ReplicatorError,
+    UnreachableError,
+    UnsupportedVersionError,
+)
+from replicator.wire.kafka_errors import NONE, SASL_AUTHENTICATION_FAILED, UNSUPPORTED_SASL_MECHANISM, error_name
+from replicator.wire.primitives import INT32, NO_TAGS, Bytes, Reader, string
+from replicator.wire.security import SaslClient, sasl_client, tls_context
+
+MAX_FRAME_BYTES = 128 << 20
+REQUEST_TIMEOUT_S = 40.0  # Kafka's request.timeout.ms (30 s) and a margin: the broker answers timeouts itself
+CONNECT_TIMEOUT_S = 10.0
+REAUTHENTICATE_AT = 0.85  # of the session's lifetime, as the Java client (KIP-368)
+
+API_VERSIONS = 18
+SASL_HANDSHAKE = 17
+SASL_AUTHENTICATE = 36
+
+_SEPARATE_WRITE_BYTES = 32 << 10
+_GATHERS = sys.version_info >= (3, 12)  # `writelines` is one sendmsg there, a join (a copy) before
+
+
+class _Waiting(NamedTuple):
+    """A request on its way: the bytes of the response's header to skip, who waits for it, and for how long."""
+
+    correlation: int
+    skip: int
+    future: asyncio.Future[memoryview]
+    timer: asyncio.TimerHandle
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A pipelined connection. Use `open_connection`; `request` and `close` are what callers need."""
+
+    def __init__(self, cluster: str, address: str, client_id: str, max_frame_bytes: int) -> None:
+        self.cluster = cluster
+        self.address = address
+        self.versions: dict[int, tuple[int, int]] = {}
+        self.in_flight = 0
+        self._max_frame_bytes = max_frame_bytes
+        self._client_id = string(client_id)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._size = memoryview(bytearray(4))
+        self._frame: memoryview | None = None
+        self._filled = 0
+        self._pending: deque[_Waiting] = deque()
+        self._correlation = 0
+        self._error: ReplicatorError | None = None
+        self._held: list[tuple[_Waiting, Sequence[Bytes]]] | None = None  # requests made while we re-authenticate
+        self._reauthentication: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+
+    # asyncio.BufferedProtocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # Always a memoryview: with a bytearray, TLS loses data (cpython#156275).
+        return (self._size if self._frame is None else self._frame)[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._filled += nbytes
+        if self._frame is None:
+            if self._filled == 4:
+                self._start_frame(INT32.unpack(self._size)[0])
+        elif self._filled == len(self._frame):
+            frame, self._frame, self._filled = self._frame, None, 0
+            self._deliver(frame)
+
+    def eof_received(self) -> None:
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(exc)
+
+    # requests
+
+    def request(
+        self, api: int, version: int, body: Sequence[Bytes], *, flexible: bool, timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> asyncio.Future[memoryview]:
+        """Send a request; the future gives the response from after its header.
+
+        The parts of `body` must not change until the future is done. Fails with UnreachableError when the connection
+        is lost or no answer came within `timeout_s` (which closes the connection: nothing behind it would come either).
+        """
+        future: asyncio.Future[memoryview] = self._loop.create_future()
+        if self._error is not None:
+            future.set_exception(self._error)
+            return future
+        self._correlation = (self._correlation + 1) & 0x7FFFFFFF
+        header = api.to_bytes(2, "big") + version.to_bytes(2, "big") + INT32.pack(self._correlation) + self._client_id
+        if flexible:
+            header += NO_TAGS
+        size = len(header) + sum(map(len, body))
+        timer = self._loop.call_later(timeout_s, self._timed_out, api)
+        skip = 4 + (flexible and api != API_VERSIONS)
+        self.in_flight += 1
+        message = [INT32.pack(size) + header, *body]
+        waiting = _Waiting(self._correlation, skip, future, timer)
+        if self._held is not None and api not in (SASL_HANDSHAKE, SASL_AUTHENTICATE):
+            self._held.append((waiting, message))
+        else:
+            self._pending.append(waiting)
+            self._write(message)
+        return future
+
+    def close(self) -> None:
+        """Drop the connection; whatever is in flight fails with UnreachableError."""
+        self._fail(None)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._error is not None
+
+    def supports(self, api: int, version: int) -> bool:
+        """Whether the broker offers this version of this API."""
+        low, high = self.versions.get(api, (0, -1))
+        return low <= version <= high
+
+    def pick(self, api: int, low: int, high: int) -> int:
+        """The highest version of an API that both sides speak; UnsupportedVersionError if none."""
+        offered = self.versions.get(api)
+        if offered is None or offered[0] > high or offered[1] < low:
+            raise UnsupportedVersionError(
+                f"cluster {self.cluster}: broker {self.address} offers API {api} in versions {offered}, needed is "
+                f"{low} to {high}; Replicator needs Apache Kafka 2.8 or newer"
+            )
+        return min(high, offered[1])
+
+    # internals
+
+    def _start_frame(self, size: int) -> None:
+        if not 4 <= size <= self._max_frame_bytes:
+            self._fail(
+                ProtocolError(
+                    f"cluster {self.cluster}: {self.address} announced a response of {size} bytes, accepted are 4 to "
+                    f"{self._max_frame_bytes}; is this a Kafka listener, and the security.protocol right?"
+                )
+            )
+            return
+        self._frame, self._filled = memoryview(bytearray(size)), 0
+
+    def _deliver(self, frame: memoryview) -> None:
+        if not self._pending:
+            self._fail(ProtocolError(f"cluster {self.cluster}: {self.address} answered without a request"))
+            return
+        waiting = self._pending[0]
+        (correlation,) = INT32.unpack_from(frame)
+        if correlation != waiting.correlation:
+            self._fail(
+                ProtocolError(
+                    f"cluster {self.cluster}: {self.address} answered request {correlation}, not {waiting.correlation}"
+                )
+            )
+            return
+        self._pending.popleft()
+        waiting.timer.cancel()
+        self.in_flight -= 1
+        if not self._pending:
+            self._idle.set()
+        if not waiting.future.done():
+            waiting.future.set_result(frame[waiting.skip :])
+
+    def _write(self, message: Sequence[Bytes]) -> None:
+        transport = self._transport
+        if transport is None or self._error is not None:
+            return
+        self._idle.clear()
+        if _GATHERS:
+            transport.writelines(message)
+            return
+        small: list[Bytes] = []
+        for part in message:
+            if len(part) < _SEPARATE_WRITE_BYTES:
+                small.append(part)
+                continue
+            if small:
+                transport.write(b"".join(small))
+                small = []
+            transport.write(part)
+        if small:
+            transport.write(b"".join(small))
+
+    def _timed_out(self, api: int) -> None:
+        self._fail(UnreachableError(f"cluster {self.cluster}: {self.address} didn't answer (API {api}) in time"))
+
+    def _fail(self, cause: Exception | None) -> None:
+        if self._error is not None:
+            return
+        if isinstance(cause, ReplicatorError):
+            self._error = cause
+        else:
+            reason = str(cause) or type(cause).__name__ if cause else "connection closed"
+            self._error = UnreachableError(f"cluster {self.cluster}: connection to {self.address} lost: {reason}")
+        if self._reauthentication is not None:
+            self._reauthentication.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        abandoned = [*self._pending, *(waiting for waiting, _ in self._held or ())]
+        self._pending.clear()
+        self._held = None
+        self.in_flight = 0
+        self._idle.set()
+        for waiting in abandoned:
+            waiting.timer.cancel()
+            if not waiting.future.done():
+                waiting.future.set_exception(self._error)
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    # authentication
+
+    async def authenticate(self, security: SecurityConfig) -> None:
+        """Run the SASL exchange; plans the next one when the broker limits the session (KIP-368)."""
+        client = sasl_client(security)
+        if client is None:
+            return
+        lifetime_ms = await self._sasl(client)
+        if lifetime_ms > 0:
+            self._reauthentication = asyncio.create_task(self._reauthenticate(security, lifetime_ms))
+
+    async def _reauthenticate(self, security: SecurityConfig, lifetime_ms: int) -> None:
+        """Before the session ends: hold new requests, let those in flight be answered, authenticate, go on."""
+        try:
+            while lifetime_ms > 0:
+                await asyncio.sleep(lifetime_ms / 1000 * REAUTHENTICATE_AT)
+                self._held = []
+                while self._pending:
+                    self._idle.clear()
+                    await self._idle.wait()
+                client = sasl_client(security)
+                assert client is not None
+                lifetime_ms = await self._sasl(client)
+                self._release_held()
+        except ReplicatorError as error:
+            self._fail(error)
+
+    def _release_held(self) -> None:
+        held, self._held = self._held or [], None
+        for waiting, message in held:
+            self._pending.append(waiting)
+            self._write(message)
+
+    async def _sasl(self, client: SaslClient) -> int:
+        reply = Reader(await self.request(SASL_HANDSHAKE, 1, [string(client.mechanism)], flexible=False))
+        code = reply.int16()
+        if code == UNSUPPORTED_SASL_MECHANISM:
+            offered = ", ".join(reply.string() for _ in range(reply.array_length()))
+            raise AuthenticationError(
+                f"cluster {self.cluster}: {self.address} doesn't offer {client.mechanism} but "
+                f"{offered or 'nothing'}; set security.mechanism"
+            )
+        if code != NONE:
+            raise AuthenticationError(f"cluster {self.cluster}: SASL handshake with {self.address}: {error_name(code)}")
+        message: bytes | None = client.first()
+        lifetime_ms = 0
+        while message is not None:
+            body = [INT32.pack(len(message)), message]
+            reply = Reader(await self.request(SASL_AUTHENTICATE, 1, body, flexible=False))
+            code, said = reply.int16(), reply.string()
+            if code != NONE:
+                why = said or error_name(code)
+                raise AuthenticationError(
+                    f"cluster {self.cluster}: {self.address} refused {client.mechanism} authentication: {why}; "
+                    f"check security.username and security.password"
+                    if code == SASL_AUTHENTICATION_FAILED
+                    else f"cluster {self.cluster}: {self.address}: {client.mechanism}: {why}"
+                )
+            challenge = bytes(reply.bytes32())
+            lifetime_ms = reply.int64()
+            message = client.next(challenge)
+        return lifetime_ms
+
+
+async def open_connection(
+    cluster: str,
+    host: str,
+    port: int,
+    *,
+    security: SecurityConfig,
+    client_id: str,
+    max_frame_bytes: int = MAX_FRAME_BYTES,
+    timeout_s: float = CONNECT_TIMEOUT_S,
+) -> Connection:
+    """Connect, authenticate, and learn the broker's API versions.
+
+    UnreachableError if nobody answers in time, AuthenticationError if TLS or SASL fails; both name cluster and address.
+    """
+    address = f"{host}:{port}"
+    connection: Connection | None = None
+    try:
+        async with asyncio.timeout(timeout_s):
+            context = tls_context(security)
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(cluster, address, client_id, max_frame_bytes),
+                host,
+                port,
+                ssl=context,
+                server_hostname=host if context else None,
+            )
+            if security.protocol.startswith("SASL_"):
+                await connection.authenticate(security)
+            connection.versions = await _api_versions(connection)
+            return connection
+    except (TimeoutError, OSError, ReplicatorError) as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, ssl.SSLError):
+            raise AuthenticationError(
+                f"cluster {cluster}: TLS with {address} failed: {error.reason or error}; check security.protocol, "
+                "security.ca_file and that the broker's certificate names this host"
+            ) from error
+        if isinstance(error, ReplicatorError) and not isinstance(error, UnreachableError):
+            raise
+        why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+        raise UnreachableError(
+            f"cluster {cluster}: can't connect to {address} ({security.protocol}): {why}; check bootstrap_servers, "
+            "that the broker runs, and that security.protocol fits this listener"
+        ) from error
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
+
+
+async def _api_versions(connection: Connection) -> dict[int, tuple[int, int]]:
+    reply = Reader(await connection.request(API_VERSIONS, 0, [], flexible=False))
+    code = reply.int16()
+    if code != NONE:
+        raise ProtocolError(f"cluster {connection.cluster}: ApiVersions: {error_name(code)}")
+    return {reply.int16(): (reply.int16(), reply.int16()) for _ in range(reply.array_length())}

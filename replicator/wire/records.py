@@ -1,0 +1,91 @@
+"""Records of a batch, decoded and encoded again: for the few batches that can't pass through as they are.
+
+aiokafka's Cython codec does the varints; compression is ours (bounded, explicit levels), and so is the header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+from aiokafka.record.legacy_records import LegacyRecordBatch
+
+from replicator.errors import ProtocolError
+from replicator.wire import batch as v2
+from replicator.wire.compression import compress, decompress
+
+MAX_BATCH_BYTES = 1 << 30
+
+
+class Record(NamedTuple):
+    """One record. `timestamp` in ms since the epoch, -1 for none."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+def decode(view: memoryview, header: v2.BatchHeader) -> Iterator[Record]:
+    """The records of one v2 batch in order. Under LogAppendTime, all carry the batch's max timestamp.
+
+    ProtocolError if the batch can't be decompressed or its records don't add up.
+    """
+    codec = header.attributes & v2.CODEC_MASK
+    plain = bytearray(view[: v2.HEADER_BYTES])
+    if codec:
+        plain += decompress(codec, view[v2.HEADER_BYTES :])
+        v2.INT32.pack_into(plain, 8, len(plain) - 12)
+        v2.INT16.pack_into(plain, 21, header.attributes & ~v2.CODEC_MASK)
+    else:
+        plain += view[v2.HEADER_BYTES :]
+    append_time = header.max_timestamp if header.attributes & v2.LOG_APPEND_TIME else None
+    try:
+        for r in DefaultRecordBatch(bytes(plain)):
+            yield Record(
+                r.offset, append_time if append_time is not None else r.timestamp, r.key, r.value, tuple(r.headers)
+            )
+    except Exception as error:
+        raise ProtocolError(f"records of the batch at offset {header.base_offset} don't decode: {error}") from error
+
+
+def decode_legacy(view: memoryview, magic: int) -> Iterator[Record]:
+    """The records of one old-format message (v0, v1), with what a compressed one wraps. v0 has no timestamps: -1."""
+    try:
+        message = LegacyRecordBatch(bytes(view), magic)
+        if not message.validate_crc():
+            raise ProtocolError("CRC of an old-format message doesn't match its content")
+        for r in message:
+            yield Record(r.offset, -1 if r.timestamp is None else r.timestamp, r.key, r.value, ())
+    except ProtocolError:
+        raise
+    except Exception as error:
+        raise ProtocolError(f"old-format message doesn't decode: {error}") from error
+
+
+def encode(records: Iterable[Record], codec: int) -> tuple[bytearray, int]:
+    """One v2 batch of these records (offsets 0..n-1, no producer, CreateTime) and its record count.
+
+    The CRC is left to `batch.stamp`. Timestamps go in shifted by one and come out shifted back: the builder takes -1
+    for "not set yet" and would give such a record its successor's time.
+    """
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1,
+        batch_size=MAX_BATCH_BYTES,
+    )  # fmt: skip
+    count = 0
+    for r in records:
+        if builder.append(count, r.timestamp + 1, r.key, r.value, list(r.headers)) is None:
+            raise ProtocolError(f"batch would be larger than {MAX_BATCH_BYTES} bytes")
+        count += 1
+    built = bytearray(builder.build())
+    for field in (27, 35):
+        (shifted,) = v2.INT64.unpack_from(built, field)
+        v2.INT64.pack_into(built, field, shifted - 1)
+    if codec:
+        built[v2.HEADER_BYTES :] = compress(codec, bytes(built[v2.HEADER_BYTES :]))
+        v2.INT16.pack_into(built, 21, codec)
+        v2.INT32.pack_into(built, 8, len(built) - 12)
+    return built, count
