@@ -1,0 +1,43 @@
+"""What all suites share: which tests run where, and the real Kafka clusters of a session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import javatools
+from tests.support.kafka import KafkaCluster
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave `soak` tests to `-m soak`; skip real-Kafka tests where it can't run, but never under CI=true."""
+    expression = config.getoption("markexpr", default="")
+    missing = javatools.missing()
+    for item in items:
+        if item.get_closest_marker("soak") and "soak" not in expression:
+            item.add_marker(pytest.mark.skip(reason="the long form: `make soak` runs it"))
+        if missing and item.get_closest_marker("kafka") and os.environ.get("CI") != "true":
+            item.add_marker(pytest.mark.skip(reason=missing))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Under CI=true a missing JDK is a failure, not a skip."""
+    missing = javatools.missing()
+    if missing and item.get_closest_marker("kafka"):
+        pytest.fail(f"{missing} (required because CI=true)", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def kafka_source() -> Iterator[KafkaCluster]:
+    """One node of real Kafka, shared by the session: use topic names of your own."""
+    with KafkaCluster(name="source") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def kafka_target() -> Iterator[KafkaCluster]:
+    """Another one, to copy to."""
+    with KafkaCluster(name="target") as cluster:
+        yield cluster

@@ -1,0 +1,25 @@
+"""The contract suite's broker: what asks for `broker` runs against the bundled one and against real Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.bundled import BundledCluster
+from tests.support.kafka import KafkaCluster
+
+
+@pytest.fixture(scope="session")
+def bundled_broker() -> Iterator[BundledCluster]:
+    """One bundled node for the session."""
+    with BundledCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+def broker(request: pytest.FixtureRequest) -> BundledCluster | KafkaCluster:
+    """`.bootstrap` and `.kind` ("bundled" or "kafka"): use topic, group and transactional-id names of your own."""
+    name = "bundled_broker" if request.param == "bundled" else "kafka_source"
+    cluster: BundledCluster | KafkaCluster = request.getfixturevalue(name)
+    return cluster

@@ -1,0 +1,86 @@
+"""Apache Kafka's jars, and its command-line tools run from them.
+
+The jars are fetched once through Maven into `${XDG_CACHE_HOME:-~/.cache}/replicator-tests/kafka-<version>/`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+KAFKA_VERSION = "4.1.1"
+_POM = Path(__file__).with_name("pom.xml")
+_SMALL_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+
+
+def missing() -> str | None:
+    """Why real Kafka can't run here, or None."""
+    for program, package in (("java", "a JDK, 17 or newer"), ("mvn", "Maven")):
+        if shutil.which(program) is None:
+            return f"`{program}` isn't on PATH: real-Kafka tests need {package}"
+    return None
+
+
+def cache_dir() -> Path:
+    """Where downloaded and derived files are kept between runs."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "replicator-tests" / f"kafka-{KAFKA_VERSION}"
+
+
+@cache
+def jars() -> Path:
+    """The directory with Kafka's jars, fetched if this is the first time; concurrent callers wait for one another."""
+    directory = cache_dir() / "libs"
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with (directory.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if directory.is_dir():
+            return directory
+        partial = directory.with_name("libs.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        command = ["mvn", "-q", "-B", "-f", str(_POM), f"-Dkafka.version={KAFKA_VERSION}"]
+        command += ["dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"fetching Kafka {KAFKA_VERSION} with Maven failed:\n{done.stdout}{done.stderr}")
+        partial.rename(directory)
+    return directory
+
+
+def java_command(main: str, *args: str, jvm: Sequence[str] = ()) -> list[str]:
+    """The command line that runs a class of Kafka's jars in a small JVM."""
+    logging = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+    return ["java", *_SMALL_JVM, *jvm, "-cp", f"{jars()}/*", logging, main, *args]
+
+
+def run_tool(
+    main: str,
+    *args: str,
+    stdin: str | bytes | None = None,
+    timeout: float = 60,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+) -> subprocess.CompletedProcess[str]:
+    """Run a Kafka tool, for example `org.apache.kafka.tools.TopicCommand`, to its end.
+
+    AssertionError with the tool's output if it fails and `check` is set.
+    """
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    done = subprocess.run(
+        java_command(main, *args, jvm=("-Xmx128m",)),
+        input=data,
+        stdin=subprocess.DEVNULL if data is None else None,
+        capture_output=True,
+        timeout=timeout,
+        env=None if env is None else {**os.environ, **env},
+        check=False,
+    )
+    result = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    if check and result.returncode != 0:
+        raise AssertionError(f"{main} ended with {result.returncode}:\n{result.stdout}{result.stderr}")
+    return result
