@@ -35,6 +35,18 @@ def _size(value: Any) -> Any:
     return value
 
 
+def _boolean(value: Any) -> Any:
+    """YAML's words for true and false; anything else is left for the type to refuse."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _addresses(value: Any) -> Any:
+    """A YAML list of addresses is as good as the comma-separated text."""
+    return ",".join(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
+
+
+OnlyTrue = Annotated[Literal[True], BeforeValidator(_boolean)]
+OnlyFalse = Annotated[Literal[False], BeforeValidator(_boolean)]
 Size = Annotated[int, BeforeValidator(_size)]
 
 
@@ -55,7 +67,7 @@ class SecurityConfig(_Frozen):
 class ClusterConfig(_Frozen):
     """A named Kafka cluster; the name (the key in `clusters:`) is its alias."""
 
-    bootstrap_servers: str
+    bootstrap_servers: Annotated[str, BeforeValidator(_addresses)]
     security: SecurityConfig = SecurityConfig()
     client_rack: str | None = None  # KIP-392: fetch from a replica in this rack
 
@@ -79,10 +91,10 @@ class GroupsConfig(_Frozen):
 class SyncConfig(_Frozen):
     """What is kept in step besides records. Only the values that this version acts upon are accepted."""
 
-    configs: Literal["on_creation"] = "on_creation"  # a created topic gets the source's non-default settings
-    acls: Literal[False] = False
-    groups: Literal[False] = False
-    new_topics: Literal[True] = True
+    configs: OnlyTrue = True  # for now when a topic is created: it gets the source's non-default settings
+    acls: OnlyFalse = False
+    groups: OnlyFalse = False
+    new_topics: OnlyTrue = True
 
 
 class LinkConfig(_Frozen):
@@ -100,7 +112,7 @@ class LinkConfig(_Frozen):
     replication_factor: Annotated[int, Field(ge=1, le=32)] | None = None  # None: the source's, at most the brokers
     separator: str = "."
     on_gap: Literal["stop"] = "stop"  # a gap in the source's data waits for a human
-    delete_topics: Literal[False] = False  # a topic deleted on the source stays on the target, as with MirrorMaker 2
+    delete_topics: OnlyFalse = False  # a topic deleted on the source stays on the target, as with MirrorMaker 2
     sync: SyncConfig = SyncConfig()
 
     def remote_topic(self, topic: str) -> str:

@@ -1,0 +1,67 @@
+"""Settings of the design that this version doesn't act upon: refused by name, so that nothing is silently ignored."""
+
+from __future__ import annotations
+
+from replicator.config.tree import KeyPath
+
+_LINK = ("links", "*")
+_SECURITY = ("clusters", "*", "security")
+
+_KEYS: dict[KeyPath, str] = {
+    (*_LINK, "bandwidth"): "limiting bandwidth",
+    (*_LINK, "drill"): "scheduled drills",
+    (*_LINK, "origins"): "choosing origins",
+    (*_LINK, "use_defaults_from"): "choosing whose topic defaults count",
+    (*_LINK, "sync", "every"): "a sync interval (topics are looked for every 5 s)",
+    (*_LINK, "sync", "new_groups"): "copying consumer-group positions",
+    (*_SECURITY, "region"): "AWS_MSK_IAM",
+    (*_SECURITY, "role_arn"): "AWS_MSK_IAM",
+    (*_SECURITY, "profile"): "AWS_MSK_IAM",
+    (*_SECURITY, "token_endpoint"): "OAUTHBEARER",
+}
+
+_VALUES: dict[KeyPath, dict[str, str]] = {
+    (*_LINK, "delivery"): {
+        "exactly_once": "this version offers `at_least_once` (a crash may repeat what was in flight, nothing is lost); "
+        "write `delivery: at_least_once`"
+    },
+    (*_LINK, "writing"): {"transactions": "lane transactions come with exactly_once; remove it"},
+    (*_LINK, "on_gap"): {"continue": "in this version a gap always stops the partition; write `on_gap: stop`"},
+    (*_LINK, "delete_topics"): {"true": "this version never deletes topics; remove it"},
+    (*_LINK, "sync", "acls"): {"true": "this version doesn't copy ACLs; remove it"},
+    (*_LINK, "sync", "groups"): {"true": "this version doesn't copy consumer-group positions; remove it"},
+    (*_LINK, "sync", "configs"): {"false": "this version always gives created topics the source's settings; remove it"},
+    (*_LINK, "sync", "new_topics"): {"false": "this version always copies new topics; exclude them by name instead"},
+    (*_SECURITY, "mechanism"): {
+        "AWS_MSK_IAM": "this version can't sign for AWS IAM yet; use SCRAM-SHA-512 on MSK's port 9096",
+        "OAUTHBEARER": "this version can't fetch OAuth tokens yet; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+        "GSSAPI": "Kerberos isn't supported; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+    },
+}
+
+_UNUSED: dict[KeyPath, str] = {
+    (*_LINK, "groups"): "read, but this version doesn't copy consumer-group positions yet",
+    (*_LINK, "sync", "configs"): "this version copies settings when it creates a topic, not when they change later",
+}
+
+
+def key_not_available(path: KeyPath) -> str | None:
+    """Why a key of the design can't be used yet; None for a key that nobody knows."""
+    what = _KEYS.get(_pattern(path))
+    return None if what is None else f"isn't available in this version: {what}; remove it"
+
+
+def value_not_available(path: KeyPath, value: object) -> str | None:
+    """Why a value of the design can't be used yet; None for one that nobody knows."""
+    shown = str(value).lower() if isinstance(value, bool) else str(value)
+    why = _VALUES.get(_pattern(path), {}).get(shown)
+    return None if why is None else f"{shown} isn't available: {why}"
+
+
+def unused(path: KeyPath) -> str | None:
+    """What to warn about when this key is set."""
+    return _UNUSED.get(_pattern(path))
+
+
+def _pattern(path: KeyPath) -> KeyPath:
+    return tuple("*" if index == 1 else step for index, step in enumerate(path))

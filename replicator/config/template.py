@@ -1,0 +1,47 @@
+"""The commented file that `replicator init` writes. It loads as it is, and says what every setting is for."""
+
+from __future__ import annotations
+
+TEMPLATE = """\
+# Replicator: which topics are copied from which Kafka cluster to which.
+#
+# ${NAME} and ${NAME:-default} are taken from the environment, {file: path} from a file (for secrets).
+# `replicator check` tells whether this file can be used; `replicator run` starts copying.
+
+clusters:                                 # every cluster that a link names; the key is the cluster's alias
+  us:
+    bootstrap_servers: "localhost:9092"   # host:port, several separated by commas
+  eu:
+    bootstrap_servers: "localhost:9192"
+    # security:
+    #   protocol: SASL_SSL                # PLAINTEXT | SSL | SASL_PLAINTEXT | SASL_SSL
+    #   mechanism: SCRAM-SHA-512          # PLAIN | SCRAM-SHA-256 | SCRAM-SHA-512
+    #   username: replicator
+    #   password: ${EU_PASSWORD}          # or {file: /run/secrets/eu-password}
+    #   ca_file: eu-ca.pem                # else the system's authorities; paths are relative to this file
+    #   cert_file: client.pem             # mutual TLS
+    #   key_file: client-key.pem
+    # client_rack: eu-west-1a             # fetch from a replica in this rack, where the brokers offer it
+
+links:                                    # one per direction
+  - name: us-to-eu
+    source: us
+    target: eu
+    topics:
+      include: [".*"]                     # regular expressions for whole names; single quotes keep backslashes
+      exclude: ['.*[\\-.]internal', '.*\\.replica', '__.*']   # exclude wins
+      naming: prefix                      # prefix: orders becomes us.orders | identical: orders stays orders
+      start: earliest                     # earliest | latest | a time such as 2026-01-01T00:00:00Z
+    delivery: at_least_once               # nothing is lost; a crash may repeat what was in flight
+    compression: source                   # source: as it is | none | gzip | snappy | lz4 | zstd
+    lanes: 32                             # units of work shared by all workers; fixed once the link has started
+    # replication_factor: 3               # of created topics; else the source's, at most the target's brokers
+    # separator: "."                      # between alias and topic name
+
+service:
+  http: "127.0.0.1:8080"                  # page, metrics and API; any other address than loopback needs a token
+  # token: ${REPLICATOR_TOKEN}
+  # cert_file: service.pem                # HTTPS
+  # key_file: service-key.pem
+  memory_bytes: 256 MiB                   # fetched and not yet acknowledged, per worker
+"""
