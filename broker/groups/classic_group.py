@@ -497,6 +497,12 @@ class ClassicGroup:
         self.state_timestamp_ms = state_timestamp_ms
         self._note_subscriptions()
 
+    def interrupt(self, error: ErrorCode) -> None:
+        """End every parked request with `error`; members stay and may come back within their session timeouts."""
+        for member in self.members.values():
+            if member.answer_join(JoinResult(error, member.member_id)) | member.answer_sync(SyncResult(error)):
+                self._expect_heartbeat(member)
+
     def die(self, error: ErrorCode = ErrorCode.not_coordinator) -> None:
         """The group is deleted or unloaded: every parked request gets `error`, no timer of the group is left."""
         self._move_to(GroupState.DEAD)

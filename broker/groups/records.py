@@ -1,0 +1,217 @@
+"""What is stored in `__consumer_offsets`, in Kafka's own formats, so that tools which read that topic can read ours.
+
+Keys: OffsetCommitKey v1 `(group, topic, partition)` and GroupMetadataKey v2 `(group)`; a null value deletes.
+Values: OffsetCommitValue v3 (v1 where the client chose a retention time) and GroupMetadataValue v3; v0-v3 of both are
+read. Record types of the newer group protocols are left alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from broker.groups.classic_group import ClassicGroup
+from broker.groups.member import Member
+from broker.storage.batch import Buffer
+
+OFFSET_KEY_VERSIONS = (0, 1)
+GROUP_KEY_VERSION = 2
+
+_SHORT = struct.Struct(">h")
+_INT = struct.Struct(">i")
+_LONG = struct.Struct(">q")
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetKey:
+    """Whose position it is."""
+
+    group_id: str
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupKey:
+    """Which group it is."""
+
+    group_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedOffset:
+    """A committed position. Times in ms; `record_offset` is where it was written, which orders commits."""
+
+    offset: int
+    leader_epoch: int
+    metadata: str
+    commit_timestamp_ms: int
+    expire_timestamp_ms: int | None = None
+    record_offset: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGroup:
+    """A group as it was when its leader's assignment was accepted, or when it became empty."""
+
+    protocol_type: str
+    generation: int
+    protocol_name: str | None
+    leader: str | None
+    state_timestamp_ms: int | None
+    members: Sequence[Member]
+
+
+class _Reader:
+    """Kafka's classic (not compact) encodings, with every length checked."""
+
+    def __init__(self, data: Buffer) -> None:
+        self._data = memoryview(data)
+        self._at = 0
+
+    def _take(self, size: int) -> memoryview:
+        if size < 0 or self._at + size > len(self._data):
+            raise ValueError("stored record is cut short")
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def read_short(self) -> int:
+        return int(_SHORT.unpack(self._take(2))[0])
+
+    def read_int(self) -> int:
+        return int(_INT.unpack(self._take(4))[0])
+
+    def read_long(self) -> int:
+        return int(_LONG.unpack(self._take(8))[0])
+
+    def read_nullable_string(self) -> str | None:
+        length = self.read_short()
+        return None if length < 0 else bytes(self._take(length)).decode()
+
+    def read_string(self) -> str:
+        return self.read_nullable_string() or ""
+
+    def read_bytes(self) -> bytes:
+        return bytes(self._take(self.read_int()))
+
+
+def _string(value: str | None) -> bytes:
+    if value is None:
+        return _SHORT.pack(-1)
+    encoded = value.encode()
+    return _SHORT.pack(len(encoded)) + encoded
+
+
+def _bytes(value: bytes) -> bytes:
+    return _INT.pack(len(value)) + value
+
+
+def encode_offset_key(key: OffsetKey) -> bytes:
+    """OffsetCommitKey v1."""
+    return _SHORT.pack(1) + _string(key.group_id) + _string(key.topic) + _INT.pack(key.partition)
+
+
+def encode_group_key(group_id: str) -> bytes:
+    """GroupMetadataKey v2."""
+    return _SHORT.pack(GROUP_KEY_VERSION) + _string(group_id)
+
+
+def decode_key(data: Buffer) -> OffsetKey | GroupKey | None:
+    """The key of a record, or None for a type that is not a classic group's."""
+    reader = _Reader(data)
+    version = reader.read_short()
+    if version in OFFSET_KEY_VERSIONS:
+        return OffsetKey(reader.read_string(), reader.read_string(), reader.read_int())
+    if version == GROUP_KEY_VERSION:
+        return GroupKey(reader.read_string())
+    return None
+
+
+def encode_offset(value: CommittedOffset) -> bytes:
+    """OffsetCommitValue v3, or v1 when the position has an expiry of its own, which v3 has no room for."""
+    tail = _string(value.metadata) + _LONG.pack(value.commit_timestamp_ms)
+    if value.expire_timestamp_ms is not None:
+        return _SHORT.pack(1) + _LONG.pack(value.offset) + tail + _LONG.pack(value.expire_timestamp_ms)
+    return _SHORT.pack(3) + _LONG.pack(value.offset) + _INT.pack(value.leader_epoch) + tail
+
+
+def decode_offset(data: Buffer, record_offset: int) -> CommittedOffset:
+    """OffsetCommitValue v0-v3. Raises ValueError for anything else."""
+    reader = _Reader(data)
+    version = reader.read_short()
+    if not 0 <= version <= 3:
+        raise ValueError(f"OffsetCommitValue v{version}")
+    offset = reader.read_long()
+    leader_epoch = reader.read_int() if version == 3 else -1
+    metadata = reader.read_string()
+    commit_timestamp_ms = reader.read_long()
+    expire_timestamp_ms: int | None = None
+    if version == 1:
+        stored = reader.read_long()
+        expire_timestamp_ms = None if stored < 0 else stored
+    return CommittedOffset(offset, leader_epoch, metadata, commit_timestamp_ms, expire_timestamp_ms, record_offset)
+
+
+def encode_group(group: ClassicGroup, assignments: Mapping[str, bytes]) -> bytes:
+    """GroupMetadataValue v3 of the group with these assignments by member id."""
+    out = [
+        _SHORT.pack(3),
+        _string(group.protocol_type or ""),
+        _INT.pack(group.generation),
+        _string(group.protocol_name),
+        _string(group.roster.leader),
+        _LONG.pack(-1 if group.state_timestamp_ms is None else group.state_timestamp_ms),
+        _INT.pack(len(group.members)),
+    ]
+    for member in group.members.values():
+        out += [
+            _string(member.member_id),
+            _string(member.group_instance_id),
+            _string(member.client_id),
+            _string(member.client_host),
+            _INT.pack(member.rebalance_timeout_ms),
+            _INT.pack(member.session_timeout_ms),
+            _bytes(member.metadata(group.protocol_name)),
+            _bytes(assignments.get(member.member_id, b"")),
+        ]
+    return b"".join(out)
+
+
+def decode_group(data: Buffer) -> StoredGroup:
+    """GroupMetadataValue v0-v3. Raises ValueError for anything else."""
+    reader = _Reader(data)
+    version = reader.read_short()
+    if not 0 <= version <= 3:
+        raise ValueError(f"GroupMetadataValue v{version}")
+    protocol_type = reader.read_string()
+    generation = reader.read_int()
+    protocol_name = reader.read_nullable_string()
+    leader = reader.read_nullable_string()
+    timestamp = reader.read_long() if version >= 2 else -1
+    members = [_decode_member(reader, version, protocol_type, protocol_name) for _ in range(reader.read_int())]
+    return StoredGroup(
+        protocol_type, generation, protocol_name, leader, None if timestamp < 0 else timestamp, tuple(members)
+    )
+
+
+def _decode_member(reader: _Reader, version: int, protocol_type: str, protocol_name: str | None) -> Member:
+    member_id = reader.read_string()
+    instance = reader.read_nullable_string() if version >= 3 else None
+    client_id = reader.read_string()
+    client_host = reader.read_string()
+    rebalance_timeout_ms = reader.read_int() if version >= 1 else None
+    session_timeout_ms = reader.read_int()
+    subscription = reader.read_bytes()
+    assignment = reader.read_bytes()
+    return Member(
+        member_id,
+        instance,
+        client_id,
+        client_host,
+        session_timeout_ms if rebalance_timeout_ms is None else rebalance_timeout_ms,
+        session_timeout_ms,
+        protocol_type,
+        ((protocol_name or "", subscription),),
+        assignment,
+    )
