@@ -33,6 +33,7 @@ class ClusterClient:
         self.cluster_id = ""
         self.brokers: dict[int, Broker] = {}
         self.topics: dict[str, TopicMetadata] = {}
+        self.listeners: list[Callable[[], None]] = []  # called after each change of metadata
         self._clock = clock
         self._connections: dict[tuple[int, str], asyncio.Task[Connection]] = {}
         self._failed_at: dict[tuple[int, str], float] = {}
@@ -119,6 +120,8 @@ class ClusterClient:
                     if new is not None and 0 <= new.leader_epoch < partition.leader_epoch:
                         topic.partitions[index] = partition
             self.topics[name] = topic
+        for listener in self.listeners:
+            listener()
 
     # connections
 

@@ -43,7 +43,7 @@ class FetchPosition(NamedTuple):
 
 
 class FetchedPartition(NamedTuple):
-    """One partition of a response. `records` is a view into the response: batches back to back, maybe cut at the end."""
+    """One partition of a response. `records` is a view into it: batches back to back, the last one maybe cut off."""
 
     topic: TopicKey
     partition: int

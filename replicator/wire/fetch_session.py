@@ -1,8 +1,8 @@
 """The client side of an incremental fetch session with one broker (KIP-227).
 
 Invariants:
-- A: after an acknowledged request, `_known` is exactly what the broker holds: the same partitions, the same positions.
-- B: a partition is sent again only when what we want of it differs from what the broker knows.
+- A: when the broker has accepted a request, it holds exactly the positions in `_wanted` as of that request.
+- B: a partition is sent again only when what we want of it has changed; the work per request follows the changes.
 - C: whatever the broker says against the session (or a lost connection) leads to a full request, never to a guess.
 """
 
@@ -10,39 +10,59 @@ from __future__ import annotations
 
 from replicator.wire.fetch import FetchPosition, TopicKey
 
-FINAL_EPOCH = -1
 _MAX_EPOCH = 2**31 - 1
+_Key = tuple[TopicKey, int]
 
 
 class FetchSession:
     """Turns "these positions are wanted now" into the smallest request that says so."""
 
-    __slots__ = ("_known", "epoch", "session_id")
+    __slots__ = ("_changed", "_forgotten", "_sent", "_wanted", "epoch", "session_id")
 
     def __init__(self) -> None:
         self.session_id = 0
         self.epoch = 0
-        self._known: dict[tuple[TopicKey, int], FetchPosition] = {}
+        self._wanted: dict[_Key, FetchPosition] = {}
+        self._sent: set[_Key] = set()
+        self._changed: set[_Key] = set()
+        self._forgotten: set[_Key] = set()
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def want(self, key: _Key, position: FetchPosition) -> None:
+        """Read this partition from this position on."""
+        if self._wanted.get(key) != position:
+            self._wanted[key] = position
+            self._changed.add(key)
+            self._forgotten.discard(key)
+
+    def drop(self, key: _Key) -> None:
+        """Don't read this partition for now."""
+        if self._wanted.pop(key, None) is not None:
+            self._changed.discard(key)
+            if key in self._sent:
+                self._forgotten.add(key)
 
     def reset(self) -> None:
-        """Forget the session; the next request is a full one."""
+        """Forget the session, not what is wanted; the next request is a full one."""
         self.session_id = self.epoch = 0
-        self._known.clear()
+        self._sent.clear()
+        self._forgotten.clear()
+        self._changed = set(self._wanted)
 
-    def plan(
-        self, wanted: dict[tuple[TopicKey, int], FetchPosition]
-    ) -> tuple[dict[TopicKey, list[FetchPosition]], dict[TopicKey, list[int]]]:
-        """What to send (positions that are new or moved) and what to forget, so that the broker knows `wanted`."""
-        known = self._known
+    def plan(self) -> tuple[dict[TopicKey, list[FetchPosition]], dict[TopicKey, list[int]]]:
+        """What to send (positions that are new or moved) and what to forget, so that the broker knows what we want."""
         topics: dict[TopicKey, list[FetchPosition]] = {}
         forgotten: dict[TopicKey, list[int]] = {}
-        for key, position in wanted.items():
-            if known.get(key) != position:
-                topics.setdefault(key[0], []).append(position)
-        if len(known) > len(wanted) or known.keys() - wanted.keys():
-            for key in known.keys() - wanted.keys():
-                forgotten.setdefault(key[0], []).append(key[1])
-        self._known = wanted
+        for key in self._changed:
+            topics.setdefault(key[0], []).append(self._wanted[key])
+        for key in self._forgotten:
+            forgotten.setdefault(key[0], []).append(key[1])
+        self._sent |= self._changed
+        self._sent -= self._forgotten
+        self._changed = set()
+        self._forgotten = set()
         return topics, forgotten
 
     def answered(self, session_id: int) -> None:

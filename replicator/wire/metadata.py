@@ -54,10 +54,8 @@ class ClusterView:
 async def fetch_metadata(connection: Connection, topics: Collection[str] | None) -> ClusterView:
     """Ask for these topics, or for all (None). Topics are never created by asking."""
     version = connection.pick(METADATA, 10, 12)
-    if topics is None:
-        body = b"\x00"
-    else:
-        body = compact_array([bytes(16) + compact_string(name) + NO_TAGS for name in topics])
+    named = [bytes(16) + compact_string(name) + NO_TAGS for name in topics or ()]
+    body = b"\x00" if topics is None else compact_array(named)
     # allow auto topic creation, include cluster authorized operations (v10 only), include topic authorized operations
     flags = b"\x00\x00\x00" if version == 10 else b"\x00\x00"
     reply = Reader(await connection.request(METADATA, version, [body, flags, NO_TAGS], flexible=True))

@@ -21,7 +21,7 @@ class ProducerIdAndEpoch(NamedTuple):
 async def init_producer_id(
     connection: Connection, transactional_id: str | None = None, transaction_timeout_ms: int = 60_000
 ) -> ProducerIdAndEpoch:
-    """A fresh producer id, epoch 0; with a transactional id its own one, with the next epoch. BrokerError if refused."""
+    """A fresh producer id, epoch 0; for a transactional id its own one, at the next epoch. BrokerError if refused."""
     version = connection.pick(INIT_PRODUCER_ID, 2, 4)
     body = compact_string(transactional_id) + INT32.pack(transaction_timeout_ms)
     if version >= 3:

@@ -1,0 +1,64 @@
+"""The memory between fetch and acknowledgement, counted and bounded.
+
+A fetch response stays in one buffer until the last batch in it is acknowledged, dropped or copied out, so whole
+responses are counted: `Lease` holds one, and gives its bytes back to the worker's `ByteBudget` with the last holder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class ByteBudget:
+    """A worker's bound on bytes that are fetched (or asked for) and not yet acknowledged.
+
+    `in_use` may pass `limit_bytes` by what one response is larger than asked for: Kafka sends at least one batch.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.in_use = 0
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def left(self) -> int:
+        """How much may still be asked for."""
+        return max(0, self.limit_bytes - self.in_use)
+
+    def take(self, size: int) -> None:
+        """Count `size` bytes as used."""
+        self.in_use += size
+
+    def give(self, size: int) -> None:
+        """Give `size` bytes back and wake who waits for room."""
+        self.in_use -= size
+        self._room.set()
+
+    async def wait_for_room(self, size: int) -> None:
+        """Until `size` bytes are left, or nothing at all is in use."""
+        while self.in_use and self.left() < size:
+            self._room.clear()
+            await self._room.wait()
+
+
+class Lease:
+    """One fetch response's claim on the budget, shared by the batches in it."""
+
+    __slots__ = ("_budget", "_holders", "size")
+
+    def __init__(self, budget: ByteBudget, size: int) -> None:
+        self._budget = budget
+        self._holders = 1
+        self.size = size
+        budget.take(size)
+
+    def hold(self) -> Lease:
+        """One more holder."""
+        self._holders += 1
+        return self
+
+    def release(self) -> None:
+        """One holder less; the last one gives the bytes back."""
+        self._holders -= 1
+        if self._holders == 0:
+            self._budget.give(self.size)

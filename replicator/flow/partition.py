@@ -1,0 +1,546 @@
+"""One source partition on its way: fetched, staged, written, acknowledged.
+
+Invariants:
+- A: batches are sent in source order; a batch is sent again only when everything sent of this partition is answered
+  (or its connection is gone), and then from the first one that isn't acknowledged on, byte for byte as before.
+- B: at most `MAX_UNRESOLVED` batches are sent and unacknowledged: what brokers remember of a producer (KIP-98).
+- C: `source_next` and `target_next` describe one instant: all before `source_next` is acknowledged, nothing else is.
+- D: a fault stops this partition alone. What was fetched before a bad batch is still written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+
+from replicator.flow.backpressure import Lease
+from replicator.flow.batch import PASSED, Batch, Outcome
+from replicator.flow.rebuild import split
+from replicator.flow.stage import Stage, Staged
+from replicator.states import PartitionFault, Reason, State
+from replicator.telemetry.counters import Histogram, PartitionCounters
+from replicator.wire import batch as v2
+from replicator.wire import kafka_errors as codes
+from replicator.wire.fetch import FetchedPartition
+from replicator.wire.producer_id import ProducerIdAndEpoch
+
+log = structlog.get_logger(__name__)
+
+MAX_UNRESOLVED = 5
+QUEUE_BYTES = 4 << 20  # staged and unsent; above it the partition leaves the fetch session
+SEQUENCE_MASK = 0x7FFFFFFF
+_RETRY_FIRST_S, _RETRY_MOST_S = 0.05, 2.0
+_PARK_AFTER_TRIES = 5
+_SHOW_AFTER_S = 10.0  # a partition that has been trying for this long shows as FAULTED
+HEAL_AFTER_S = 10.0
+
+
+class Surroundings(Protocol):
+    """What a partition needs of its link: the two sides, the clocks, and where to report."""
+
+    def fetch_again(self, flow: PartitionFlow) -> None:
+        """Fetch position or fetchability changed."""
+
+    def write_again(self, flow: PartitionFlow) -> None:
+        """There may be something to send."""
+
+    def find_target_leader(self, flow: PartitionFlow) -> None:
+        """The target's metadata is out of date for this partition."""
+
+    def replace_producer(self, flow: PartitionFlow) -> None:
+        """Call `adopt_producer` with a fresh producer id, soon."""
+
+    def changed(self, flow: PartitionFlow) -> None:
+        """The ledger entry of this partition is out of date."""
+
+    def faulted(self, flow: PartitionFlow, reason: Reason) -> None:
+        """Count a fault."""
+
+
+class PartitionFlow:
+    """The whole state of one partition between source and target. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        topic: str,
+        partition: int,
+        source_topic_id: UUID,
+        target_topic: str,
+        target_topic_id: UUID,
+        source_next: int,
+        target_next: int,
+        source_epoch: int,
+        record_timestamp_ms: int,
+        producer: ProducerIdAndEpoch,
+        stage: Stage,
+        surroundings: Surroundings,
+        counters: PartitionCounters,
+        latency: Histogram,
+        now_ms: Callable[[], int],
+        exclusive: bool,
+    ) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.source_topic_id = source_topic_id
+        self.target_topic = target_topic
+        self.target_topic_id = target_topic_id
+        self.producer = producer
+        self.next_sequence = 0
+        self.target_next = target_next
+        self.record_timestamp_ms = record_timestamp_ms
+        self.source_epoch = source_epoch  # leader epoch of the last acknowledged batch
+        self.state = State.COPYING
+        self.reason: Reason | None = None
+        self.detail = ""
+        self.since_ms = now_ms()
+        self.closed = False
+        # fetching
+        self.fetch_offset = source_next
+        self.fetched_epoch = source_epoch  # of the last fetched batch, -1 unknown
+        self.source_end = -1
+        self.read_replica = -1
+        self.source_tries = 0  # in a row that ended in an error
+        self._fetch_stopped = False
+        self._probing = False  # faulted on the source side, and trying again
+        self._full = False
+        self._draining = False
+        # writing
+        self.queue: deque[Batch] = deque()
+        self.queued_bytes = 0
+        self.unresolved: deque[Batch] = deque()
+        self._resend: deque[Batch] = deque()
+        self._held = False  # waiting for answers, then for a retry
+        self._tries = 0
+        self._failing_since_ms = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Event = asyncio.Event()
+        self._drained.set()
+        self._stage = stage
+        self._outside = surroundings
+        self._counters = counters
+        self._latency = latency
+        self._now_ms = now_ms
+        self._exclusive = exclusive  # nobody else should write the target topic
+        self._foreign_seen = False
+        counters.state, counters.reason = self.state.value, None
+
+    def __repr__(self) -> str:
+        return f"{self.topic}-{self.partition}"
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.topic, self.partition
+
+    @property
+    def source_next(self) -> int:
+        """The next source offset to copy: everything before it is acknowledged by the target."""
+        head = self.unresolved or self.queue
+        return head[0].source_base if head else self.fetch_offset
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is staged or in flight."""
+        return not self.unresolved and not self.queue
+
+    # fetching
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether it should be in the fetch session now."""
+        if self.closed or self._draining or self._fetch_stopped or self._full or self._parked:
+            return False
+        return self.state is State.COPYING or self._probing
+
+    @property
+    def _parked(self) -> bool:
+        return self._tries >= _PARK_AFTER_TRIES
+
+    def take(self, fetched: FetchedPartition, lease: Lease) -> None:
+        """Stage what a fetch response holds for this partition (its error code is 0)."""
+        self.source_end = fetched.last_stable_offset if fetched.last_stable_offset >= 0 else fetched.high_watermark
+        self.source_tries = 0
+        staged = self._stage.stage(fetched, self.fetch_offset, lease)
+        self._count(staged)
+        for batch in staged.batches:
+            self.queued_bytes += len(batch.data)
+        if staged.batches:
+            self.queue.extend(staged.batches)
+            self._drained.clear()
+        moved = staged.next_offset != self.fetch_offset
+        self.fetch_offset = staged.next_offset
+        if staged.last_epoch >= 0:
+            self.fetched_epoch = staged.last_epoch
+        if moved and self.idle:  # only dropped batches: the position moves without a write
+            self._advanced()
+        self._full = self.queued_bytes >= QUEUE_BYTES
+        if staged.fault is not None:
+            self.fault(staged.fault)
+        elif self._probing:
+            self._set_state(State.COPYING, None, "")
+        if self.queue:
+            self._outside.write_again(self)
+
+    def stop_fetching(self) -> None:
+        """Until `try_fetching`: somebody looks into what is wrong on the source side."""
+        self._fetch_stopped = True
+        self._outside.fetch_again(self)
+
+    def try_fetching(self) -> None:
+        """The source side may be well again: fetch, and if that succeeds the fault is over."""
+        self._fetch_stopped = False
+        if self.state is State.FAULTED and self.reason in _SOURCE_SIDE:
+            self._probing = True
+        self._outside.fetch_again(self)
+
+    def _count(self, staged: Staged) -> None:
+        counters = self._counters
+        for why, count in staged.dropped.items():
+            counters.batches_dropped[why] = counters.batches_dropped.get(why, 0) + count
+
+    # writing
+
+    @property
+    def sendable(self) -> bool:
+        """Whether the writer may take a batch now."""
+        if self.closed or self._held:
+            return False
+        return bool(self._resend) or (bool(self.queue) and len(self.unresolved) < MAX_UNRESOLVED)
+
+    @property
+    def head_bytes(self) -> int:
+        """Size of the batch that `next_batch` would give."""
+        return len((self._resend or self.queue)[0].data)
+
+    def next_batch(self) -> Batch:
+        """The next batch to send, stamped. Call only when `sendable`."""
+        if self._resend:
+            batch = self._resend.popleft()
+        else:
+            batch = self.queue.popleft()
+            self.queued_bytes -= len(batch.data)
+            self.unresolved.append(batch)
+            if self._full and self.queued_bytes < QUEUE_BYTES // 2:
+                self._full = False
+                self._outside.fetch_again(self)
+        if batch.sequence < 0:
+            batch.sequence = self.next_sequence
+            self.next_sequence = (self.next_sequence + batch.record_count) & SEQUENCE_MASK
+            v2.stamp(
+                batch.data,
+                producer_id=self.producer.producer_id,
+                producer_epoch=self.producer.epoch,
+                base_sequence=batch.sequence,
+                transactional=False,
+            )
+        batch.outcome = Outcome.SENT
+        return batch
+
+    def acknowledged(self, batch: Batch, target_base: int) -> None:
+        """The target has this batch at `target_base` (-1: it had it before, and doesn't say where)."""
+        if self.closed or batch.outcome is not Outcome.SENT:
+            return
+        batch.outcome = Outcome.ACKNOWLEDGED
+        batch.target_base = target_base
+        while self.unresolved and self.unresolved[0].outcome is Outcome.ACKNOWLEDGED:
+            head = self.unresolved[0]
+            if 0 <= head.target_base < self.target_next:
+                self.fault(self._target_truncated(head))
+                return
+            self.unresolved.popleft()
+            self._complete(head)
+        if self._held:
+            self._settle()
+        elif self._tries or self.state is State.FAULTED:
+            self._recovered()
+
+    def failed(self, batch: Batch, code: int, message: str) -> None:
+        """The target refused this batch, or its connection went before the answer (code NETWORK_EXCEPTION)."""
+        if self.closed or batch.outcome is not Outcome.SENT:
+            return
+        batch.outcome = Outcome.FAILED
+        batch.code, batch.message = code, message
+        self._held = True
+        self._settle()
+
+    def adopt_producer(self, producer: ProducerIdAndEpoch) -> None:
+        """Go on as this producer, with everything that isn't acknowledged (at least once: it may be there already)."""
+        self.producer = producer
+        self.next_sequence = 0
+        for batch in self.unresolved:
+            batch.sequence = -1
+        self._retry_now()
+
+    def _complete(self, batch: Batch) -> None:
+        base, count = batch.target_base, batch.record_count
+        if base >= 0:
+            if self._exclusive and base > self.target_next >= 0 and not self._foreign_seen:
+                self._foreign_seen = True
+                log.warning(
+                    "somebody else writes to the target topic",
+                    target_topic=self.target_topic, partition=self.partition,
+                    from_offset=self.target_next, to_offset=base - 1,
+                    next_step="grant Write on it to the replicator alone",
+                )  # fmt: skip
+            self.target_next = base + count
+        elif self.target_next >= 0:
+            self.target_next += count
+        if batch.source_epoch >= 0:
+            self.source_epoch = batch.source_epoch
+        if batch.max_timestamp >= 0:
+            self.record_timestamp_ms = batch.max_timestamp
+            self._latency.observe(max(0, self._now_ms() - batch.max_timestamp) / 1000)
+        counters = self._counters
+        counters.records += count
+        counters.bytes += len(batch.data)
+        if batch.way == PASSED:
+            counters.batches_passed += 1
+        else:
+            counters.batches_rebuilt[batch.way] = counters.batches_rebuilt.get(batch.way, 0) + 1
+        batch.release()
+        self._advanced()
+
+    def _advanced(self) -> None:
+        if self.idle:
+            self._drained.set()
+        self._outside.changed(self)
+
+    # retries
+
+    def _settle(self) -> None:
+        """Once all that was sent is answered, decide by the first batch that failed."""
+        if any(batch.outcome is Outcome.SENT for batch in self.unresolved):
+            return
+        head = next((batch for batch in self.unresolved if batch.outcome is Outcome.FAILED), None)
+        if head is None:
+            self._retry_now()
+            return
+        self._counters.retries += 1
+        code = head.code
+        if code == codes.MESSAGE_TOO_LARGE and head.record_count > 1:
+            self._split(head)
+        elif code in _NEW_PRODUCER:
+            self._retry_count()
+            log.warning(
+                "the target lost track of the producer; going on as a new one, batches in flight may be there twice",
+                target_topic=self.target_topic, partition=self.partition, error=codes.error_name(code),
+            )  # fmt: skip
+            self._outside.replace_producer(self)
+        elif (fault := self._permanent(head)) is not None:
+            self._retry_count()
+            self.fault(fault)
+            self._park()
+            self._retry_after(HEAL_AFTER_S)
+        else:
+            self._retry(head)
+
+    def _retry(self, head: Batch) -> None:
+        self._retry_count()
+        if codes.is_invalid_metadata(head.code):
+            self._outside.find_target_leader(self)
+        if self._parked:
+            self._park()
+        if self.state is State.COPYING and self._now_ms() - self._failing_since_ms > _SHOW_AFTER_S * 1000:
+            self.fault(
+                PartitionFault(
+                    Reason.TARGET_UNREACHABLE,
+                    f"{self.target_topic}-{self.partition}: {codes.error_name(head.code)} {head.message}".strip() + ".",
+                )
+            )
+        self._retry_after(min(_RETRY_MOST_S, _RETRY_FIRST_S * 2 ** min(self._tries, 8)))
+
+    def _retry_count(self) -> None:
+        if not self._tries:
+            self._failing_since_ms = self._now_ms()
+        self._tries += 1
+
+    def _retry_after(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._retry_now)
+
+    def _retry_now(self) -> None:
+        self._timer = None
+        if self.closed:
+            return
+        self._held = False
+        self._resend = deque(batch for batch in self.unresolved if batch.outcome is not Outcome.ACKNOWLEDGED)
+        for batch in self._resend:
+            batch.outcome = Outcome.WAITING
+        self._outside.write_again(self)
+
+    def _recovered(self) -> None:
+        self._tries = 0
+        reason = self.reason if self.state is State.FAULTED else None
+        if reason is not None and reason.heals and reason not in _SOURCE_SIDE:
+            self._set_state(State.COPYING, None, "")
+        self._outside.fetch_again(self)
+
+    def _split(self, head: Batch) -> None:
+        halves = split(head)
+        for half in halves:
+            half.sequence = -1
+        sequence = head.sequence
+        for half in halves:
+            half.sequence = sequence
+            sequence = (sequence + half.record_count) & SEQUENCE_MASK
+            v2.stamp(
+                half.data,
+                producer_id=self.producer.producer_id,
+                producer_epoch=self.producer.epoch,
+                base_sequence=half.sequence,
+                transactional=False,
+            )
+        head.release()
+        place = self.unresolved.index(head)
+        remaining = list(self.unresolved)
+        self.unresolved = deque(remaining[:place] + halves + remaining[place + 1 :])
+        self._retry_now()
+
+    def _park(self) -> None:
+        """Waiting for long: let go of the fetch responses. What wasn't sent is fetched again later."""
+        for batch in self.unresolved:
+            batch.detach()
+        self._rewind()
+        self._outside.fetch_again(self)
+
+    def _rewind(self) -> None:
+        """Forget what is staged and unsent; it is fetched again."""
+        if not self.queue:
+            return
+        self.fetch_offset = self.queue[0].source_base
+        self.fetched_epoch = self.source_epoch
+        for batch in self.queue:
+            batch.release()
+        self.queue.clear()
+        self.queued_bytes = 0
+        self._full = False
+
+    def _permanent(self, batch: Batch) -> PartitionFault | None:
+        """The fault, if trying again soon can't help."""
+        where = f"{self.target_topic}-{self.partition}"
+        said = f" ({batch.message})" if batch.message else ""
+        if batch.code == codes.MESSAGE_TOO_LARGE:
+            return self._fault(
+                Reason.RECORD_TOO_LARGE,
+                f"Record at offset {batch.source_base}: batch of {len(batch.data)} bytes refused by {where}{said}.",
+                batch,
+            )
+        if batch.code == codes.TOPIC_AUTHORIZATION_FAILED:
+            return self._fault(
+                Reason.NOT_AUTHORIZED, f"Write on topic {self.target_topic} of the target cluster.", batch
+            )
+        if batch.code == codes.CLUSTER_AUTHORIZATION_FAILED:
+            return self._fault(
+                Reason.NOT_AUTHORIZED, "IdempotentWrite on the target cluster (or Write on any of its topics).", batch
+            )
+        if codes.is_retriable(batch.code) or batch.code == codes.OUT_OF_ORDER_SEQUENCE_NUMBER:
+            return None
+        last = batch.source_next - 1
+        return self._fault(
+            Reason.RECORD_REFUSED,
+            f"Offsets {batch.source_base} to {last}: {where} answers {codes.error_name(batch.code)}{said}.",
+            batch,
+        )
+
+    def _target_truncated(self, batch: Batch) -> PartitionFault:
+        where = f"{self.target_topic}-{self.partition}"
+        return self._fault(
+            Reason.TARGET_TRUNCATED,
+            f"{where} wrote at offset {batch.target_base}, but had acknowledged up to {self.target_next - 1} before.",
+            batch,
+        )
+
+    def _fault(self, reason: Reason, detail: str, batch: Batch) -> PartitionFault:
+        return PartitionFault(reason, detail, topic=self.topic, partition=self.partition, offset=batch.source_base)
+
+    # states
+
+    def fault(self, fault: PartitionFault) -> None:
+        """Stop for this reason. Writing goes on with what is in order unless the target is the reason."""
+        if self.closed or (self.state is State.FAULTED and self.reason is not None and not self.reason.heals):
+            return
+        again = self.state is State.FAULTED and self.reason is fault.reason
+        self._probing = False
+        self._set_state(State.FAULTED, fault.reason, fault.detail)
+        if not again:
+            self._outside.faulted(self, fault.reason)
+            log.error(
+                "partition stopped",
+                topic=self.topic, partition=self.partition, reason=fault.reason.value, detail=fault.detail,
+                next_step=fault.reason.next_step,
+            )  # fmt: skip
+        if fault.reason in _STOPS_WRITING:
+            self._held = True
+            self._rewind()
+            for batch in self.unresolved:
+                batch.release()
+            self._drained.set()
+        self._outside.fetch_again(self)
+
+    def _set_state(self, state: State, reason: Reason | None, detail: str) -> None:
+        if (state, reason) != (self.state, self.reason):
+            self.since_ms = self._now_ms()
+        self.state, self.reason, self.detail = state, reason, detail
+        self._probing = self._probing and state is State.FAULTED
+        self._counters.state, self._counters.reason = state.value, reason.value if reason else None
+        self._outside.changed(self)
+
+    async def drain(self) -> None:
+        """Stop fetching, forget what isn't sent, and wait until what was sent is acknowledged."""
+        self._draining = True
+        self._rewind()
+        self._outside.fetch_again(self)
+        if self.idle:
+            self._drained.set()
+        await self._drained.wait()
+
+    def close(self) -> None:
+        """Let go of everything; answers that still come are ignored."""
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for batch in (*self.unresolved, *self.queue):
+            batch.release()
+        self.queue.clear()
+        self.unresolved.clear()
+        self._resend.clear()
+        self._drained.set()
+
+    def update_counters(self) -> None:
+        """Bring the position and lag in the counters up to date."""
+        counters = self._counters
+        counters.source_end, counters.source_next = self.source_end, self.source_next
+        counters.target_next = self.target_next
+        counters.lag_records = max(0, self.source_end - self.source_next) if self.source_end >= 0 else 0
+        counters.lag_ms = 0
+        if counters.lag_records:
+            head = self.unresolved or self.queue
+            waiting = head[0].max_timestamp if head else self.record_timestamp_ms
+            if waiting >= 0:
+                counters.lag_ms = max(0, self._now_ms() - waiting)
+
+
+_STOPS_WRITING = frozenset({Reason.TARGET_TRUNCATED, Reason.TARGET_RECREATED, Reason.RECOVERY_AMBIGUOUS})
+_SOURCE_SIDE = frozenset(
+    {
+        Reason.SOURCE_UNREACHABLE,
+        Reason.SOURCE_MISSING,
+        Reason.CORRUPT_BATCH,
+        Reason.NOT_AUTHORIZED,
+        Reason.INTERNAL_ERROR,
+    }
+)
+_NEW_PRODUCER = frozenset(
+    {
+        codes.OUT_OF_ORDER_SEQUENCE_NUMBER,
+        codes.UNKNOWN_PRODUCER_ID,
+        codes.INVALID_PRODUCER_EPOCH,
+        codes.PRODUCER_FENCED,
+    }
+)

@@ -1,0 +1,238 @@
+"""Writes to a target cluster: requests that carry the next batch of many partitions, several under way at once.
+
+A partition always uses the same connection to its leader, so its batches arrive in the order they were sent; it moves
+to another leader only when nothing of it is in flight (`PartitionFlow`, invariant A).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from uuid import UUID
+
+import structlog
+
+from replicator.errors import ReplicatorError
+from replicator.flow.batch import Batch
+from replicator.flow.partition import PartitionFlow
+from replicator.states import PartitionFault, Reason
+from replicator.wire import kafka_errors as codes
+from replicator.wire import produce as protocol
+from replicator.wire.cluster import ClusterClient
+from replicator.wire.connection import Connection
+from replicator.wire.primitives import Bytes
+
+log = structlog.get_logger(__name__)
+
+CONNECTIONS_PER_BROKER = 2  # a broker serves a connection one request at a time; measured +40 % over one
+REQUESTS_IN_FLIGHT = 5
+REQUEST_BYTES = 4 << 20
+_NETWORK_EXCEPTION = 13
+_PAUSE_S = 0.5
+_SHOW_AFTER_S = 10.0
+
+
+class Writer:
+    """All of one link's writing in this worker."""
+
+    def __init__(self, target: ClusterClient) -> None:
+        self._target = target
+        self._channels: dict[tuple[int, int], _Channel] = {}
+        self._homeless: dict[PartitionFlow, float] = {}
+        target.listeners.append(self.rehome)
+
+    def offer(self, flow: PartitionFlow) -> None:
+        """The partition may have something to send."""
+        if not flow.sendable:
+            return
+        leader = self._target.leader(flow.target_topic, flow.partition)
+        if leader is None:
+            self._homeless.setdefault(flow, time.monotonic())
+            self._target.refresh_soon()
+            return
+        self._homeless.pop(flow, None)
+        key = leader.leader, hash(flow.key) % CONNECTIONS_PER_BROKER
+        channel = self._channels.get(key)
+        if channel is None:
+            channel = self._channels[key] = _Channel(self._target, *key, self.offer)
+        channel.offer(flow)
+
+    def remove(self, flow: PartitionFlow) -> None:
+        """Forget a closed partition."""
+        self._homeless.pop(flow, None)
+
+    def rehome(self) -> None:
+        """Offer again what had no leader, after a metadata refresh."""
+        for flow in list(self._homeless):
+            if flow.closed:
+                del self._homeless[flow]
+            elif self._target.leader(flow.target_topic, flow.partition) is not None:
+                self.offer(flow)
+
+    def show_homeless(self) -> None:
+        """Partitions that have had no leader for long show it, and are looked for again; call every now and then."""
+        now = time.monotonic()
+        for flow, since in list(self._homeless.items()):
+            if now - since > _SHOW_AFTER_S and flow.target_topic in self._target.topics:
+                where = f"{flow.target_topic}-{flow.partition} of cluster {self._target.alias}"
+                flow.fault(PartitionFault(Reason.TARGET_UNREACHABLE, f"{where} has no leader."))
+        if self._homeless:
+            self._target.refresh_soon()
+
+    async def close(self) -> None:
+        """Stop sending."""
+        self._target.listeners.remove(self.rehome)
+        for channel in self._channels.values():
+            await channel.close()
+
+
+class _Channel:
+    """One connection to one broker, and the partitions that wait to send on it."""
+
+    def __init__(
+        self, target: ClusterClient, node: int, index: int, elsewhere: Callable[[PartitionFlow], None]
+    ) -> None:
+        self._target = target
+        self._elsewhere = elsewhere
+        self._node = node
+        self._slot = f"produce-{index}"
+        self._ready: deque[PartitionFlow] = deque()
+        self._queued: set[PartitionFlow] = set()
+        self._connection: Connection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._in_flight = 0
+        self._scheduled = False
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+
+    def offer(self, flow: PartitionFlow) -> None:
+        if flow in self._queued:
+            return
+        self._queued.add(flow)
+        self._ready.append(flow)
+        if not self._scheduled and self._in_flight < REQUESTS_IN_FLIGHT:
+            # Not at once: what else this turn of the loop brings travels in the same request.
+            self._scheduled = True
+            self._loop.call_soon(self._pump)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+
+    def _pump(self) -> None:
+        self._scheduled = False
+        if self._closed:
+            return
+        if self._connection is None or self._connection.is_closed:
+            if self._ready and (self._connecting is None or self._connecting.done()):
+                self._connecting = self._loop.create_task(self._connect(), name=f"connect {self._slot}/{self._node}")
+            return
+        while self._ready and self._in_flight < REQUESTS_IN_FLIGHT:
+            items = self._next_items()
+            if not items:
+                return
+            self._send(self._connection, items)
+
+    def _next_items(self) -> list[tuple[PartitionFlow, Batch]]:
+        """One batch each of as many partitions as fit."""
+        items: list[tuple[PartitionFlow, Batch]] = []
+        again: list[PartitionFlow] = []
+        size = 0
+        while self._ready:
+            flow = self._ready[0]
+            if not flow.sendable:
+                self._ready.popleft()
+                self._queued.discard(flow)
+                continue
+            if items and size + flow.head_bytes > REQUEST_BYTES:
+                break
+            self._ready.popleft()
+            size += flow.head_bytes
+            items.append((flow, flow.next_batch()))
+            if flow.sendable:
+                again.append(flow)
+            else:
+                self._queued.discard(flow)
+        self._ready.extend(again)
+        return items
+
+    def _send(self, connection: Connection, items: list[tuple[PartitionFlow, Batch]]) -> None:
+        version = connection.pick(protocol.PRODUCE, protocol.MIN_VERSION, protocol.MAX_VERSION)
+        by_id = version >= protocol.TOPIC_ID_VERSION
+        topics: dict[str | UUID, list[tuple[int, Bytes]]] = {}
+        waiting: dict[tuple[str | UUID, int], tuple[PartitionFlow, Batch]] = {}
+        for item in items:
+            flow, batch = item
+            topic = flow.target_topic_id if by_id else flow.target_topic
+            topics.setdefault(topic, []).append((flow.partition, batch.data))
+            waiting[topic, flow.partition] = item
+        self._in_flight += 1
+        future = connection.request(protocol.PRODUCE, version, protocol.encode_produce(version, topics), flexible=True)
+        future.add_done_callback(lambda done: self._answered(done, version, waiting))
+
+    def _answered(
+        self,
+        future: asyncio.Future[memoryview],
+        version: int,
+        waiting: dict[tuple[str | UUID, int], tuple[PartitionFlow, Batch]],
+    ) -> None:
+        self._in_flight -= 1
+        error: BaseException | None = future.exception() if not future.cancelled() else ConnectionError("cancelled")
+        if error is None:
+            try:
+                results = protocol.decode_produce(version, future.result())
+            except ReplicatorError as unreadable:
+                error = unreadable
+                if self._connection is not None:
+                    self._connection.close()
+        if error is not None:
+            for flow, batch in waiting.values():
+                flow.failed(batch, _NETWORK_EXCEPTION, str(error))
+        else:
+            for result in results:
+                item = waiting.pop((result.topic, result.partition), None)
+                if item is None:
+                    continue
+                flow, batch = item
+                if result.error in (codes.NONE, codes.DUPLICATE_SEQUENCE_NUMBER):
+                    flow.acknowledged(batch, result.base_offset)
+                else:
+                    flow.failed(batch, result.error, result.message)
+                if flow.sendable:
+                    self.offer(flow)
+            for flow, batch in waiting.values():
+                flow.failed(batch, _NETWORK_EXCEPTION, "the broker's answer left this partition out")
+        if self._ready and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._pump)
+
+    async def _connect(self) -> None:
+        since = time.monotonic()
+        while self._ready and not self._closed:
+            try:
+                self._connection = await self._target.connection(self._node, self._slot)
+                self._pump()
+                return
+            except ReplicatorError as error:
+                log.warning("can't write", cluster=self._target.alias, broker=self._node, error=str(error))
+                self._target.refresh_soon()
+                self._give_back(error if time.monotonic() - since > _SHOW_AFTER_S else None)
+            await asyncio.sleep(_PAUSE_S)
+
+    def _give_back(self, error: ReplicatorError | None) -> None:
+        """Partitions that have another leader by now go there; the others show the trouble if it lasts."""
+        stay: deque[PartitionFlow] = deque()
+        for flow in self._ready:
+            leader = self._target.leader(flow.target_topic, flow.partition)
+            if flow.closed or (leader is not None and leader.leader != self._node):
+                self._queued.discard(flow)
+                self._elsewhere(flow)
+                continue
+            if error is not None:
+                flow.fault(PartitionFault(Reason.TARGET_UNREACHABLE, str(error)))
+            stay.append(flow)
+        self._ready = stay
