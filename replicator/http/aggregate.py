@@ -1,0 +1,106 @@
+"""The face of a parent of several workers: asks each child over its unix socket, and answers for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+import aiohttp
+import structlog
+
+from replicator.telemetry.prometheus import merged
+
+log = structlog.get_logger(__name__)
+
+_TIMEOUT = aiohttp.ClientTimeout(total=4.0)
+_MAX_ANSWER_BYTES = 256 << 20
+
+
+class AggregateService:
+    """Merges what the children say. `children` maps a worker's name to its socket's path and may change meanwhile.
+
+    Ready means every child is ready; a child that doesn't answer isn't. Metrics keep the children apart by the label
+    `worker`. Every child's status tells of all partitions it owns, so the status is their union.
+    """
+
+    def __init__(self, children: Mapping[str, str]) -> None:
+        self._children = children
+
+    async def ready(self) -> tuple[bool, list[str]]:
+        """Whether all children are; their reasons, each with the child's name."""
+        answers = await self._ask("/readyz")
+        reasons: list[str] = []
+        for worker, answer in sorted(answers.items()):
+            if answer is None:
+                reasons.append(f"{worker}: doesn't answer")
+                continue
+            told = json.loads(answer)
+            if not told["ready"]:
+                reasons += [f"{worker}: {reason}" for reason in told["reasons"]] or [f"{worker}: isn't ready"]
+        return not reasons and bool(answers), reasons or ([] if answers else ["no worker has started yet"])
+
+    async def metrics(self) -> bytes:
+        """All children's families in one exposition."""
+        answers = await self._ask("/metrics")
+        return await asyncio.to_thread(merged, answers)
+
+    async def status(self) -> dict[str, object]:
+        """The children's links, each once, with the workers and partitions of all."""
+        answers = await self._ask("/v1/status")
+        return union([json.loads(answer) for _, answer in sorted(answers.items()) if answer is not None])
+
+    async def _ask(self, path: str) -> dict[str, str | None]:
+        children = dict(self._children)
+        texts = await asyncio.gather(*(_get(worker, socket, path) for worker, socket in children.items()))
+        return dict(zip(children, texts, strict=True))
+
+
+def union(statuses: list[dict[str, object]]) -> dict[str, object]:
+    """One status of many: links by name, partitions by topic and number (the one furthest along wins), workers once."""
+    links: dict[str, dict[str, object]] = {}
+    partitions: dict[str, dict[tuple[str, int], dict[str, object]]] = {}
+    workers: dict[str, list[object]] = {}
+    for status in statuses:
+        for link in _dicts(status.get("links")):
+            name = str(link.get("name"))
+            links.setdefault(name, {key: value for key, value in link.items() if key not in ("workers", "partitions")})
+            told = workers.setdefault(name, [])
+            found = link.get("workers")
+            told += [worker for worker in (found if isinstance(found, list) else []) if worker not in told]
+            rows = partitions.setdefault(name, {})
+            for row in _dicts(link.get("partitions")):
+                key = (str(row.get("topic")), _number(row.get("partition")))
+                if key not in rows or _number(row.get("source_next")) > _number(rows[key].get("source_next")):
+                    rows[key] = row
+    return {
+        "links": [
+            {**link, "workers": workers[name], "partitions": [row for _, row in sorted(partitions[name].items())]}
+            for name, link in links.items()
+        ]
+    }
+
+
+async def _get(worker: str, socket: str, path: str) -> str | None:
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket), timeout=_TIMEOUT) as session,
+            session.get(f"http://worker{path}") as response,
+        ):
+            body = bytearray()
+            async for chunk in response.content.iter_chunked(1 << 16):
+                body += chunk
+                if len(body) > _MAX_ANSWER_BYTES:
+                    return None
+            return body.decode() if response.status in (200, 503) else None
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        log.debug("worker doesn't answer", worker=worker, path=path, error=str(error))
+        return None
+
+
+def _dicts(value: object) -> list[dict[str, object]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else -1

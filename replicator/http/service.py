@@ -1,0 +1,64 @@
+"""What the HTTP server shows: the seam between it and a worker, or a parent of several."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, runtime_checkable
+
+from prometheus_client import CollectorRegistry
+
+from replicator.telemetry.counters import WorkerCounters
+from replicator.telemetry.prometheus import exposition, registry
+
+
+@runtime_checkable
+class Service(Protocol):
+    """What a worker offers."""
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether it has joined and every lane it owns has recovered; if not, why, in sentences."""
+        ...
+
+    def counters(self) -> WorkerCounters:
+        """Its living counters."""
+        ...
+
+    async def status(self) -> dict[str, object]:
+        """`{"links": [{"name", "source", "target", "workers": […], "partitions": [{…}]}]}`."""
+        ...
+
+
+class Face(Protocol):
+    """What the server asks of whatever it shows."""
+
+    async def ready(self) -> tuple[bool, list[str]]:
+        """As `Service.ready`."""
+        ...
+
+    async def metrics(self) -> bytes:
+        """Prometheus' text format."""
+        ...
+
+    async def status(self) -> dict[str, object]:
+        """As `Service.status`."""
+        ...
+
+
+class WorkerFace:
+    """One worker's face. Metrics are rendered in a thread: a scrape of many partitions doesn't hold up copying."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._registry: CollectorRegistry = registry(service.counters, lambda: service.ready()[0])
+
+    async def ready(self) -> tuple[bool, list[str]]:
+        """The worker's own answer."""
+        return self._service.ready()
+
+    async def metrics(self) -> bytes:
+        """This worker's families."""
+        return await asyncio.to_thread(exposition, self._registry)
+
+    async def status(self) -> dict[str, object]:
+        """The worker's own answer."""
+        return await self._service.status()

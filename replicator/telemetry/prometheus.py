@@ -1,0 +1,155 @@
+"""The exposition: `WorkerCounters` become Prometheus families when somebody asks, and at no other time."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from replicator import __version__
+from replicator.telemetry import catalogue
+from replicator.telemetry.counters import Histogram, PartitionCounters, WorkerCounters
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def registry(counters: Callable[[], WorkerCounters], ready: Callable[[], bool]) -> CollectorRegistry:
+    """A registry of this worker's counts and of its process (CPU, memory, file descriptors, start time)."""
+    made = CollectorRegistry(auto_describe=False)
+    made.register(WorkerCollector(counters, ready))
+    ProcessCollector(registry=made)
+    return made
+
+
+def exposition(source: CollectorRegistry) -> bytes:
+    """Prometheus' text format; may be called from another thread than the one that counts."""
+    return generate_latest(source)
+
+
+class WorkerCollector(Collector):
+    """Renders one worker's counters, while they are counted: each number is right, two of them are a moment apart."""
+
+    def __init__(self, counters: Callable[[], WorkerCounters], ready: Callable[[], bool]) -> None:
+        self._counters = counters
+        self._ready = ready
+
+    def collect(self) -> Iterator[Metric]:
+        """All families of the catalogue that a worker itself offers."""
+        counters = self._counters()
+        partitions = list(counters.partitions.values())
+        yield from _partitions(partitions)
+        yield from _links(counters, partitions)
+        yield _gauge(catalogue.MEMORY, [((), counters.memory_in_use_bytes)])
+        yield _gauge(catalogue.MEMORY_LIMIT, [((), counters.memory_limit_bytes)])
+        yield _gauge(catalogue.READY, [((), 1 if self._ready() else 0)])
+        build = InfoMetricFamily(catalogue.BUILD.name, catalogue.BUILD.help)
+        build.add_metric((), {"version": __version__, "python": platform.python_version()})
+        yield build
+
+
+Samples = Iterable[tuple[tuple[str, ...], float]]
+
+
+def _partitions(partitions: list[PartitionCounters]) -> Iterator[Metric]:
+    labelled = [((part.link, part.topic, str(part.partition)), part) for part in partitions]
+    known = [(labels, part) for labels, part in labelled if part.source_end >= 0]
+    yield _counter(catalogue.RECORDS, [(labels, part.records) for labels, part in labelled])
+    yield _counter(catalogue.BYTES, [(labels, part.bytes) for labels, part in labelled])
+    yield _counter(catalogue.BATCHES, _batches(labelled))
+    yield _counter(catalogue.RETRIES, [(labels, part.retries) for labels, part in labelled])
+    yield _gauge(catalogue.LAG_RECORDS, [(labels, part.lag_records) for labels, part in known])
+    yield _gauge(catalogue.LAG_SECONDS, [(labels, part.lag_ms / 1000) for labels, part in known])
+    yield _gauge(catalogue.SOURCE_END, [(labels, part.source_end) for labels, part in known])
+    yield _gauge(
+        catalogue.SOURCE_NEXT, [(labels, part.source_next) for labels, part in labelled if part.source_next >= 0]
+    )
+    yield _gauge(
+        catalogue.TARGET_NEXT, [(labels, part.target_next) for labels, part in labelled if part.target_next >= 0]
+    )
+    yield _gauge(
+        catalogue.PARTITION_STATE, [((*labels, part.state, part.reason or ""), 1) for labels, part in labelled]
+    )
+
+
+def _batches(labelled: list[tuple[tuple[str, str, str], PartitionCounters]]) -> Iterator[tuple[tuple[str, ...], float]]:
+    for labels, part in labelled:
+        yield (*labels, "passed", ""), part.batches_passed
+        for reason, count in list(part.batches_rebuilt.items()):
+            yield (*labels, "rebuilt", reason), count
+        for reason, count in list(part.batches_dropped.items()):
+            yield (*labels, "dropped", reason), count
+
+
+def _links(counters: WorkerCounters, partitions: list[PartitionCounters]) -> Iterator[Metric]:
+    states = Counter((part.link, str(part.state)) for part in partitions)
+    yield _gauge(catalogue.PARTITIONS, sorted(states.items()))
+    yield _counter(
+        catalogue.FAULTS, [((link, str(reason)), count) for (link, reason), count in list(counters.faults.items())]
+    )
+    latency = HistogramMetricFamily(catalogue.LATENCY.name, catalogue.LATENCY.help, labels=catalogue.LATENCY.labels)
+    for link, histogram in list(counters.latency.items()):
+        buckets, total = _buckets(histogram)
+        latency.add_metric((link,), buckets, total)
+    yield latency
+
+
+def _buckets(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
+    running = 0
+    buckets: list[tuple[str, float]] = []
+    for bound, count in zip((*map(str, histogram.bounds), "+Inf"), list(histogram.counts), strict=True):
+        running += count
+        buckets.append((bound, running))
+    return buckets, histogram.total
+
+
+def _counter(metric: catalogue.Metric, samples: Samples) -> Metric:
+    family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family
+
+
+def _gauge(metric: catalogue.Metric, samples: Samples) -> Metric:
+    family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family
+
+
+def merged(expositions: Mapping[str, str | None]) -> bytes:
+    """One exposition of several workers', each sample with the label `worker`; None: that one didn't answer."""
+    families: dict[str, Metric] = {}
+    up = _gauge(
+        catalogue.Metric(catalogue.WORKER_UP.name, "gauge", ("worker",), catalogue.WORKER_UP.help),
+        [((worker,), 0 if text is None else 1) for worker, text in sorted(expositions.items())],
+    )
+    for worker, text in sorted(expositions.items()):
+        for family in text_string_to_metric_families(text or ""):
+            whole = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            for sample in family.samples:
+                whole.samples.append(sample._replace(labels={"worker": worker, **sample.labels}))
+    return generate_latest(_Ready([up, *families.values()]))
+
+
+class _Ready(CollectorRegistry):
+    """Families that are there already, in the shape `generate_latest` takes."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        super().__init__(auto_describe=False)
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """The families as they are."""
+        return iter(self._families)

@@ -1,0 +1,199 @@
+"""The HTTP side: what each path answers, who may ask, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from replicator.errors import ConfigurationError, UnreachableError
+from replicator.http.aggregate import AggregateService, union
+from replicator.http.server import serve, urls
+from replicator.http.service import Face, Service
+from replicator.telemetry.counters import PartitionCounters, WorkerCounters
+
+
+class Fake:
+    def __init__(self, name: str = "a", *, ready: bool = True, offset: int = 5) -> None:
+        self.is_ready = ready
+        self.name = name
+        self.offset = offset
+        self.broken = False
+
+    def ready(self) -> tuple[bool, list[str]]:
+        return self.is_ready, [] if self.is_ready else ["lane 3 is recovering"]
+
+    def counters(self) -> WorkerCounters:
+        part = PartitionCounters(link="l", topic="orders", partition=0, state="COPYING", records=self.offset)
+        return WorkerCounters(partitions={("l", "orders", 0): part})
+
+    async def status(self) -> dict[str, object]:
+        if self.broken:
+            raise UnreachableError("cluster eu: no answer from b2:9092")
+        rows = [
+            {"topic": "orders", "partition": 0, "state": "COPYING", "source_next": self.offset},
+            {"topic": self.name, "partition": 1, "state": "PENDING", "source_next": -1},
+        ]
+        return {"links": [{"name": "l", "source": "us", "target": "eu", "workers": [self.name], "partitions": rows}]}
+
+
+Started = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Started]:
+    runners: list[web.AppRunner] = []
+
+    async def started(service: Service | Face, address: str = "127.0.0.1:0", token: str | None = None) -> str:
+        runner = await serve(service, address, token)
+        runners.append(runner)
+        return urls(runner)[0]
+
+    yield started
+    await asyncio.gather(*(runner.cleanup() for runner in runners))
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def test_given_a_worker_then_each_path_answers(start: Started, client: aiohttp.ClientSession) -> None:
+    url = await start(Fake())
+    async with client.get(f"{url}/metrics") as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        assert 'replicator_records_total{link="l",partition="0",topic="orders"} 5.0' in await answer.text()
+    async with client.get(f"{url}/v1/status") as answer:
+        assert (await answer.json())["links"][0]["name"] == "l"
+    async with client.get(f"{url}/healthz") as answer:
+        assert answer.status == 200
+    async with client.get(f"{url}/readyz") as answer:
+        assert (answer.status, await answer.json()) == (200, {"ready": True, "reasons": []})
+
+
+async def test_given_a_worker_that_recovers_then_readyz_is_503_with_reasons(
+    start: Started, client: aiohttp.ClientSession
+) -> None:
+    url = await start(Fake(ready=False))
+    async with client.get(f"{url}/readyz") as answer:
+        assert (answer.status, await answer.json()) == (503, {"ready": False, "reasons": ["lane 3 is recovering"]})
+
+
+async def test_given_a_browser_then_the_page_needs_nothing_from_elsewhere(
+    start: Started, client: aiohttp.ClientSession
+) -> None:
+    url = await start(Fake())
+    for path, kind in (("/", "html"), ("/page.js", "javascript"), ("/page.css", "css"), ("/icon.svg", "svg")):
+        async with client.get(url + path) as answer:
+            assert answer.status == 200
+            assert kind in answer.headers["Content-Type"]
+            assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+            text = (await answer.text()).replace("http://www.w3.org/2000/svg", "")
+            assert "http://" not in text
+            assert "https://" not in text
+            assert "//cdn" not in text
+
+
+async def test_given_a_token_then_data_needs_it_and_probes_do_not(
+    start: Started, client: aiohttp.ClientSession
+) -> None:
+    url = await start(Fake(ready=False), token="hush")
+    for path in ("/metrics", "/v1/status"):
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic hush"}):
+            async with client.get(url + path, headers=headers) as answer:
+                assert answer.status == 401
+        async with client.get(url + path, headers={"Authorization": "bearer hush"}) as answer:
+            assert answer.status == 200
+    async with client.get(f"{url}/healthz") as answer:
+        assert answer.status == 200
+    async with client.get(f"{url}/readyz") as answer:
+        assert (answer.status, await answer.json()) == (503, {"ready": False})
+
+
+async def test_given_no_token_then_a_foreign_name_is_refused(start: Started, client: aiohttp.ClientSession) -> None:
+    url = await start(Fake())
+    async with client.get(f"{url}/v1/status", headers={"Host": "evil.example:80"}) as answer:
+        assert answer.status == 421
+    async with client.get(f"{url}/v1/status", headers={"Host": "localhost:80"}) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "example.com:0"])
+async def test_given_an_open_address_without_a_token_then_it_is_refused(address: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"set service\.token"):
+        await serve(Fake(), address)
+
+
+async def test_given_a_taken_address_then_the_error_names_it(start: Started) -> None:
+    url = await start(Fake())
+    with pytest.raises(ConfigurationError, match=r"service\.http 127\.0\.0\.1:\d+: can't listen there"):
+        await serve(Fake(), url.removeprefix("http://"))
+
+
+async def test_given_an_unreachable_cluster_then_status_is_503_with_the_reason(
+    start: Started, client: aiohttp.ClientSession
+) -> None:
+    fake = Fake()
+    fake.broken = True
+    url = await start(fake)
+    async with client.get(f"{url}/v1/status") as answer:
+        assert (answer.status, await answer.json()) == (503, {"error": "cluster eu: no answer from b2:9092"})
+
+
+async def test_given_paths_and_methods_that_do_not_exist_then_the_answer_is_json(
+    start: Started, client: aiohttp.ClientSession
+) -> None:
+    url = await start(Fake())
+    async with client.get(f"{url}/nothing") as answer:
+        assert (answer.status, await answer.json()) == (404, {"error": "Not Found"})
+    async with client.post(f"{url}/v1/status", data=b"x" * 100_000) as answer:
+        assert answer.status == 405
+
+
+async def test_given_children_on_sockets_then_the_parent_answers_for_all(
+    start: Started, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    children = {name: str(tmp_path / name) for name in ("w0", "w1")}
+    await start(Fake("a", offset=5), f"unix:{children['w0']}")
+    second = Fake("b", offset=9, ready=False)
+    await start(second, f"unix:{children['w1']}")
+    url = await start(AggregateService(children))
+    async with client.get(f"{url}/metrics") as answer:
+        text = await answer.text()
+        assert 'replicator_records_total{link="l",partition="0",topic="orders",worker="w1"} 9.0' in text
+        assert 'replicator_worker_up{worker="w0"} 1.0' in text
+    async with client.get(f"{url}/readyz") as answer:
+        assert (answer.status, await answer.json())[1]["reasons"] == ["w1: lane 3 is recovering"]
+    second.is_ready = True
+    async with client.get(f"{url}/readyz") as answer:
+        assert answer.status == 200
+    async with client.get(f"{url}/v1/status") as answer:
+        (link,) = (await answer.json())["links"]
+        assert link["workers"] == ["a", "b"]
+        assert [(row["topic"], row["source_next"]) for row in link["partitions"]] == [
+            ("a", -1),
+            ("b", -1),
+            ("orders", 9),
+        ]
+    children["w2"] = str(tmp_path / "nobody")
+    async with client.get(f"{url}/readyz") as answer:
+        assert (answer.status, (await answer.json())["reasons"]) == (503, ["w2: doesn't answer"])
+
+
+async def test_given_a_socket_left_by_a_killed_process_then_it_is_replaced(start: Started, tmp_path: Path) -> None:
+    import socket
+
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+    assert await start(Fake(), f"unix:{path}") == f"unix:{path}"
+
+
+def test_given_no_children_then_their_union_is_empty() -> None:
+    assert union([]) == {"links": []}

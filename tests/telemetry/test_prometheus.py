@@ -1,0 +1,105 @@
+"""The exposition: everything counted is there, under the catalogue's names, and parents merge their children's."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from replicator.telemetry import catalogue
+from replicator.telemetry.counters import Histogram, PartitionCounters, WorkerCounters
+from replicator.telemetry.prometheus import exposition, merged, registry
+
+
+def counted() -> WorkerCounters:
+    counters = WorkerCounters(memory_in_use_bytes=5, memory_limit_bytes=10)
+    part = PartitionCounters(link="l", topic="orders", partition=3, state="COPYING")
+    part.records, part.bytes, part.batches_passed, part.retries = 7, 700, 2, 1
+    part.batches_rebuilt["holes"] = 4
+    part.batches_dropped["control"] = 5
+    part.lag_records, part.lag_ms, part.source_end, part.source_next, part.target_next = 9, 1500, 100, 91, 90
+    lost = PartitionCounters(link="l", topic='a"b\n', partition=0, state="FAULTED", reason="CORRUPT_BATCH")
+    counters.partitions = {("l", "orders", 3): part, ("l", "a", 0): lost}
+    counters.faults["l", "CORRUPT_BATCH"] = 1
+    counters.latency["l"] = Histogram((0.1, 1.0))
+    counters.latency["l"].observe(0.05, times=3)
+    counters.latency["l"].observe(7.0)
+    return counters
+
+
+def samples(text: bytes) -> list[Sample]:
+    return [sample for family in text_string_to_metric_families(text.decode()) for sample in family.samples]
+
+
+def value(text: bytes, name: str, **labels: str) -> float:
+    found = [s.value for s in samples(text) if s.name == name and labels.items() <= s.labels.items()]
+    assert len(found) == 1, (name, labels, found)
+    return float(found[0])
+
+
+def rendered(ready: bool = True) -> bytes:
+    counters = counted()
+    return exposition(registry(lambda: counters, lambda: ready))
+
+
+def test_given_counters_then_every_one_is_exposed() -> None:
+    text = rendered()
+    here = {"link": "l", "topic": "orders", "partition": "3"}
+    assert value(text, "replicator_records_total", **here) == 7
+    assert value(text, "replicator_bytes_total", **here) == 700
+    assert value(text, "replicator_batches_total", way="passed", **here) == 2
+    assert value(text, "replicator_batches_total", way="rebuilt", reason="holes", **here) == 4
+    assert value(text, "replicator_batches_total", way="dropped", reason="control", **here) == 5
+    assert value(text, "replicator_retries_total", **here) == 1
+    assert value(text, "replicator_lag_records", **here) == 9
+    assert value(text, "replicator_lag_seconds", **here) == 1.5
+    assert value(text, "replicator_source_end_offset", **here) == 100
+    assert value(text, "replicator_source_next_offset", **here) == 91
+    assert value(text, "replicator_target_next_offset", **here) == 90
+    assert value(text, "replicator_partitions", state="FAULTED") == 1
+    assert value(text, "replicator_partition_state", reason="CORRUPT_BATCH", topic='a"b\n') == 1
+    assert value(text, "replicator_faults_total", reason="CORRUPT_BATCH") == 1
+    assert value(text, "replicator_memory_in_use_bytes") == 5
+    assert value(text, "replicator_memory_limit_bytes") == 10
+    assert value(text, "replicator_ready") == 1
+    assert value(text, "replicator_build_info") == 1
+    assert value(text, "process_resident_memory_bytes") > 0
+
+
+def test_given_observations_then_the_histogram_is_cumulative() -> None:
+    text = rendered()
+    assert value(text, "replicator_latency_seconds_bucket", le="0.1") == 3
+    assert value(text, "replicator_latency_seconds_bucket", le="1.0") == 3
+    assert value(text, "replicator_latency_seconds_bucket", le="+Inf") == 4
+    assert value(text, "replicator_latency_seconds_count", link="l") == 4
+    assert value(text, "replicator_latency_seconds_sum", link="l") == 7.0 + 3 * 0.05
+
+
+def test_given_a_partition_whose_end_is_unknown_then_its_lag_is_absent_rather_than_zero() -> None:
+    lags = [s.labels["topic"] for s in samples(rendered()) if s.name == "replicator_lag_records"]
+    assert lags == ["orders"]
+
+
+def test_given_a_worker_that_is_not_ready_then_it_says_so() -> None:
+    assert value(rendered(ready=False), "replicator_ready") == 0
+
+
+def test_given_the_catalogue_then_the_exposition_has_its_families_and_no_others() -> None:
+    text = merged({"w0": rendered().decode()}).decode()
+    families = {f.name: f for f in text_string_to_metric_families(text) if not f.name.startswith("process_")}
+    assert {m.name + ("_info" if m.kind == "info" else "") for m in catalogue.CATALOGUE} == set(families)
+    for metric in catalogue.CATALOGUE:
+        family = families[metric.name + ("_info" if metric.kind == "info" else "")]
+        assert family.documentation == metric.help
+        for sample in family.samples:
+            assert set(metric.labels) <= set(sample.labels)
+
+
+def test_given_two_workers_then_their_samples_differ_by_worker_and_a_silent_one_is_down() -> None:
+    text = merged({"w0": rendered().decode(), "w1": rendered(ready=False).decode(), "w2": None})
+    assert value(text, "replicator_ready", worker="w0") == 1
+    assert value(text, "replicator_ready", worker="w1") == 0
+    assert value(text, "replicator_worker_up", worker="w1") == 1
+    assert value(text, "replicator_worker_up", worker="w2") == 0
+    assert value(text, "replicator_latency_seconds_bucket", worker="w1", le="+Inf") == 4
+    assert value(text, "replicator_records_total", worker="w1", topic="orders") == 7
+    assert text.count(b"# TYPE replicator_records_total counter") == 1
