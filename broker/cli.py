@@ -1,0 +1,112 @@
+"""`replicator-broker`: the bundled broker as a program."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker.cluster import Cluster
+from broker.config_defs import InvalidConfig
+from broker.node import Listener
+
+app = typer.Typer(
+    help="A small Kafka-compatible broker for tests and demos. Not for production.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _root() -> None:
+    """A small Kafka-compatible broker for tests and demos. Not for production."""
+
+
+@app.command()
+def run(
+    listen: Annotated[str, typer.Option(help="HOST:PORT; node i listens on PORT+i, or on any free port when 0.")] = (
+        "127.0.0.1:9092"
+    ),
+    nodes: Annotated[int, typer.Option(min=1, max=100, help="How many nodes the cluster has.")] = 1,
+    data: Annotated[Path | None, typer.Option(help="Where to keep the logs; in memory when left out.")] = None,
+    config: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE, a Kafka broker property; may be repeated.")
+    ] = None,
+    control: Annotated[
+        str | None, typer.Option(help="HOST:PORT (loopback) of an HTTP endpoint that stops, freezes and breaks nodes.")
+    ] = None,
+    advertise: Annotated[str | None, typer.Option(help="The host name that clients are told; default: HOST.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log to stderr what happens.")] = False,
+) -> None:
+    """Run a cluster in this process until SIGTERM or SIGINT. NOT FOR PRODUCTION: nothing is replicated.
+
+    Prints one line with the bootstrap addresses once it accepts connections.
+    """
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    host, port = _address(listen, "--listen")
+    listener = Listener(host=host, port=port, advertised_host=advertise)
+    try:
+        cluster = Cluster(nodes=nodes, listeners=[listener], config=_properties(config or []), data_dir=data)
+    except InvalidConfig as error:
+        raise typer.BadParameter(str(error), param_hint="--config") from error
+    except (OSError, ValueError) as error:
+        _fail(f"can't open {data}: {error}")
+    try:
+        asyncio.run(_serve(cluster, _address(control, "--control") if control else None))
+    except OSError as error:
+        _fail(f"can't listen on {listen}: {error.strerror or error}")
+
+
+async def _serve(cluster: Cluster, control: tuple[str, int] | None) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(cluster)
+        if control is not None:
+            from broker.control import serve_control
+
+            await stack.enter_async_context(serve_control(cluster, *control))
+        print(cluster.bootstrap, flush=True)
+        await stopping.wait()
+
+
+def _address(text: str, option: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise typer.BadParameter(f"{text!r} is not HOST:PORT", param_hint=option)
+    return host.strip("[]"), int(port)
+
+
+def _properties(items: list[str]) -> dict[str, str]:
+    out = {}
+    for item in items:
+        name, separator, value = item.partition("=")
+        if not separator or not name:
+            raise typer.BadParameter(f"{item!r} is not KEY=VALUE", param_hint="--config")
+        out[name.strip()] = value.strip()
+    return out
+
+
+def _fail(message: str) -> None:
+    print(f"replicator-broker: {message}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
