@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
 DifferenceKind = Literal["missing", "unexpected", "duplicate", "reordered", "changed"]
 
@@ -45,11 +45,17 @@ class PartitionReport(_Model):
     notes: tuple[str, ...] = ()  # what was not compared, and why
     complete: bool = True  # False: given up after too many differences
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def found(self) -> int:
+        """How many differences of any kind."""
+        return self.missing + self.unexpected + self.duplicates + self.reordered + self.changed
+
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def ok(self) -> bool:
         """No difference of any kind."""
-        found = self.missing + self.unexpected + self.duplicates + self.reordered + self.changed
-        return found == 0 and self.complete
+        return self.found == 0 and self.complete
 
 
 class VerifyReport(_Model):

@@ -1,0 +1,143 @@
+"""Reading one side of a link through librdkafka: an independent client, committed records only, in bounded memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
+
+from replicator.dr.compare import Record
+from replicator.errors import UnreachableError
+from replicator.ledger.client_errors import replicator_error
+
+_CALL_TIMEOUT_S = 15.0
+_STALL_S = 60.0
+_AT_ONCE = 500  # records taken from librdkafka per call
+_TOPICS_PER_CALL = 200
+
+Partition = tuple[str, int]
+
+
+class Side:
+    """One cluster as `verify` reads it; a context manager. `alias` names it in errors.
+
+    Errors: UnreachableError, AuthenticationError, AuthorizationError, as `replicator_error` maps them.
+    """
+
+    def __init__(self, alias: str, properties: Mapping[str, Any], *, group: str) -> None:
+        self.alias = alias
+        self._admin = AdminClient(dict(properties))
+        self._consumer = Consumer(
+            {
+                **properties,
+                "group.id": group,  # demanded by librdkafka; nothing joins it and nothing is committed
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",
+                "isolation.level": "read_committed",
+                "check.crcs": True,
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 100,
+                "queued.max.messages.kbytes": 16_384,
+            }
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._consumer.close()
+
+    def partitions(self) -> dict[str, int]:
+        """Every topic and how many partitions it has."""
+        try:
+            topics = self._admin.list_topics(timeout=_CALL_TIMEOUT_S).topics
+        except KafkaException as error:
+            raise replicator_error(error.args[0], cluster=self.alias, action="list topics") from error
+        return {name: len(topic.partitions) for name, topic in topics.items()}
+
+    def starts(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The log start of each partition."""
+        return self._offsets(partitions, OffsetSpec.earliest())
+
+    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The last stable offset of each partition: where committed records end."""
+        return self._offsets(partitions, OffsetSpec.latest())
+
+    def at_time(self, partition: Partition, timestamp_ms: int) -> int:
+        """The first offset whose record isn't older, or -1."""
+        return self._offsets([partition], OffsetSpec.for_timestamp(timestamp_ms))[partition]
+
+    def compacted(self, topics: Iterable[str]) -> set[str]:
+        """Those of the topics whose cleanup.policy says compact."""
+        names = list(topics)
+        found: set[str] = set()
+        for first in range(0, len(names), _TOPICS_PER_CALL):
+            resources = [ConfigResource(ResourceType.TOPIC, name) for name in names[first : first + _TOPICS_PER_CALL]]
+            for resource, future in self._admin.describe_configs(resources).items():
+                try:
+                    policy = future.result(_CALL_TIMEOUT_S).get("cleanup.policy")
+                except KafkaException as error:
+                    action = f"describe the configuration of topic {resource.name}"
+                    raise replicator_error(
+                        error.args[0], cluster=self.alias, action=action, resource=resource.name
+                    ) from error
+                if policy is not None and "compact" in (policy.value or ""):
+                    found.add(resource.name)
+        return found
+
+    def read(self, partition: Partition, start: int, end: int) -> Iterator[Record]:
+        """The committed records of [start, end), in order."""
+        if start >= end:
+            return
+        topic, number = partition
+        self._consumer.assign([TopicPartition(topic, number, start)])
+        stalls_at = time.monotonic() + _STALL_S
+        while True:
+            first = self._consumer.poll(1.0)
+            messages = [] if first is None else [first, *self._consumer.consume(_AT_ONCE, timeout=0)]
+            for message in messages:
+                if (error := message.error()) is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:
+                        return
+                    if error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+                        continue  # librdkafka reconnects by itself; a stall ends it below
+                    action = f"read {topic}-{number}"
+                    raise replicator_error(error, cluster=self.alias, action=action, resource=topic)
+                offset = message.offset()
+                if offset >= end:
+                    return
+                yield Record(
+                    offset, message.key(), message.value(), tuple(message.headers() or ()), message.timestamp()[1]
+                )
+                if offset + 1 == end:
+                    return
+            if messages:
+                stalls_at = time.monotonic() + _STALL_S
+            elif time.monotonic() > stalls_at:
+                raise UnreachableError(
+                    f"cluster {self.alias}: reading {topic}-{number} has stood still for {_STALL_S:.0f} s before "
+                    f"offset {end}: check that its leader is up, and run verify again"
+                )
+
+    def _offsets(self, partitions: Iterable[Partition], spec: OffsetSpec) -> dict[Partition, int]:
+        wanted = {TopicPartition(topic, number): spec for topic, number in partitions}
+        if not wanted:
+            return {}
+        futures = self._admin.list_offsets(
+            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_CALL_TIMEOUT_S
+        )
+        found = {}
+        for place, future in futures.items():
+            try:
+                found[place.topic, place.partition] = int(future.result(_CALL_TIMEOUT_S).offset)
+            except KafkaException as error:
+                action = f"list offsets of {place.topic}-{place.partition}"
+                raise replicator_error(
+                    error.args[0], cluster=self.alias, action=action, resource=place.topic
+                ) from error
+        return found

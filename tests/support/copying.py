@@ -1,0 +1,45 @@
+"""A copier for tests of what judges copies: record by record through librdkafka, nothing clever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.support.checker import Seen, read_partition
+
+
+def create(admin: AdminClient, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
+    """Create a topic whose records don't expire."""
+    new = NewTopic(name, partitions, 1, config={"retention.ms": "-1", **(config or {})})
+    admin.create_topics([new])[name].result(30)
+
+
+def produce(config: Mapping[str, str], topic: str, partition: int, records: Sequence[Seen]) -> None:
+    """Write records as they are, but for their offsets."""
+    producer = Producer({**config, "linger.ms": 20, "enable.idempotence": True, "compression.type": "lz4"})
+    for record in records:
+        producer.produce(
+            topic,
+            record.value,
+            record.key,
+            partition,
+            timestamp=record.timestamp_ms,
+            headers=list(record.headers) or None,
+        )
+    assert producer.flush(30) == 0
+
+
+def copy(
+    source: Mapping[str, str],
+    target: Mapping[str, str],
+    topics: Mapping[str, int],
+    rename: str,
+    damage: Callable[[str, list[Seen]], Sequence[Seen]] = lambda _where, records: records,
+) -> None:
+    """Copy whole topics, each partition's records passing through `damage` (`topic-partition`, records)."""
+    for topic, partitions in topics.items():
+        for partition in range(partitions):
+            records = read_partition(source, topic, partition)
+            produce(target, rename.format(topic), partition, damage(f"{topic}-{partition}", records))
