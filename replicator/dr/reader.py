@@ -41,7 +41,7 @@ class Side:
                 "isolation.level": "read_committed",
                 "check.crcs": True,
                 "enable.partition.eof": True,
-                "fetch.wait.max.ms": 100,
+                "fetch.wait.max.ms": 10,
                 "queued.max.messages.kbytes": 16_384,
             }
         )
@@ -95,7 +95,14 @@ class Side:
         if start >= end:
             return
         topic, number = partition
-        self._consumer.assign([TopicPartition(topic, number, start)])
+        place = TopicPartition(topic, number, start)
+        try:
+            self._consumer.get_watermark_offsets(
+                place, timeout=_CALL_TIMEOUT_S
+            )  # finds the leader now, not a second on
+            self._consumer.assign([place])
+        except KafkaException as error:
+            raise replicator_error(error.args[0], cluster=self.alias, action=f"read {topic}-{number}") from error
         stalls_at = time.monotonic() + _STALL_S
         while True:
             first = self._consumer.poll(1.0)
