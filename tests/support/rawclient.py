@@ -217,7 +217,7 @@ def record(index: int, value: bytes | None, key: bytes | None = None, timestamp_
 
 
 def batch(
-    values: Sequence[bytes | None | tuple[bytes | None, bytes | None]],
+    values: Sequence[bytes | tuple[bytes | None, bytes | None] | None],
     *,
     producer_id: int = -1,
     epoch: int = -1,
