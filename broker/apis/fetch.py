@@ -22,6 +22,7 @@ from kio.schema.errors import ErrorCode
 from broker.errors import KafkaError
 from broker.faults import Action
 from broker.fetch_sessions import FINAL_EPOCH, INITIAL_EPOCH, FetchPartition, FetchSession
+from broker.leadership import check_leader
 from broker.node import RequestContext
 from broker.protocol import RawResponse, milliseconds, request_reader, uvarint
 from broker.registry import api
@@ -250,18 +251,6 @@ def _read_one(
         read.size,
         read.aborted_transactions,
     )
-
-
-def check_leader(ctx: RequestContext, partition: Partition, epoch: int) -> ErrorCode:
-    """Whether this node leads the partition in the epoch the client believes in (-1: it doesn't say); KIP-320."""
-    if epoch >= 0:
-        if epoch < partition.leader_epoch:
-            return ErrorCode.fenced_leader_epoch
-        if epoch > partition.leader_epoch:
-            return ErrorCode.unknown_leader_epoch
-    if not ctx.cluster.leads(ctx.node, partition):
-        return ErrorCode.not_leader_or_follower
-    return ErrorCode.none
 
 
 def encode(ctx: RequestContext, results: list[PartitionResult], error: ErrorCode, session_id: int) -> RawResponse:

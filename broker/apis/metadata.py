@@ -14,7 +14,7 @@ from kio.schema.errors import ErrorCode
 from broker.errors import KafkaError
 from broker.node import RequestContext
 from broker.registry import api, build
-from broker.topics import Topic
+from broker.topics import Partition, Topic
 
 NO_OPERATIONS = -(2**31)
 
@@ -81,26 +81,25 @@ def _failed(name: str | None, code: ErrorCode, topic_id: Any = None) -> dict[str
 
 
 def _described(ctx: RequestContext, topic: Topic) -> dict[str, Any]:
-    nodes = ctx.cluster.nodes
-    partitions = []
-    for partition in topic.partitions:
-        leaderless = partition.leader == -1
-        partitions.append(
-            {
-                "error_code": ErrorCode.leader_not_available if leaderless else ErrorCode.none,
-                "partition_index": partition.index,
-                "leader_id": partition.leader,
-                "leader_epoch": partition.leader_epoch,
-                "replica_nodes": partition.replicas,
-                "isr_nodes": partition.isr,
-                "offline_replicas": [node_id for node_id in partition.replicas if not nodes[node_id].alive],
-            }
-        )
     return {
         "error_code": ErrorCode.none,
         "name": topic.name,
         "topic_id": topic.topic_id,
         "is_internal": topic.internal,
-        "partitions": partitions,
+        "partitions": [described_partition(ctx, partition) for partition in topic.partitions],
         "topic_authorized_operations": NO_OPERATIONS,
+    }
+
+
+def described_partition(ctx: RequestContext, partition: Partition) -> dict[str, Any]:
+    """Leader, epoch and replicas of a partition, by the names that Metadata and DescribeTopicPartitions share."""
+    nodes = ctx.cluster.nodes
+    return {
+        "error_code": ErrorCode.leader_not_available if partition.leader == -1 else ErrorCode.none,
+        "partition_index": partition.index,
+        "leader_id": partition.leader,
+        "leader_epoch": partition.leader_epoch,
+        "replica_nodes": partition.replicas,
+        "isr_nodes": partition.isr,
+        "offline_replicas": [node_id for node_id in partition.replicas if not nodes[node_id].alive],
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import cramjam
 
-from broker.storage.batch import InvalidBatch
+from broker.storage.batch import HEADER_SIZE, BatchHeader, Buffer, InvalidBatch
 
 NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
 NAMES = {"none": NONE, "uncompressed": NONE, "gzip": GZIP, "snappy": SNAPPY, "lz4": LZ4, "zstd": ZSTD}
@@ -16,6 +16,12 @@ MAX_DECOMPRESSED = 256 * 1024 * 1024
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
 _XERIAL_HEADER = _XERIAL_MAGIC + struct.pack(">ii", 1, 1)
 _XERIAL_BLOCK = 32 * 1024
+
+
+def records_of(batch: Buffer, header: BatchHeader) -> Buffer:
+    """The uncompressed records of a batch: a view where it isn't compressed. Raises InvalidBatch."""
+    payload = memoryview(batch)[HEADER_SIZE:]
+    return decompress(header.compression, payload) if header.compression else payload
 
 
 def decompress(codec: int, payload: bytes | memoryview, limit: int = MAX_DECOMPRESSED) -> bytes:

@@ -194,11 +194,8 @@ def _check_timestamps(records: Buffer, header: BatchHeader, config: LogConfig, n
 
 
 def _payload(records: Buffer, header: BatchHeader) -> Buffer:
-    payload = memoryview(records)[HEADER_SIZE:]
-    if not header.compression:
-        return payload
     try:
-        return compression.decompress(header.compression, payload)
+        return compression.records_of(records, header)
     except InvalidBatch as error:
         raise KafkaError(ErrorCode.corrupt_message, str(error)) from error
 

@@ -1,0 +1,34 @@
+"""OffsetForLeaderEpoch (key 23), versions 2-4: where a leader epoch ended, so that a reader can see a truncation.
+
+KIP-101, KIP-279, KIP-320.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kio.schema.offset_for_leader_epoch
+from kio.schema.errors import ErrorCode
+
+from broker.errors import KafkaError
+from broker.leadership import led_partition
+from broker.node import RequestContext
+from broker.registry import api, build
+
+
+@api(schema=kio.schema.offset_for_leader_epoch, versions=range(2, 5))
+async def offset_for_leader_epoch(ctx: RequestContext, request: Any) -> Any:
+    topics = []
+    for topic in request.topics:
+        rows = []
+        for item in topic.partitions:
+            row: dict[str, Any] = {"partition": item.partition, "leader_epoch": -1, "end_offset": -1}
+            try:
+                partition = led_partition(ctx, topic.topic, item.partition, item.current_leader_epoch)
+                epoch, end_offset = partition.log.epoch_end_offset(item.leader_epoch)
+                row.update(error_code=ErrorCode.none, leader_epoch=epoch, end_offset=end_offset)
+            except KafkaError as error:
+                row["error_code"] = error.code
+            rows.append(row)
+        topics.append({"topic": topic.topic, "partitions": rows})
+    return build(ctx, topics=topics)
