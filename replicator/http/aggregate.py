@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import aiohttp
 import structlog
 
+from replicator.errors import UnreachableError
 from replicator.telemetry.prometheus import merged
 
 log = structlog.get_logger(__name__)
@@ -21,7 +22,7 @@ class AggregateService:
     """Merges what the children say. `children` maps a worker's name to its socket's path and may change meanwhile.
 
     Ready means every child is ready; a child that doesn't answer isn't. Metrics keep the children apart by the label
-    `worker`. Every child's status tells of all partitions it owns, so the status is their union.
+    `worker`.
     """
 
     def __init__(self, children: Mapping[str, str]) -> None:
@@ -46,39 +47,22 @@ class AggregateService:
         return await asyncio.to_thread(merged, answers)
 
     async def status(self) -> dict[str, object]:
-        """The children's links, each once, with the workers and partitions of all."""
-        answers = await self._ask("/v1/status")
-        return union([json.loads(answer) for _, answer in sorted(answers.items()) if answer is not None])
+        """One child's answer: it reads the clusters, and so tells of all workers and partitions."""
+        error = "no worker answers yet"
+        for worker, socket in sorted(self._children.items()):
+            answer = await _get(worker, socket, "/v1/status")
+            if answer is None:
+                continue
+            told = json.loads(answer)
+            if "error" not in told:
+                return dict(told)
+            error = str(told["error"])
+        raise UnreachableError(error)
 
     async def _ask(self, path: str) -> dict[str, str | None]:
         children = dict(self._children)
         texts = await asyncio.gather(*(_get(worker, socket, path) for worker, socket in children.items()))
         return dict(zip(children, texts, strict=True))
-
-
-def union(statuses: list[dict[str, object]]) -> dict[str, object]:
-    """One status of many: links by name, partitions by topic and number (the one furthest along wins), workers once."""
-    links: dict[str, dict[str, object]] = {}
-    partitions: dict[str, dict[tuple[str, int], dict[str, object]]] = {}
-    workers: dict[str, list[object]] = {}
-    for status in statuses:
-        for link in _dicts(status.get("links")):
-            name = str(link.get("name"))
-            links.setdefault(name, {key: value for key, value in link.items() if key not in ("workers", "partitions")})
-            told = workers.setdefault(name, [])
-            found = link.get("workers")
-            told += [worker for worker in (found if isinstance(found, list) else []) if worker not in told]
-            rows = partitions.setdefault(name, {})
-            for row in _dicts(link.get("partitions")):
-                key = (str(row.get("topic")), _number(row.get("partition")))
-                if key not in rows or _number(row.get("source_next")) > _number(rows[key].get("source_next")):
-                    rows[key] = row
-    return {
-        "links": [
-            {**link, "workers": workers[name], "partitions": [row for _, row in sorted(partitions[name].items())]}
-            for name, link in links.items()
-        ]
-    }
 
 
 async def _get(worker: str, socket: str, path: str) -> str | None:
@@ -96,11 +80,3 @@ async def _get(worker: str, socket: str, path: str) -> str | None:
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         log.debug("worker doesn't answer", worker=worker, path=path, error=str(error))
         return None
-
-
-def _dicts(value: object) -> list[dict[str, object]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else -1

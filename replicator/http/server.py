@@ -6,10 +6,12 @@ there is one. Requests have no body worth reading: anything above 64 KiB is refu
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from pathlib import Path
@@ -38,6 +40,8 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+_STATUS_AGE_S = 1.0  # a status reads both clusters; many open pages must not do so many times
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -51,8 +55,11 @@ async def serve(
 ) -> web.AppRunner:
     """Serve on `host:port` or `unix:/path` until the runner's `cleanup()`; port 0 lets the system choose.
 
+    A unix socket needs neither token nor TLS: who may open it is a matter of its directory's permissions.
     ConfigurationError if the address can't be had, or isn't loopback and there's no token.
     """
+    if address.startswith("unix:"):
+        token = cert_file = None
     if not token and not is_loopback(address):
         raise ConfigurationError(f"service.http {address} can be reached from other machines: set service.token")
     face: Face = WorkerFace(service) if isinstance(service, Service) else service
@@ -127,8 +134,10 @@ def application(face: Face, token: str | None, *, check_host: bool = True) -> we
         shown = {"reasons": reasons} if access.authorized(request) else {}
         return web.json_response({"ready": ready, **shown}, status=200 if ready else 503)
 
+    cached_status = OneAtATime(face.status)
+
     async def status(_request: web.Request) -> web.Response:
-        return web.json_response(await face.status(), dumps=_dumps)
+        return web.json_response(await cached_status(), dumps=_dumps)
 
     app = web.Application(middlewares=[guard], client_max_size=_MAX_BODY_BYTES)
     app.router.add_get("/metrics", data(metrics))
@@ -138,6 +147,26 @@ def application(face: Face, token: str | None, *, check_host: bool = True) -> we
     for path, (name, kind) in _PAGE.items():
         app.router.add_get(path, _asset(name, kind))
     return app
+
+
+class OneAtATime:
+    """Calls `ask` once for all who wait for it, and not again while its answer is younger than a second."""
+
+    def __init__(
+        self, ask: Callable[[], Awaitable[dict[str, object]]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._answer: dict[str, object] | None = None
+        self._at = 0.0
+
+    async def __call__(self) -> dict[str, object]:
+        async with self._lock:
+            if self._answer is None or self._clock() - self._at >= _STATUS_AGE_S:
+                self._answer = await self._ask()
+                self._at = self._clock()
+            return self._answer
 
 
 def _asset(name: str, kind: str) -> Handler:

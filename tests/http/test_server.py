@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 
 from replicator.errors import ConfigurationError, UnreachableError
-from replicator.http.aggregate import AggregateService, union
-from replicator.http.server import serve, urls
+from replicator.http.aggregate import AggregateService
+from replicator.http.server import OneAtATime, serve, urls
 from replicator.http.service import Face, Service
 from replicator.telemetry.counters import PartitionCounters, WorkerCounters
 
@@ -175,12 +175,7 @@ async def test_given_children_on_sockets_then_the_parent_answers_for_all(
         assert answer.status == 200
     async with client.get(f"{url}/v1/status") as answer:
         (link,) = (await answer.json())["links"]
-        assert link["workers"] == ["a", "b"]
-        assert [(row["topic"], row["source_next"]) for row in link["partitions"]] == [
-            ("a", -1),
-            ("b", -1),
-            ("orders", 9),
-        ]
+        assert link["workers"] == ["a"]
     children["w2"] = str(tmp_path / "nobody")
     async with client.get(f"{url}/readyz") as answer:
         assert (answer.status, (await answer.json())["reasons"]) == (503, ["w2: doesn't answer"])
@@ -195,5 +190,33 @@ async def test_given_a_socket_left_by_a_killed_process_then_it_is_replaced(start
     assert await start(Fake(), f"unix:{path}") == f"unix:{path}"
 
 
-def test_given_no_children_then_their_union_is_empty() -> None:
-    assert union([]) == {"links": []}
+async def test_given_children_of_which_one_fails_then_another_tells_the_status(
+    start: Started, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    first, second = Fake("a"), Fake("b")
+    first.broken = True
+    children = {"w0": str(tmp_path / "w0"), "w1": str(tmp_path / "w1"), "w2": str(tmp_path / "nobody")}
+    await start(first, f"unix:{children['w0']}", token="hush")
+    await start(second, f"unix:{children['w1']}", token="hush")
+    url = await start(AggregateService(children))
+    async with client.get(f"{url}/v1/status") as answer:
+        assert (await answer.json())["links"][0]["workers"] == ["b"]
+    other = await start(AggregateService({"w0": children["w0"]}))
+    async with client.get(f"{other}/v1/status") as answer:
+        assert (answer.status, await answer.json()) == (503, {"error": "cluster eu: no answer from b2:9092"})
+
+
+async def test_given_many_who_ask_for_status_then_the_clusters_are_read_once_a_second() -> None:
+    now, asked = [0.0], [0]
+
+    async def ask() -> dict[str, object]:
+        asked[0] += 1
+        await asyncio.sleep(0)
+        return {"links": []}
+
+    cached = OneAtATime(ask, lambda: now[0])
+    await asyncio.gather(*(cached() for _ in range(20)))
+    assert asked == [1]
+    now[0] = 1.0
+    await cached()
+    assert asked == [2]
