@@ -1,0 +1,259 @@
+"""Topics on the target, as a link wants them: created with the source's partitions and settings, and grown with it.
+
+`TopicSync.plan()` only reads, so every worker may call it; `apply()` changes the target and is the controller's.
+Nothing is ever deleted or shrunk here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from replicator.config.models import LinkConfig
+from replicator.errors import AuthorizationError, ReplicatorError
+from replicator.ledger.client_errors import RefusedError
+from replicator.ledger.entry import Entry
+from replicator.ledger.identity import identify
+from replicator.ledger.lanes import control_topic
+from replicator.ledger.selection import Selection, TopicProblem, select
+from replicator.states import Reason
+from replicator.sync import configs
+from replicator.sync.admin import Admin, ConfigSource, ConfigValue, Topic, TopicSpec
+
+_INVALID_CONFIG = 40
+_TOPIC_ALREADY_EXISTS = 36
+_MAX_REFUSED_KEYS = 16
+
+_log = structlog.get_logger(__name__)
+
+Entries = Mapping[tuple[str, int], Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPair:
+    """A source topic that is to be copied; `target` is None until its copy exists."""
+
+    source: Topic
+    remote_name: str
+    target: Topic | None
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions can be copied now: those that exist on both sides."""
+        return 0 if self.target is None else min(self.source.partitions, self.target.partitions)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPlan:
+    """What is and what is to be done. `problems` and `skipped` are by source topic; `grow` is target topic -> total.
+
+    A topic with a problem isn't in `pairs`, unless the target refused to create or grow it: what exists goes on.
+    """
+
+    pairs: dict[str, TopicPair] = field(default_factory=dict)
+    create: tuple[TopicSpec, ...] = ()
+    grow: dict[str, int] = field(default_factory=dict)
+    problems: dict[str, TopicProblem] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    unsupported: dict[str, dict[str, str]] = field(default_factory=dict)  # source topic -> settings the target lacks
+
+    @property
+    def empty(self) -> bool:
+        """Whether there's nothing to apply."""
+        return not self.create and not self.grow
+
+
+def desired(
+    link: LinkConfig, source_topics: Mapping[str, Topic], target_topics: Mapping[str, Topic], entries: Entries
+) -> tuple[Selection, dict[str, TopicPair]]:
+    """The pairs that the link wants; those that can't be, by name or by ledger, are among the selection's problems."""
+    selection = select(link, {name: topic.internal for name, topic in source_topics.items()}, target_topics)
+    pairs = {
+        name: TopicPair(source_topics[name], remote, target_topics.get(remote))
+        for name, remote in selection.remote_names.items()
+    }
+    for name, problem in _identity_problems(link, source_topics, pairs, entries).items():
+        selection.problems[name] = problem
+        pairs.pop(name, None)
+    return selection, pairs
+
+
+def diff(pairs: Mapping[str, TopicPair]) -> tuple[list[TopicPair], dict[str, int]]:
+    """The pairs whose copy is to be created, and target topic -> total for those that are to grow."""
+    create = [pair for pair in pairs.values() if pair.target is None]
+    grow = {
+        pair.remote_name: pair.source.partitions
+        for pair in pairs.values()
+        if pair.target is not None and pair.target.partitions < pair.source.partitions
+    }
+    return create, grow
+
+
+async def apply(target: Admin, plan: TopicPlan) -> dict[str, TopicProblem]:
+    """Create and grow; what the target refused, by source topic. Doing it twice is harmless."""
+    names = {pair.remote_name: name for name, pair in plan.pairs.items()}
+    problems: dict[str, TopicProblem] = {}
+    for remote, error in (await _create(target, plan.create)).items():
+        problems[names[remote]] = _refusal(error)
+    for remote, answer in (await target.create_partitions(plan.grow)).items():
+        if isinstance(answer, ReplicatorError) and not await _grown(target, remote, plan.grow[remote]):
+            problems[names[remote]] = _refusal(answer)
+    return problems
+
+
+class TopicSync:
+    """Plans and applies for one link; remembers what the target refused, so that it is reported once.
+
+    `read_entries` returns the link's ledger as it is now; it is called after the topics were read, so that a topic that
+    a worker has just begun to copy isn't taken for a stranger.
+    """
+
+    def __init__(
+        self, link: LinkConfig, source: Admin, target: Admin, read_entries: Callable[[], Entries] | None = None
+    ) -> None:
+        self._link = link
+        self._source = source
+        self._target = target
+        self._read_entries = read_entries or dict
+        self._refused: dict[str, TopicProblem] = {}
+        self._reported: set[tuple[str, str]] = set()
+
+    async def plan(self) -> TopicPlan:
+        """What is to be done now. Raises UnreachableError and its like when either cluster doesn't answer."""
+        source_topics = await self._source.list_topics()
+        target_topics = await self._target.list_topics()
+        selection, pairs = desired(self._link, source_topics, target_topics, self._read_entries())
+        problems = dict(selection.problems)
+        missing, grow = diff(pairs)
+        specs: list[TopicSpec] = []
+        unsupported: dict[str, dict[str, str]] = {}
+        if missing:
+            replication_factor_limit = len((await self._target.describe_cluster()).brokers)
+            defaults = await self._target_defaults(target_topics)
+            sources = await self._source.describe_configs([pair.source.name for pair in missing])
+            for pair in missing:
+                name = pair.source.name
+                settings = sources[name]
+                if isinstance(settings, ReplicatorError):
+                    problems[name] = _refusal(settings)
+                    del pairs[name]
+                    continue
+                factor = self._link.replication_factor or min(pair.source.replication_factor, replication_factor_limit)
+                wanted = configs.desired(
+                    settings,
+                    defaults,
+                    replication_factor=factor,
+                    recompressed=self._link.compression != "source",
+                )
+                specs.append(TopicSpec(pair.remote_name, pair.source.partitions, factor, wanted.settings))
+                if wanted.unsupported:
+                    unsupported[name] = wanted.unsupported
+        self._refused = {name: at for name, at in self._refused.items() if name in pairs and _open(pairs[name], grow)}
+        return TopicPlan(pairs, tuple(specs), grow, problems | self._refused, selection.skipped, unsupported)
+
+    async def apply(self, plan: TopicPlan) -> dict[str, TopicProblem]:
+        """Carry the plan out; what the target refused, which later plans show until it succeeds."""
+        for name, settings in plan.unsupported.items():
+            self._report(name, settings)
+        self._refused = await apply(self._target, plan)
+        return dict(self._refused)
+
+    async def _target_defaults(self, target_topics: Mapping[str, Topic]) -> dict[str, ConfigValue] | None:
+        """The target's settings for topics without any of their own, as the link's control topic shows them."""
+        probe = control_topic(self._link.name)
+        if probe not in target_topics:
+            return None
+        answer = (await self._target.describe_configs([probe]))[probe]
+        if isinstance(answer, ReplicatorError):
+            return None
+        own = ConfigValue(None, ConfigSource.UNKNOWN)
+        return {key: own if value.source is ConfigSource.TOPIC else value for key, value in answer.items()}
+
+    def _report(self, topic: str, settings: Mapping[str, str]) -> None:
+        for key, value in settings.items():
+            if (topic, key) not in self._reported:
+                self._reported.add((topic, key))
+                _log.warning("setting unknown to the target; left out", topic=topic, setting=key, value=value)
+
+
+def _identity_problems(
+    link: LinkConfig, source_topics: Mapping[str, Topic], pairs: Mapping[str, TopicPair], entries: Entries
+) -> dict[str, TopicProblem]:
+    problems: dict[str, TopicProblem] = {}
+    for (name, _), entry in entries.items():
+        pair = pairs.get(name)
+        if name in problems or (pair is None and (name in source_topics or not link.selects(name))):
+            continue  # not selected any more, or it has another problem already
+        source_id = None if pair is None else pair.source.topic_id
+        target_id = None if pair is None or pair.target is None else pair.target.topic_id
+        reason = identify(entry, source_id, target_id).reason
+        if reason is not None:
+            problems[name] = TopicProblem(reason, _identity_detail(link, entry, reason, source_id, target_id))
+    return problems
+
+
+def _identity_detail(link: LinkConfig, entry: Entry, reason: Reason, source_id: object, target_id: object) -> str:
+    if reason is Reason.SOURCE_MISSING:
+        return f"Topic {entry.topic} (id {entry.source_topic_id}) isn't on cluster {link.source}."
+    if reason is Reason.SOURCE_RECREATED:
+        return f"Topic {entry.topic} on cluster {link.source} had id {entry.source_topic_id}, and now has {source_id}."
+    if reason is Reason.TARGET_MISSING:
+        return f"Topic {entry.target_topic} (id {entry.target_topic_id}) isn't on cluster {link.target}."
+    return (
+        f"Topic {entry.target_topic} on cluster {link.target} had id {entry.target_topic_id}, and now has {target_id}."
+    )
+
+
+async def _create(target: Admin, specs: Iterable[TopicSpec]) -> dict[str, ReplicatorError]:
+    """Create topics. One that is there already is fine; a setting that the target refuses is left out and reported."""
+    waiting = {spec.name: spec for spec in specs}
+    refused: dict[str, ReplicatorError] = {}
+    for _ in range(_MAX_REFUSED_KEYS):
+        answers = await target.create_topics(waiting.values())
+        again: dict[str, TopicSpec] = {}
+        for name, answer in answers.items():
+            if answer is None:
+                spec = waiting[name]
+                _log.info("topic created", topic=name, partitions=spec.partitions, settings=dict(spec.configs))
+            elif not isinstance(answer, RefusedError) or answer.code != _TOPIC_ALREADY_EXISTS:
+                key = _refused_key(answer, waiting[name])
+                if key is None:
+                    refused[name] = answer
+                    continue
+                _log.warning("setting refused by the target; left out", topic=name, setting=key, error=str(answer))
+                again[name] = _without(waiting[name], key)
+        waiting = again
+        if not waiting:
+            break
+    return refused
+
+
+def _refused_key(error: ReplicatorError, spec: TopicSpec) -> str | None:
+    """The setting that the broker's message names, if the topic can do without it."""
+    if not isinstance(error, RefusedError) or error.code != _INVALID_CONFIG:
+        return None
+    named = [key for key in spec.configs if key in str(error)]
+    key = max(named, key=len, default=None)
+    return None if key in configs.ESSENTIAL else key
+
+
+def _without(spec: TopicSpec, key: str) -> TopicSpec:
+    kept = {name: value for name, value in spec.configs.items() if name != key}
+    return TopicSpec(spec.name, spec.partitions, spec.replication_factor, kept)
+
+
+async def _grown(target: Admin, topic: str, total: int) -> bool:
+    """Whether somebody else has grown the topic meanwhile: the broker then says that it has that many already."""
+    answer = (await target.describe_topics([topic])).get(topic)
+    return isinstance(answer, Topic) and answer.partitions >= total
+
+
+def _open(pair: TopicPair, grow: Mapping[str, int]) -> bool:
+    return pair.target is None or pair.remote_name in grow
+
+
+def _refusal(error: ReplicatorError) -> TopicProblem:
+    reason = Reason.NOT_AUTHORIZED if isinstance(error, AuthorizationError) else Reason.TOPIC_REFUSED
+    return TopicProblem(reason, str(error))
