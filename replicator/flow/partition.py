@@ -92,9 +92,10 @@ class PartitionFlow:
         self.target_topic_id = target_topic_id
         self.producer = producer
         self.next_sequence = 0
+        self.source_next = source_next  # everything before it is acknowledged, or isn't to be copied
+        self.source_epoch = source_epoch  # leader epoch of the batch before `source_next`, -1 unknown
         self.target_next = target_next
         self.record_timestamp_ms = record_timestamp_ms
-        self.source_epoch = source_epoch  # leader epoch of the last acknowledged batch
         self.state = State.COPYING
         self.reason: Reason | None = None
         self.detail = ""
@@ -138,10 +139,11 @@ class PartitionFlow:
         return self.topic, self.partition
 
     @property
-    def source_next(self) -> int:
-        """The next source offset to copy: everything before it is acknowledged by the target."""
-        head = self.unresolved or self.queue
-        return head[0].source_base if head else self.fetch_offset
+    def acknowledged_sequence(self) -> int:
+        """The sequence of the first batch that isn't acknowledged: with `source_next`, of the same instant."""
+        if self.unresolved and self.unresolved[0].sequence >= 0:
+            return self.unresolved[0].sequence
+        return self.next_sequence
 
     @property
     def idle(self) -> bool:
@@ -172,11 +174,10 @@ class PartitionFlow:
         if staged.batches:
             self.queue.extend(staged.batches)
             self._drained.clear()
-        moved = staged.next_offset != self.fetch_offset
         self.fetch_offset = staged.next_offset
         if staged.last_epoch >= 0:
             self.fetched_epoch = staged.last_epoch
-        if moved and self.idle:  # only dropped batches: the position moves without a write
+        if self.idle and self.fetch_offset != self.source_next:  # dropped batches move the position without a write
             self._advanced()
         self._full = self.queued_bytes >= QUEUE_BYTES
         if staged.fault is not None:
@@ -290,8 +291,7 @@ class PartitionFlow:
             self.target_next = base + count
         elif self.target_next >= 0:
             self.target_next += count
-        if batch.source_epoch >= 0:
-            self.source_epoch = batch.source_epoch
+        self.source_next, self.source_epoch = batch.source_next, batch.source_epoch
         if batch.max_timestamp >= 0:
             self.record_timestamp_ms = batch.max_timestamp
             self._latency.observe(max(0, self._now_ms() - batch.max_timestamp) / 1000)
@@ -307,6 +307,7 @@ class PartitionFlow:
 
     def _advanced(self) -> None:
         if self.idle:
+            self.source_next, self.source_epoch = self.fetch_offset, self.fetched_epoch
             self._drained.set()
         self._outside.changed(self)
 
@@ -413,8 +414,10 @@ class PartitionFlow:
         """Forget what is staged and unsent; it is fetched again."""
         if not self.queue:
             return
-        self.fetch_offset = self.queue[0].source_base
-        self.fetched_epoch = self.source_epoch
+        if self.unresolved:
+            self.fetch_offset, self.fetched_epoch = self.unresolved[-1].source_next, self.unresolved[-1].source_epoch
+        else:
+            self.fetch_offset, self.fetched_epoch = self.source_next, self.source_epoch
         for batch in self.queue:
             batch.release()
         self.queue.clear()

@@ -53,7 +53,9 @@ def compress(codec: int, data: bytes) -> bytes:
             blocks += [struct.pack(">i", len(block)), block]
         return b"".join(blocks)
     if codec == LZ4:
-        return bytes(cramjam.lz4.compress(data, level=1))
+        packer = cramjam.lz4.Compressor(level=1, content_checksum=False, block_linked=False)  # Kafka refuses linked ones
+        packer.compress(data)
+        return bytes(packer.finish())
     if codec == ZSTD:
         return bytes(cramjam.zstd.compress(data, level=3))
     raise ProtocolError(f"unknown compression codec {codec}")

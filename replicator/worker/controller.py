@@ -1,0 +1,53 @@
+"""What one worker of a link does for all of them: internal topics at the start, target topics while it owns lane 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from replicator.config.librdkafka import client_properties
+from replicator.config.models import LinkConfig, Settings
+from replicator.ledger.entry import Entry
+from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
+from replicator.sync.admin import Admin, TopicSpec
+from replicator.sync.topics import TopicSync
+
+log = structlog.get_logger(__name__)
+
+
+class Controller:
+    """Creates and grows what the link needs on the target. `entries` gives those of the lanes that this worker owns."""
+
+    def __init__(
+        self, settings: Settings, link: LinkConfig, entries: Callable[[], Mapping[tuple[str, int], Entry]]
+    ) -> None:
+        self._link = link
+        client_id = f"replicator-{link.name}-admin"
+        self._source = Admin(client_properties(settings.clusters[link.source], client_id=client_id), link.source)
+        self._target = Admin(client_properties(settings.clusters[link.target], client_id=client_id), link.target)
+        self._topics = TopicSync(link, self._source, self._target, entries)
+        self._said: dict[str, str] = {}
+
+    async def prepare(self) -> None:
+        """Make sure of the internal topics. WrongStateError if the ledger is gone while remote topics hold data."""
+        await refuse_missing_ledger(self._link, self._source, self._target)
+        await ensure_topics(self._link, self._target, TopicSpec)
+
+    async def run(self) -> bool:
+        """Create and grow target topics where that is due; whether anything was done."""
+        plan = await self._topics.plan()
+        problems = dict(plan.problems)
+        if not plan.empty:
+            problems |= await self._topics.apply(plan)
+        for name, problem in problems.items():
+            if self._said.get(name) != problem.detail:
+                self._said[name] = problem.detail
+                log.error(
+                    "topic isn't copied",
+                    link=self._link.name, topic=name, reason=problem.reason.value, detail=problem.detail,
+                    next_step=problem.reason.next_step,
+                )  # fmt: skip
+        for name in self._said.keys() - problems.keys():
+            del self._said[name]
+        return not plan.empty

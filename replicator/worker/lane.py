@@ -1,0 +1,151 @@
+"""A lane: the unit of assignment and of state. From being assigned to being given up, with its partitions.
+
+Life: `recover()` reads the lane's part of the ledger and gets a producer; `write_first()` and `write_entries()` record
+positions; `flush()` hands over in good order; `close()` lets go at once (the lane is lost).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from replicator.errors import ReplicatorError
+from replicator.flow.partition import PartitionFlow
+from replicator.ledger.entry import Entry, encode_entry, encode_key
+from replicator.ledger.lane_record import LANE_KEY, decode_lane, encode_lane
+from replicator.ledger.load import entries_from_records
+from replicator.ledger.log import LedgerLog
+from replicator.wire.cluster import ClusterClient
+from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
+
+log = structlog.get_logger(__name__)
+
+Key = tuple[str, int]
+
+
+class Lane:
+    """One lane owned by this worker."""
+
+    def __init__(self, number: int, ledger_topic: str, target: ClusterClient, now_ms: Callable[[], int]) -> None:
+        self.number = number
+        self.entries: dict[Key, Entry] = {}
+        self.flows: dict[Key, PartitionFlow] = {}
+        self.begun_ms: int | None = None  # since when the link has been running this lane; None: never before
+        self.recovered = False
+        self.closed = False
+        self._target = target
+        self._log = LedgerLog(target, ledger_topic, number)
+        self._now_ms = now_ms
+        self._producer: ProducerIdAndEpoch | None = None
+        self._ledger_producer: ProducerIdAndEpoch | None = None
+        self._dirty: set[Key] = set()
+        self._writing = asyncio.Lock()
+
+    @property
+    def producer(self) -> ProducerIdAndEpoch:
+        """Who writes this lane's batches."""
+        assert self._producer is not None, "the lane hasn't recovered"
+        return self._producer
+
+    async def recover(self) -> None:
+        """Read the ledger and become a producer. ReplicatorError if the target can't be reached or refuses."""
+        began = time.monotonic()
+        pairs = await self._log.read()
+        self.entries = entries_from_records(pairs)
+        for key, value in pairs:
+            if key == LANE_KEY and value is not None:
+                self.begun_ms = decode_lane(value)
+        self._producer = await self._new_producer()
+        self._ledger_producer = self._producer
+        self.recovered = True
+        log.info(
+            "lane recovered",
+            lane=self.number, partitions=len(self.entries), took_ms=round((time.monotonic() - began) * 1000),
+        )  # fmt: skip
+
+    def changed(self, flow: PartitionFlow) -> None:
+        """The partition's entry is out of date."""
+        self._dirty.add(flow.key)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether `write_entries` has something to do."""
+        return bool(self._dirty)
+
+    async def write_first(self, entries: list[Entry]) -> None:
+        """Entries of partitions that begin now; acknowledged before a record of theirs is produced (rule A)."""
+        if entries:
+            await self._write([(encode_key(e.topic, e.partition), encode_entry(e)) for e in entries])
+            self.entries.update({(e.topic, e.partition): e for e in entries})
+
+    async def write_begun(self) -> None:
+        """Note that the lane has begun: partitions that come from now on were born after the link."""
+        if self.begun_ms is None:
+            self.begun_ms = self._now_ms()
+            await self._write([(LANE_KEY, encode_lane(self.begun_ms))])
+
+    async def write_entries(self) -> None:
+        """Write an entry for each partition that changed. What fails stays to be written."""
+        if not self._dirty or self.closed:
+            return
+        dirty, self._dirty = self._dirty, set()
+        written = {key: self._entry(self.flows[key]) for key in dirty if key in self.flows}
+        try:
+            await self._write([(encode_key(*key), encode_entry(entry)) for key, entry in written.items()])
+        except ReplicatorError:
+            self._dirty |= dirty
+            raise
+        self.entries.update(written)
+
+    async def flush(self) -> None:
+        """Stop fetching, wait until what is in flight is acknowledged, and write the last entries."""
+        flows = list(self.flows.values())
+        await asyncio.gather(*(flow.drain() for flow in flows))
+        self._dirty |= self.flows.keys()
+        await self.write_entries()
+
+    def close(self) -> None:
+        """Let go of all partitions; nothing is written any more."""
+        self.closed = True
+        for flow in self.flows.values():
+            flow.close()
+
+    async def _write(self, pairs: list[tuple[bytes, bytes | None]]) -> None:
+        async with self._writing:
+            if self._ledger_producer is None:
+                self._ledger_producer = await self._new_producer()
+                self._log.new_producer()
+            try:
+                await self._log.write(self._ledger_producer, pairs)
+            except BaseException:
+                # Nobody knows whether these bytes are in the log. Other entries under their sequences could be taken
+                # for duplicates of them, so this producer writes no more.
+                self._ledger_producer = None
+                raise
+
+    async def _new_producer(self) -> ProducerIdAndEpoch:
+        return await init_producer_id(await self._target.any_connection())
+
+    def _entry(self, flow: PartitionFlow) -> Entry:
+        return Entry(
+            topic=flow.topic,
+            partition=flow.partition,
+            source_topic_id=flow.source_topic_id,
+            source_leader_epoch=flow.source_epoch,
+            target_topic=flow.target_topic,
+            target_topic_id=flow.target_topic_id,
+            source_next=flow.source_next,
+            target_next=flow.target_next,
+            producer_id=flow.producer.producer_id,
+            producer_epoch=flow.producer.epoch,
+            next_sequence=flow.acknowledged_sequence,
+            state=flow.state,
+            reason=flow.reason,
+            detail=flow.detail,
+            since_ms=flow.since_ms,
+            record_timestamp_ms=flow.record_timestamp_ms,
+            written_ms=self._now_ms(),
+        )

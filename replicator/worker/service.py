@@ -1,0 +1,78 @@
+"""One worker process: its links, its memory, and what it shows over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from replicator.config.models import LinkConfig, Settings
+from replicator.errors import ReplicatorError
+from replicator.flow.backpressure import ByteBudget
+from replicator.http.server import serve
+from replicator.telemetry.counters import WorkerCounters
+from replicator.worker.link import LinkWorker
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """The links of one process, as `http.service.Service` shows them."""
+
+    def __init__(self, settings: Settings, links: Sequence[LinkConfig]) -> None:
+        self._settings = settings
+        self._budget = ByteBudget(settings.service.memory_bytes)
+        self._counters = WorkerCounters(memory_limit_bytes=settings.service.memory_bytes)
+        self._links = [LinkWorker(settings, link, self._budget, self._counters) for link in links]
+
+    async def start(self) -> None:
+        """Start every link; ReplicatorError if one can't start."""
+        await asyncio.gather(*(link.start() for link in self._links))
+
+    async def stop(self) -> None:
+        """Hand everything over and close."""
+        await asyncio.gather(*(link.stop() for link in self._links))
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether every link has joined and every owned lane has recovered; if not, why."""
+        reasons = [reason for link in self._links for reason in link.not_ready()]
+        return not reasons, reasons
+
+    def counters(self) -> WorkerCounters:
+        """The living counters, with positions and lags as of now."""
+        self._counters.memory_in_use_bytes = self._budget.in_use
+        for link in self._links:
+            link.update_counters()
+        return self._counters
+
+    async def status(self) -> dict[str, object]:
+        """The status of all links, read from Kafka: also what other workers run."""
+        from replicator.ledger.status import read_status
+
+        found = [await read_status(self._settings, link.link) for link in self._links]
+        return {"links": [status.model_dump(mode="json") for status in found]}
+
+
+async def run_worker(settings: Settings, links: Sequence[LinkConfig], *, http: str, stop: asyncio.Event) -> None:
+    """Run one worker until `stop` is set. Raises ReplicatorError if it can't start; says why, with the next step."""
+    worker = Worker(settings, links)
+    runner = await serve(worker, http, settings.service.token.get_secret_value() if settings.service.token else None)
+    starting = asyncio.create_task(worker.start(), name="start")
+    stopping = asyncio.create_task(stop.wait(), name="wait for stop")
+    try:
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            await stopping
+        else:
+            starting.cancel()
+    except ReplicatorError:
+        raise
+    finally:
+        stopping.cancel()
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await worker.stop()
+        await runner.cleanup()
+        log.info("stopped")

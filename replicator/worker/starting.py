@@ -1,0 +1,96 @@
+"""Where a partition begins: at its ledger entry, or, without one, where the link's `start:` says.
+
+All questions to the brokers are asked for many partitions at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+from replicator.config.models import LinkConfig
+from replicator.ledger.entry import Entry
+from replicator.states import Reason, State
+from replicator.wire.cluster import ClusterClient
+from replicator.wire.fetch import READ_COMMITTED, READ_UNCOMMITTED
+from replicator.wire.kafka_errors import NONE
+from replicator.wire.list_offsets import EARLIEST, LATEST, ListedOffset
+from replicator.wire.primitives import NO_TOPIC_ID
+
+Key = tuple[str, int]
+
+
+class StartingPoints:
+    """Decides first entries for new partitions, and holds old entries against what the clusters are now."""
+
+    def __init__(
+        self, link: LinkConfig, source: ClusterClient, target: ClusterClient, now_ms: Callable[[], int]
+    ) -> None:
+        self._link = link
+        self._source = source
+        self._target = target
+        self._now_ms = now_ms
+
+    async def first_entries(self, keys: Collection[Key], *, born_after_link: bool) -> list[Entry]:
+        """Entries for partitions that have none. Partitions whose leaders aren't known now are left out."""
+        starts = await self._first_offsets(keys, earliest=born_after_link)
+        ends = await self._target_ends(starts)
+        now = self._now_ms()
+        entries = []
+        for (topic, partition), start in starts.items():
+            remote = self._link.remote_topic(topic)
+            end = ends.get((topic, partition))
+            if end is None:
+                continue
+            unknown = end if self._link.topics.naming == "prefix" else 0
+            reason = Reason.FOREIGN_WRITER if unknown > 0 else None
+            entries.append(
+                Entry(
+                    topic=topic,
+                    partition=partition,
+                    source_topic_id=self._source.topic_id_of(topic) or NO_TOPIC_ID,
+                    source_leader_epoch=-1,
+                    target_topic=remote,
+                    target_topic_id=self._target.topic_id_of(remote) or NO_TOPIC_ID,
+                    source_next=start,
+                    target_next=end,
+                    producer_id=-1,
+                    producer_epoch=-1,
+                    next_sequence=0,
+                    state=State.FAULTED if reason else State.COPYING,
+                    reason=reason,
+                    detail=f"{remote}-{partition} holds {unknown} offsets that the ledger doesn't know."
+                    if reason
+                    else "",
+                    since_ms=now,
+                    record_timestamp_ms=-1,
+                    written_ms=now,
+                )
+            )
+        return entries
+
+    async def target_ends(self, entries: Collection[Entry]) -> dict[Key, int]:
+        """The present end of each entry's target partition; those without a leader now are left out."""
+        return await self._target_ends([(entry.topic, entry.partition) for entry in entries])
+
+    async def _first_offsets(self, keys: Collection[Key], *, earliest: bool) -> dict[Key, int]:
+        start = self._link.topics.start
+        if isinstance(start, datetime):
+            at = int(start.timestamp() * 1000)
+            found = await self._source.offsets([(*key, at) for key in keys], READ_COMMITTED)
+            later = [key for key, listed in found.items() if listed.error == NONE and listed.offset < 0]
+            found.update(await self._source.offsets([(*key, LATEST) for key in later], READ_COMMITTED))
+        else:
+            where = EARLIEST if earliest or start == "earliest" else LATEST
+            found = await self._source.offsets([(*key, where) for key in keys], READ_COMMITTED)
+        return _usable(found)
+
+    async def _target_ends(self, keys: Collection[Key]) -> dict[Key, int]:
+        asked = [(self._link.remote_topic(topic), partition, LATEST) for topic, partition in keys]
+        found = _usable(await self._target.offsets(asked, READ_UNCOMMITTED))
+        remote = self._link.remote_topic
+        return {key: found[remote(key[0]), key[1]] for key in keys if (remote(key[0]), key[1]) in found}
+
+
+def _usable(found: dict[Key, ListedOffset]) -> dict[Key, int]:
+    return {key: listed.offset for key, listed in found.items() if listed.error == NONE and listed.offset >= 0}
