@@ -12,8 +12,6 @@ and in-sync replicas change as nodes stop, freeze and come back, exactly as clie
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
 import logging
 import uuid
 from base64 import urlsafe_b64encode
@@ -26,6 +24,7 @@ from kio.schema.errors import ErrorCode
 from broker import maintenance
 from broker.clock import Clock, SystemClock
 from broker.config import BrokerConfig
+from broker.coordinators import Coordinators
 from broker.errors import KafkaError
 from broker.faults import Faults
 from broker.fetch_sessions import FetchSessions
@@ -100,16 +99,15 @@ class Cluster:
         self.config.on_change.append(self._config_changed)
         self._on_leader_change: list[Callable[[Partition], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self.coordinators: Any = None
-        """What `broker.coordinators.install` puts here: group and transaction coordinators."""
         self._load()
-        if importlib.util.find_spec("broker.coordinators") is not None:
-            importlib.import_module("broker.coordinators").install(self)
+        self.coordinators = Coordinators(self)
+        self.transactions = self.coordinators
 
     # -- life
 
     async def start(self) -> None:
         """Listen on every node."""
+        self.coordinators.start()
         for node in self.nodes.values():
             await node.listen()
         self._elect_everywhere()
@@ -123,6 +121,7 @@ class Cluster:
             self._ticker = None
         for node in self.nodes.values():
             await node.close()
+        await self.coordinators.stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

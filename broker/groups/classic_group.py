@@ -58,7 +58,16 @@ Store = Callable[["ClassicGroup", Mapping[str, bytes]], None]
 class ClassicGroup:
     """One group. All methods are synchronous; what has to wait gets a future that is completed later."""
 
-    def __init__(self, group_id: str, *, clock: Clock, timers: Timers, settings: GroupSettings, store: Store) -> None:
+    def __init__(
+        self,
+        group_id: str,
+        *,
+        clock: Clock,
+        timers: Timers,
+        settings: GroupSettings,
+        store: Store,
+        is_suspended: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.group_id = group_id
         self.state = GroupState.EMPTY
         self.previous_state = GroupState.EMPTY
@@ -74,6 +83,7 @@ class ClassicGroup:
         self._timers = timers
         self._settings = settings
         self._store = store
+        self._is_suspended = is_suspended
 
     # --- what the group is -------------------------------------------------------------------------------------------
 
@@ -464,6 +474,9 @@ class ClassicGroup:
 
     def _expire(self, member_id: str) -> None:
         member = self.members.get(member_id)
+        if member is not None and self._is_suspended():
+            self._expect_heartbeat(member)  # nobody can reach a coordinator that is down: nobody is late
+            return
         if member_id in self.roster.awaiting_first_join:
             self._remove(member_id)
         elif member is None or member.satisfies_heartbeat:
@@ -498,10 +511,11 @@ class ClassicGroup:
         self._note_subscriptions()
 
     def interrupt(self, error: ErrorCode) -> None:
-        """End every parked request with `error`; members stay and may come back within their session timeouts."""
+        """End every parked request with `error`; members have their full session timeouts to come back."""
         for member in self.members.values():
-            if member.answer_join(JoinResult(error, member.member_id)) | member.answer_sync(SyncResult(error)):
-                self._expect_heartbeat(member)
+            member.answer_join(JoinResult(error, member.member_id))
+            member.answer_sync(SyncResult(error))
+            self._expect_heartbeat(member)
 
     def die(self, error: ErrorCode = ErrorCode.not_coordinator) -> None:
         """The group is deleted or unloaded: every parked request gets `error`, no timer of the group is left."""

@@ -66,6 +66,7 @@ class GroupCoordinator:
         offsets_log: CoordinatorLog,
         group_settings: Callable[[], GroupSettings],
         offset_settings: Callable[[], OffsetSettings],
+        is_suspended: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.groups: dict[str, ClassicGroup] = {}
         self.offsets = OffsetStore()
@@ -74,6 +75,7 @@ class GroupCoordinator:
         self._timers = timers
         self._group_settings = group_settings
         self._offset_settings = offset_settings
+        self._is_suspended = is_suspended
 
     # --- membership --------------------------------------------------------------------------------------------------
 
@@ -245,6 +247,7 @@ class GroupCoordinator:
             timers=self._timers,
             settings=self._group_settings(),
             store=self._store,
+            is_suspended=lambda: self._is_suspended(group_id),
         )
         self.groups[group_id] = group
         return group

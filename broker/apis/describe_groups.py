@@ -1,0 +1,50 @@
+"""DescribeGroups (15), v0-6: state, protocol, members and assignments of groups.
+
+KIP-1043: from v6 on a group that doesn't exist is GROUP_ID_NOT_FOUND; before, it is a Dead one without error.
+Authorised operations (v3) are always unknown: there are no ACLs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kio.schema.describe_groups
+from kio.schema.errors import ErrorCode
+
+from broker.errors import KafkaError
+from broker.groups.classic_group import GroupState
+from broker.groups.coordinator import describe_members
+from broker.groups.routing import coordinate
+from broker.node import RequestContext
+from broker.registry import api, build
+
+FIRST_WITH_NOT_FOUND = 6
+OPERATIONS_NOT_ASKED = -(2**31)
+
+
+@api(schema=kio.schema.describe_groups, versions=range(7))
+async def describe_groups(ctx: RequestContext, request: Any) -> Any:
+    """Every group has an answer of its own, an error or not."""
+    return build(ctx, groups=[_describe(ctx, group_id) for group_id in request.groups])
+
+
+def _describe(ctx: RequestContext, group_id: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {"group_id": group_id, "authorized_operations": OPERATIONS_NOT_ASKED}
+    try:
+        group = coordinate(ctx, group_id, allow_empty=True).groups.get(group_id)
+    except KafkaError as error:
+        return {**answer, "error_code": error.code}
+    if group is None:
+        answer["group_state"] = GroupState.DEAD.value
+        if ctx.api_version >= FIRST_WITH_NOT_FOUND:
+            answer["error_code"] = ErrorCode.group_id_not_found
+            answer["error_message"] = f"Group {group_id} not found."
+        return answer
+    stable = group.state is GroupState.STABLE
+    return {
+        **answer,
+        "group_state": group.state.value,
+        "protocol_type": group.protocol_type or "",
+        "protocol_data": (group.protocol_name or "") if stable else "",
+        "members": describe_members(group),
+    }

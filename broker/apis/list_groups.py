@@ -1,0 +1,35 @@
+"""ListGroups (16), v0-5: the groups this node coordinates. KIP-518 (states, v4), KIP-848 (types, v5: all classic)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kio.schema.list_groups
+
+from broker.node import RequestContext
+from broker.registry import api, build
+
+GROUP_TYPE = "classic"
+
+
+@api(schema=kio.schema.list_groups, versions=range(6))
+async def list_groups(ctx: RequestContext, request: Any) -> Any:
+    """Filters are case-insensitive, empty ones let everything pass."""
+    coordinators = ctx.cluster.coordinators
+    states = {state.lower() for state in getattr(request, "states_filter", ())}
+    types = {group_type.lower() for group_type in getattr(request, "types_filter", ())}
+    return build(
+        ctx,
+        groups=[
+            {
+                "group_id": group.group_id,
+                "protocol_type": group.protocol_type or "",
+                "group_state": group.state.value,
+                "group_type": GROUP_TYPE,
+            }
+            for group in coordinators.groups.groups.values()
+            if coordinators.offsets_log.coordinator_of(group.group_id) == ctx.node.node_id
+            and (not states or group.state.value.lower() in states)
+            and (not types or GROUP_TYPE in types)
+        ],
+    )
