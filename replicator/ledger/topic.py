@@ -81,7 +81,7 @@ async def ensure_topics(
 ) -> None:
     """Check the link's internal topics and make those that are missing. Harmless to repeat, also by several workers.
 
-    Raises ConfigurationError when the ledger has another number of lanes than the configuration, WrongStateError when it
+    Raises ConfigurationError when the ledger has another number of lanes than configured, WrongStateError when it
     isn't compacted, and ReplicatorError for what the cluster refuses.
     """
     wanted = {topic.name: topic for topic in internal_topics(link, len((await target.describe_cluster()).brokers))}

@@ -1,0 +1,86 @@
+"""Reads a whole ledger from outside of the workers, with a client of its own: for `status`, `lag` and their like."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from replicator.errors import UnreachableError
+from replicator.ledger.client_errors import replicator_error
+from replicator.ledger.entry import Entry, decode, decode_key
+from replicator.ledger.lanes import ledger_topic
+
+READ_LIMIT_S = 30.0
+_BATCH = 1_000
+_POLL_S = 0.2
+
+
+class LedgerReader:
+    """Follows all partitions of a link's ledger. Writes nothing, joins no group; blocking; for one thread at a time."""
+
+    def __init__(self, client_properties: dict[str, Any], link: str, lanes: int, *, cluster: str = "target") -> None:
+        self._topic = ledger_topic(link)
+        self._cluster = cluster
+        self._entries: dict[tuple[str, int], Entry] = {}
+        self._next = dict.fromkeys(range(lanes), 0)
+        try:
+            self._consumer = Consumer(
+                {
+                    **client_properties,
+                    "group.id": f"replicator.{link}.reader",  # librdkafka wants one; it is never used
+                    "enable.auto.commit": False,
+                    "auto.offset.reset": "earliest",
+                    "isolation.level": "read_committed",
+                    "enable.partition.eof": True,
+                    "fetch.wait.max.ms": 100,
+                    "queued.max.messages.kbytes": 16_384,
+                }
+            )
+            self._consumer.assign([TopicPartition(self._topic, lane, 0) for lane in self._next])
+        except KafkaException as error:
+            raise self._error(error.args[0]) from error
+
+    def read(self, ends: dict[int, int]) -> dict[tuple[str, int], Entry]:
+        """The entries that hold at `ends` (lane -> last stable offset) or later, by source topic and partition.
+
+        Raises UnreachableError when the target doesn't answer within 30 s, LedgerFormatError for what can't be read.
+        """
+        deadline = time.monotonic() + READ_LIMIT_S
+        while any(self._next.get(lane, end) < end for lane, end in ends.items()):
+            if time.monotonic() > deadline:
+                raise UnreachableError(
+                    f"cluster {self._cluster}: topic {self._topic} wasn't read within {READ_LIMIT_S} s"
+                )
+            for message in self._consumer.consume(_BATCH, _POLL_S):
+                self._take(message)
+        return dict(self._entries)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._consumer.close()
+
+    def _take(self, message: Any) -> None:
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            raise self._error(error)
+        lane, offset = message.partition(), message.offset()
+        if error is not None:
+            self._next[lane] = max(self._next[lane], offset)  # past markers and compacted records at the end
+            return
+        self._next[lane] = offset + 1
+        key = message.key()
+        where = decode_key(key) if key else None
+        if where is None:
+            return
+        entry = decode(key, message.value())
+        if entry is None:
+            self._entries.pop(where, None)
+        else:
+            self._entries[where] = entry
+
+    def _error(self, error: KafkaError) -> Exception:
+        return replicator_error(
+            error, cluster=self._cluster, action=f"read the ledger {self._topic}", resource=self._topic
+        )
