@@ -11,6 +11,12 @@ from tests.support import javatools
 from tests.support.kafka import KafkaCluster
 
 
+def pytest_report_header() -> str:
+    """Say at once whether real Kafka takes part."""
+    missing = javatools.missing()
+    return f"real Kafka: not here: {missing}" if missing else f"real Kafka: {javatools.KAFKA_VERSION}"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave `soak` tests to `-m soak`; skip real-Kafka tests where it can't run, but never under CI=true."""
     expression = config.getoption("markexpr", default="")

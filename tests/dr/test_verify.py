@@ -10,6 +10,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import DeletedRecords
 
 from replicator.config.models import LinkConfig, Settings
+from replicator.dr import reader
 from replicator.dr.report import PartitionReport, VerifyReport
 from replicator.dr.verify import Progress, verify
 from replicator.errors import UnreachableError
@@ -147,7 +148,10 @@ def test_given_a_link_that_started_late_then_older_source_records_are_left_out_a
     assert rig.verify().missing == 35
 
 
-def test_given_an_address_where_nobody_listens_then_unreachable_with_the_clusters_name() -> None:
+def test_given_an_address_where_nobody_listens_then_unreachable_with_the_clusters_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reader, "_CALL_TIMEOUT_S", 1.0)
     made, link = settings("127.0.0.1:9", "127.0.0.1:19")
     with pytest.raises(UnreachableError, match=r"cluster (us|eu)"):
         verify(made, link)

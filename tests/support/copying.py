@@ -18,17 +18,7 @@ def create(admin: AdminClient, name: str, partitions: int = 1, config: Mapping[s
 
 def produce(config: Mapping[str, str], topic: str, partition: int, records: Sequence[Seen]) -> None:
     """Write records as they are, but for their offsets."""
-    producer = Producer({**config, "linger.ms": 20, "enable.idempotence": True, "compression.type": "lz4"})
-    for record in records:
-        producer.produce(
-            topic,
-            record.value,
-            record.key,
-            partition,
-            timestamp=record.timestamp_ms,
-            headers=list(record.headers) or None,
-        )
-    assert producer.flush(30) == 0
+    _produce(_producer(config), topic, partition, records)
 
 
 def copy(
@@ -39,7 +29,30 @@ def copy(
     damage: Callable[[str, list[Seen]], Sequence[Seen]] = lambda _where, records: records,
 ) -> None:
     """Copy whole topics, each partition's records passing through `damage` (`topic-partition`, records)."""
+    producer = _producer(target)
     for topic, partitions in topics.items():
         for partition in range(partitions):
             records = read_partition(source, topic, partition)
-            produce(target, rename.format(topic), partition, damage(f"{topic}-{partition}", records))
+            _produce(producer, rename.format(topic), partition, damage(f"{topic}-{partition}", records))
+
+
+def _producer(config: Mapping[str, str]) -> Producer:
+    return Producer({**config, "linger.ms": 20, "enable.idempotence": True, "compression.type": "lz4"})
+
+
+def _produce(producer: Producer, topic: str, partition: int, records: Sequence[Seen]) -> None:
+    for record in records:
+        while True:
+            try:
+                producer.produce(
+                    topic,
+                    record.value,
+                    record.key,
+                    partition,
+                    timestamp=record.timestamp_ms,
+                    headers=list(record.headers) or None,
+                )
+                break
+            except BufferError:
+                producer.poll(0.5)
+    assert producer.flush(60) == 0

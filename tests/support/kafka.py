@@ -56,6 +56,10 @@ def die_with_parent() -> None:
         return
 
 
+class NodeEndedError(RuntimeError):
+    """A node ended by itself; the message is the end of its log."""
+
+
 class KafkaCluster:
     """A cluster of `nodes` real Kafka nodes; a context manager.
 
@@ -84,8 +88,7 @@ class KafkaCluster:
         self._frozen: set[int] = set()
         self._directory = Path(tempfile.mkdtemp(prefix=f"replicator-{name}-"))
         self._cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        ports = free_ports(3 * nodes)
-        self._ports, self._internal_ports, self._controller_ports = (ports[i::3] for i in range(3))
+        self._choose_ports()
         self.ca_file: Path | None = None
 
     # ---- how to reach it -------------------------------------------------------------------------------------------
@@ -132,11 +135,17 @@ class KafkaCluster:
             self.ca_file = authority.certificate
             authority.issue("server")
         try:
-            for node in range(self.nodes):
-                self._format(node)
-            for node in range(self.nodes):
-                self._launch(node)
-            self._wait_until_serving()
+            self._start_all()
+        except NodeEndedError:  # somebody else may have taken one of its ports in between: once more, with others
+            self._kill_all()
+            for data in self._directory.glob("data*"):
+                shutil.rmtree(data)
+            self._choose_ports()
+            try:
+                self._start_all()
+            except BaseException:
+                self.stop()
+                raise
         except BaseException:
             self.stop()
             raise
@@ -144,8 +153,7 @@ class KafkaCluster:
 
     def stop(self) -> None:
         """Kill every node and remove its data."""
-        for node in list(self._processes):
-            self.kill_node(node)
+        self._kill_all()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -186,6 +194,21 @@ class KafkaCluster:
         return path.read_text(errors="replace") if path.exists() else ""
 
     # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _choose_ports(self) -> None:
+        ports = free_ports(3 * self.nodes)
+        self._ports, self._internal_ports, self._controller_ports = (ports[i::3] for i in range(3))
+
+    def _start_all(self) -> None:
+        for node in range(self.nodes):
+            self._format(node)
+        for node in range(self.nodes):
+            self._launch(node)
+        self._wait_until_serving()
+
+    def _kill_all(self) -> None:
+        for node in list(self._processes):
+            self.kill_node(node)
 
     def _format(self, node: int) -> None:
         settings = self._directory / f"node{node}.properties"
@@ -257,7 +280,7 @@ class KafkaCluster:
         def serving() -> bool:
             for node, process in self._processes.items():
                 if process.poll() is not None:
-                    raise RuntimeError(f"node {node} of {self.name} ended:\n{self.log(node)[-3000:]}")
+                    raise NodeEndedError(f"node {node} of {self.name} ended:\n{self.log(node)[-3000:]}")
             try:
                 known = len(admin.list_topics(timeout=1).brokers)
             except KafkaException:
