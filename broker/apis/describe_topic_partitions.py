@@ -1,6 +1,6 @@
 """DescribeTopicPartitions (key 75), version 0: topics page by page, in name order (KIP-966).
 
-Eligible leader replicas are not modelled: both lists are null. Authorized operations are not evaluated.
+Eligible leader replicas are not modelled: both lists are empty. Authorized operations are not evaluated.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ async def describe_topic_partitions(ctx: RequestContext, request: Any) -> Any:
                 "name": name,
                 "topic_id": topic.topic_id,
                 "is_internal": topic.internal,
-                "partitions": [described_partition(ctx, partition) for partition in chosen],
+                "partitions": [
+                    described_partition(ctx, partition) | {"eligible_leader_replicas": (), "last_known_elr": ()}
+                    for partition in chosen
+                ],
                 "topic_authorized_operations": NO_OPERATIONS,
             }
         )

@@ -102,6 +102,8 @@ class Record(NamedTuple):
     timestamp_delta: int
     key: memoryview | None
     value: memoryview | None
+    key_at: int
+    """Where the key's length stands; `headers_at` likewise for the count of headers."""
     headers_at: int
 
 
@@ -174,9 +176,10 @@ def read_records(payload: Buffer, count: int) -> Iterator[Record]:
             raise InvalidBatch("record runs past the end of its batch")
         timestamp_delta, position = read_varint(view, position + 1)
         offset_delta, position = read_varint(view, position)
+        key_at = position
         key, position = _read_field(view, position, end)
         value, position = _read_field(view, position, end)
-        yield Record(start, end, offset_delta, timestamp_delta, key, value, position)
+        yield Record(start, end, offset_delta, timestamp_delta, key, value, key_at, position)
         position = end
     if position != end_of_payload:
         raise InvalidBatch("bytes are left over behind the last record")

@@ -74,6 +74,8 @@ class PartitionLog:
         self._high_watermark = 0
         self._isr_sufficient = True
         self._waiters: set[asyncio.Future[None]] = set()
+        self.generation = 0
+        """Changes whenever segments are cut or removed, so that long work on them notices."""
         self.dirty_offset = 0
         """Where the cleaner goes on; below it every key is there once (as far as the log can know)."""
         load(self)
@@ -97,7 +99,9 @@ class PartitionLog:
     @property
     def last_stable_offset(self) -> int:
         unstable = self.producer_states.first_unstable_offset
-        return self._high_watermark if unstable is None else min(unstable, self._high_watermark)
+        if unstable is None:
+            return self._high_watermark
+        return min(max(unstable, self._log_start_offset), self._high_watermark)
 
     @property
     def size(self) -> int:
@@ -116,10 +120,6 @@ class PartitionLog:
         config = self.config
         header = validation.single_batch(records)
         validation.check_client_batch(records, header, config, self.name)
-        if header.producer_id >= 0:
-            duplicate = self.producer_states.find_duplicate(header)
-            if duplicate is not None:
-                return AppendInfo(duplicate.first_offset, -1, self._log_start_offset, duplicate=True)
         now_ms = self.clock.now_ms()
         stored, header = validation.validated(records, header, config, now_ms)
         if header.size > config.max_message_bytes:
@@ -135,6 +135,9 @@ class PartitionLog:
                 f"which exceeds the maximum configured segment size of {config.segment_bytes}.",
             )
         if header.producer_id >= 0:
+            duplicate = self.producer_states.find_duplicate(header)
+            if duplicate is not None:
+                return AppendInfo(duplicate.first_offset, -1, self._log_start_offset, duplicate=True)
             self.producer_states.check(header, self.name)
         base_offset = self._write(stored, header)
         append_time = now_ms if config.timestamp_type == "LogAppendTime" else -1
@@ -187,8 +190,12 @@ class PartitionLog:
         if not len(active):
             return
         config = self.config
-        too_old = active.created_ms is not None and self.clock.now_ms() - active.created_ms >= config.segment_ms
-        if too_old or active.size + header.size > config.segment_bytes:
+        # As in Kafka, records' timestamps tell a segment's age, the clock only where they have none.
+        first = active.max_timestamps[0]
+        age = header.max_timestamp - first if first >= 0 and header.max_timestamp >= 0 else 0
+        if first < 0 and active.created_ms is not None:
+            age = self.clock.now_ms() - active.created_ms
+        if age > config.segment_ms or active.size + header.size > config.segment_bytes:
             self.roll()
 
     def _check_online(self) -> None:
@@ -350,6 +357,7 @@ class PartitionLog:
         """Move the log start up to `offset`, never down, and delete segments that end below it."""
         if offset <= self._log_start_offset:
             return
+        self.generation += 1
         self._log_start_offset = offset
         self.files.write_all(f"{self.directory}/log-start-offset", str(offset).encode())
         if offset >= self.log_end_offset:
@@ -363,9 +371,13 @@ class PartitionLog:
 
     def truncate(self, offset: int) -> None:
         """Forget everything from `offset` on, as a follower does or an unclean election; states are rebuilt."""
+        self.generation += 1
         while len(self.segments) > 1 and self.segments[-1].base_offset >= offset:
             self.segments.pop().delete()
         self.segments[-1].truncate(offset)
+        if self.log_end_offset < self._log_start_offset:  # the cut batch held the log's start
+            self.segments.pop().delete()
+            self.segments.append(Segment(self.files, self.directory, self._log_start_offset))
         for name in self.files.names(self.directory):
             if name.endswith(".snapshot") and int(name.removesuffix(".snapshot")) > offset:
                 self.files.delete(f"{self.directory}/{name}")
@@ -399,6 +411,7 @@ class PartitionLog:
 
     def delete(self) -> None:
         """Remove the files; whoever waits is woken."""
+        self.generation += 1
         for segment in self.segments:
             segment.close()
         self.files.delete_directory(self.directory)

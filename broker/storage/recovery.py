@@ -45,6 +45,9 @@ def load(target: PartitionLog) -> None:
     files.delete(f"{directory}/{CLEAN}")
     start_text = files.read_all(f"{directory}/log-start-offset")
     start = int(start_text) if start_text else 0
+    for name in names:
+        if name.endswith(".cleaned"):
+            files.delete(f"{directory}/{name}")
     bases = sorted(int(name.removesuffix(".log")) for name in names if name.endswith(".log"))
     headers: list[BatchHeader] = []
     for number, base in enumerate(bases):

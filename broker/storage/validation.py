@@ -10,7 +10,6 @@ from broker.errors import KafkaError, RecordError
 from broker.storage import compression
 from broker.storage.batch import (
     COMPRESSION_MASK,
-    DELETE_HORIZON,
     HEADER_SIZE,
     LOG_APPEND_TIME,
     BatchHeader,
@@ -25,6 +24,7 @@ from broker.storage.batch import (
 )
 
 LONG_MAX = 2**63 - 1
+INVALID_TIMESTAMPS = "One or more records have been rejected due to invalid timestamp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +122,22 @@ def check_client_batch(records: Buffer, header: BatchHeader, config: LogConfig, 
             ErrorCode.invalid_record,
             f"Invalid sequence number {header.base_sequence} in record batch with producerId {header.producer_id}",
         )
-    if header.is_log_append_time and config.timestamp_type == "LogAppendTime":
-        raise KafkaError(
-            ErrorCode.invalid_timestamp,
-            f"Invalid timestamp type in message of batch {where}. "
-            "Producer should not set timestamp type to LogAppendTime.",
-        )
 
 
 def validated(records: Buffer, header: BatchHeader, config: LogConfig, now_ms: int) -> tuple[Buffer, BatchHeader]:
     """The batch as it is to be stored (offset and leader epoch still to be set) and its header.
 
-    Checks the records inside, restamps for LogAppendTime, drops flags that only a broker sets, and recompresses when
-    the topic asks for a codec of its own. Raises KafkaError: INVALID_RECORD, INVALID_TIMESTAMP, CORRUPT_MESSAGE.
+    Checks the records inside, restamps for LogAppendTime or CreateTime, and recompresses when the topic asks for a
+    codec of its own. Raises KafkaError: INVALID_RECORD, INVALID_TIMESTAMP, CORRUPT_MESSAGE.
     """
     append_time = config.timestamp_type == "LogAppendTime"
+    if append_time and header.is_log_append_time:
+        reason = "Invalid timestamp type in message. Producer should not set timestamp type to LogAppendTime."
+        raise KafkaError(
+            ErrorCode.invalid_timestamp,
+            INVALID_TIMESTAMPS,
+            [RecordError(index, reason) for index in range(header.record_count)],
+        )
     if not append_time:
         _check_timestamps(records, header, config, now_ms)
     payload = _check_records(records, header, config)
@@ -144,7 +145,7 @@ def validated(records: Buffer, header: BatchHeader, config: LogConfig, now_ms: i
     if config.compression_type != "producer":
         target = compression.NAMES[config.compression_type]
     changes: dict[str, int] = {}
-    attributes = header.attributes & ~DELETE_HORIZON
+    attributes = header.attributes
     if append_time:
         attributes |= LOG_APPEND_TIME
         changes["max_timestamp"] = now_ms
@@ -188,7 +189,7 @@ def _check_timestamps(records: Buffer, header: BatchHeader, config: LogConfig, n
     if errors:
         raise KafkaError(
             ErrorCode.invalid_timestamp,
-            "One or more records have been rejected due to invalid timestamp",
+            INVALID_TIMESTAMPS,
             errors,
         )
 
