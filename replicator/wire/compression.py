@@ -53,7 +53,8 @@ def compress(codec: int, data: bytes) -> bytes:
             blocks += [struct.pack(">i", len(block)), block]
         return b"".join(blocks)
     if codec == LZ4:
-        packer = cramjam.lz4.Compressor(level=1, content_checksum=False, block_linked=False)  # Kafka refuses linked ones
+        # Kafka refuses linked blocks.
+        packer = cramjam.lz4.Compressor(level=1, content_checksum=False, block_linked=False)
         packer.compress(data)
         return bytes(packer.finish())
     if codec == ZSTD:

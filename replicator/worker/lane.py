@@ -7,10 +7,7 @@ positions; `flush()` hands over in good order; `close()` lets go at once (the la
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
-
-import structlog
 
 from replicator.errors import ReplicatorError
 from replicator.flow.partition import PartitionFlow
@@ -20,8 +17,6 @@ from replicator.ledger.load import entries_from_records
 from replicator.ledger.log import LedgerLog
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
-
-log = structlog.get_logger(__name__)
 
 Key = tuple[str, int]
 
@@ -52,7 +47,6 @@ class Lane:
 
     async def recover(self) -> None:
         """Read the ledger and become a producer. ReplicatorError if the target can't be reached or refuses."""
-        began = time.monotonic()
         pairs = await self._log.read()
         self.entries = entries_from_records(pairs)
         for key, value in pairs:
@@ -61,10 +55,6 @@ class Lane:
         self._producer = await self._new_producer()
         self._ledger_producer = self._producer
         self.recovered = True
-        log.info(
-            "lane recovered",
-            lane=self.number, partitions=len(self.entries), took_ms=round((time.monotonic() - began) * 1000),
-        )  # fmt: skip
 
     def changed(self, flow: PartitionFlow) -> None:
         """The partition's entry is out of date."""

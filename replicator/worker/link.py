@@ -15,7 +15,7 @@ import structlog
 
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
-from replicator.errors import AuthenticationError, ConfigurationError, ReplicatorError, UnreachableError
+from replicator.errors import AuthenticationError, ConfigurationError, ReplicatorError
 from replicator.flow.backpressure import ByteBudget
 from replicator.flow.fetcher import Fetcher
 from replicator.flow.partition import PartitionFlow
@@ -43,6 +43,7 @@ SOON_S = 0.5  # between discoveries while something is expected to appear
 ENTRIES_S = 1.0
 FLUSH_S = 4.0
 RETRY_S = 1.0
+QUIET_S = 5.0
 START_LIMIT_S = 30.0
 
 
@@ -167,9 +168,9 @@ class LinkWorker:
     # membership
 
     async def _on_assigned(self, numbers: set[int]) -> None:
-        for number in numbers:
-            lane = self._lanes[number] = Lane(number, ledger_topic(self.link.name), self._target, _now_ms)
-            self._spawn(self._recover(lane))
+        lanes = [Lane(number, ledger_topic(self.link.name), self._target, _now_ms) for number in sorted(numbers)]
+        self._lanes.update((lane.number, lane) for lane in lanes)
+        self._spawn(self._recover_all(lanes))
 
     async def _on_revoked(self, numbers: set[int]) -> None:
         lanes = [lane for number in numbers if (lane := self._lanes.get(number)) is not None and lane.recovered]
@@ -198,21 +199,34 @@ class LinkWorker:
                 self._writer.remove(flow)
                 self._counters.partitions.pop((self.link.name, *flow.key), None)
 
-    async def _recover(self, lane: Lane) -> None:
+    async def _recover_all(self, lanes: list[Lane]) -> None:
+        began = time.monotonic()
+        await asyncio.gather(*(self._recover(lane, began) for lane in lanes))
+        recovered = [lane for lane in lanes if lane.recovered]
+        self._log.info(
+            "lanes recovered",
+            lanes=[lane.number for lane in recovered],
+            partitions=sum(len(lane.entries) for lane in recovered),
+            took_ms=round((time.monotonic() - began) * 1000),
+        )
+        self._discover_now.set()
+
+    async def _recover(self, lane: Lane, began: float) -> None:
         while not lane.closed:
             try:
                 if self._target.leader(ledger_topic(self.link.name), lane.number) is None:
                     await self._target.refresh()
                 await lane.recover()
                 await self._start_partitions(lane)
-                self._discover_now.set()
                 return
-            except (UnreachableError, codes.BrokerError) as error:
-                self._log.warning("can't recover the lane yet", lane=lane.number, error=str(error))
-                await asyncio.sleep(RETRY_S)
             except ReplicatorError as error:
-                self._log.error("can't recover the lane", lane=lane.number, error=str(error))
-                await asyncio.sleep(10 * RETRY_S)
+                # A topic or coordinator that has just come to be needs a moment: no alarm for that.
+                say = (
+                    self._log.warning if time.monotonic() - began > QUIET_S or not error.retriable else self._log.debug
+                )
+                say("can't recover the lane yet", lane=lane.number, error=str(error))
+                await asyncio.sleep(RETRY_S / 4 if error.retriable else 10 * RETRY_S)
+                self._target.refresh_soon()
 
     # loops
 
