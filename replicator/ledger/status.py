@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
-from replicator.errors import AuthenticationError, ReplicatorError
+from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
 from replicator.ledger.client_errors import replicator_error
 from replicator.ledger.entry import Entry
 from replicator.ledger.lanes import group_id, ledger_topic
@@ -289,5 +289,7 @@ class _Side:
             self._refused = error
 
     def _error(self, error: KafkaException, action: str, resource: str = "") -> ReplicatorError:
-        cause, self._refused = self._refused or error.args[0], None
-        return replicator_error(cause, cluster=self._alias, action=action, resource=resource)
+        translated = replicator_error(error.args[0], cluster=self._alias, action=action, resource=resource)
+        if isinstance(translated, UnreachableError) and self._refused is not None:
+            return replicator_error(self._refused, cluster=self._alias, action=action, resource=resource)
+        return translated
