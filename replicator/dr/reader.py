@@ -108,13 +108,13 @@ class Side:
             first = self._consumer.poll(1.0)
             messages = [] if first is None else [first, *self._consumer.consume(_AT_ONCE, timeout=0)]
             for message in messages:
-                if (error := message.error()) is not None:
-                    if error.code() == KafkaError._PARTITION_EOF:
+                if (trouble := message.error()) is not None:
+                    if trouble.code() == KafkaError._PARTITION_EOF:
                         return
-                    if error.retriable() or error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+                    if trouble.retriable() or trouble.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
                         continue  # librdkafka reconnects by itself; a stall ends it below
                     action = f"read {topic}-{number}"
-                    raise replicator_error(error, cluster=self.alias, action=action, resource=topic)
+                    raise replicator_error(trouble, cluster=self.alias, action=action, resource=topic)
                 offset = message.offset()
                 if offset >= end:
                     return
