@@ -61,16 +61,15 @@ class ConfigDef:
             try:
                 parsed = parse(value)
             except ValueError:
-                raise InvalidConfig(
-                    f"Invalid value {value} for configuration {self.name}: Not a {self.type.name.lower()}"
-                ) from None
+                problem = _NOT_A_BOOLEAN if self.type is BOOLEAN else f"Not a number of type {self.type.name}"
+                raise InvalidConfig(f"Invalid value {value} for configuration {self.name}: {problem}") from None
         if self.minimum is not None and parsed < self.minimum:
             raise InvalidConfig(
-                f"Invalid value {value} for configuration {self.name}: Value must be at least {self.minimum:g}"
+                f"Invalid value {value} for configuration {self.name}: Value must be at least {self.minimum}"
             )
         if self.maximum is not None and parsed > self.maximum:
             raise InvalidConfig(
-                f"Invalid value {value} for configuration {self.name}: Value must be no more than {self.maximum:g}"
+                f"Invalid value {value} for configuration {self.name}: Value must be no more than {self.maximum}"
             )
         if self.choices is not None:
             values = [item.strip() for item in value.split(",") if item.strip()] if self.type is LIST else [value]
@@ -84,6 +83,9 @@ class ConfigDef:
 
 BOOLEAN, STRING, INT, SHORT = ConfigType.BOOLEAN, ConfigType.STRING, ConfigType.INT, ConfigType.SHORT
 LONG, DOUBLE, LIST, PASSWORD = ConfigType.LONG, ConfigType.DOUBLE, ConfigType.LIST, ConfigType.PASSWORD
+
+
+_NOT_A_BOOLEAN = "Expected value to be either true or false"
 
 
 def _integer(low: int, high: int) -> Callable[[str], int]:

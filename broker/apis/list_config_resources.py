@@ -1,0 +1,33 @@
+"""ListConfigResources (74), v0-1: which resources have settings: topics and brokers here.
+
+KIP-714 (v0: client-metrics subscriptions, of which there are none), KIP-1142 (v1: the other types).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kio.schema.list_config_resources
+from kio.schema.errors import ErrorCode
+
+from broker.config_admin import BROKER, TOPIC
+from broker.node import RequestContext
+from broker.registry import api, build
+
+BROKER_LOGGER, CLIENT_METRICS, GROUP = 8, 16, 32
+KNOWN = {TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP}
+
+
+@api(schema=kio.schema.list_config_resources, versions=range(2))
+async def list_config_resources(ctx: RequestContext, request: Any) -> Any:
+    """No types mean all types."""
+    asked = set(getattr(request, "resource_types", [CLIENT_METRICS])) or KNOWN
+    if not asked <= KNOWN:
+        return build(ctx, error_code=ErrorCode.unsupported_version)
+    found = []
+    for kind in (BROKER_LOGGER, BROKER):
+        if kind in asked:
+            found += [{"resource_type": kind, "resource_name": str(node.node_id)} for node in ctx.cluster.live_nodes]
+    if TOPIC in asked:
+        found += [{"resource_type": TOPIC, "resource_name": topic.name} for topic in ctx.cluster.topics]
+    return build(ctx, config_resources=found)
