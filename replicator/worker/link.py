@@ -44,6 +44,7 @@ ENTRIES_S = 1.0
 FLUSH_S = 4.0
 RETRY_S = 1.0
 QUIET_S = 5.0
+SETTLE_S = 0.05  # what asks for a step often comes in bursts
 START_LIMIT_S = 30.0
 
 
@@ -67,6 +68,7 @@ class LinkWorker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._discover_now = asyncio.Event()
         self._entries_now = asyncio.Event()
+        self._control_now = asyncio.Event()
         self._wanted: dict[int, set[Key]] = {}
         self._trouble = "not connected yet"
         self._controller = Controller(settings, link, self._entries)
@@ -97,7 +99,7 @@ class LinkWorker:
         await self._membership.start()
         self._spawn(self._every(self._discover, DISCOVERY_S, self._discover_now, "look for topics and partitions"))
         self._spawn(self._every(self._write_entries, ENTRIES_S, self._entries_now, "write ledger entries"))
-        self._spawn(self._every(self._control, DISCOVERY_S, None, "create and grow target topics"))
+        self._spawn(self._every(self._control, DISCOVERY_S, self._control_now, "create and grow target topics"))
         self._trouble = ""
 
     async def stop(self) -> None:
@@ -171,6 +173,8 @@ class LinkWorker:
         lanes = [Lane(number, ledger_topic(self.link.name), self._target, _now_ms) for number in sorted(numbers)]
         self._lanes.update((lane.number, lane) for lane in lanes)
         self._spawn(self._recover_all(lanes))
+        if 0 in numbers:
+            self._control_now.set()
 
     async def _on_revoked(self, numbers: set[int]) -> None:
         lanes = [lane for number in numbers if (lane := self._lanes.get(number)) is not None and lane.recovered]
@@ -383,9 +387,7 @@ class LinkWorker:
         if 0 in self._membership.owned and await self._controller.run():
             self._discover_now.set()
 
-    async def _every(
-        self, step: Callable[[], Awaitable[None]], seconds: float, now: asyncio.Event | None, what: str
-    ) -> None:
+    async def _every(self, step: Callable[[], Awaitable[None]], seconds: float, now: asyncio.Event, what: str) -> None:
         """Run `step` again and again. A failure is said, counted, and tried again: the daemon outlives its clusters."""
         while True:
             try:
@@ -396,13 +398,10 @@ class LinkWorker:
                 key = self.link.name, Reason.INTERNAL_ERROR.value
                 self._counters.faults[key] = self._counters.faults.get(key, 0) + 1
                 self._log.exception(f"failed to {what}")
-            if now is None:
-                await asyncio.sleep(seconds)
-                continue
             try:
                 async with asyncio.timeout(seconds):
                     await now.wait()
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(SETTLE_S)
             except TimeoutError:
                 pass
             now.clear()

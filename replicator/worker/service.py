@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import structlog
 
 from replicator.config.models import LinkConfig, Settings
-from replicator.errors import ReplicatorError
 from replicator.flow.backpressure import ByteBudget
 from replicator.http.server import serve
+from replicator.ledger.status import read_status
 from replicator.telemetry.counters import WorkerCounters
 from replicator.worker.link import LinkWorker
 
@@ -48,31 +48,27 @@ class Worker:
 
     async def status(self) -> dict[str, object]:
         """The status of all links, read from Kafka: also what other workers run."""
-        from replicator.ledger.status import read_status
-
         found = [await read_status(self._settings, link.link) for link in self._links]
         return {"links": [status.model_dump(mode="json") for status in found]}
 
 
 async def run_worker(settings: Settings, links: Sequence[LinkConfig], *, http: str, stop: asyncio.Event) -> None:
-    """Run one worker until `stop` is set. Raises ReplicatorError if it can't start; says why, with the next step."""
+    """Run one worker until `stop` is set, serving HTTP on `http`. ReplicatorError if a link can't start."""
     worker = Worker(settings, links)
-    runner = await serve(worker, http, settings.service.token.get_secret_value() if settings.service.token else None)
+    service = settings.service
+    token = service.token.get_secret_value() if service.token else None
+    runner = await serve(worker, http, token, cert_file=service.cert_file, key_file=service.key_file)
     starting = asyncio.create_task(worker.start(), name="start")
     stopping = asyncio.create_task(stop.wait(), name="wait for stop")
     try:
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
-            starting.result()
+            await starting
             await stopping
-        else:
-            starting.cancel()
-    except ReplicatorError:
-        raise
     finally:
-        stopping.cancel()
         starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
+        stopping.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
         await worker.stop()
         await runner.cleanup()
         log.info("stopped")
