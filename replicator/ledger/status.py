@@ -76,19 +76,22 @@ class LinkStatus(_Shown):
     source_error: str | None = None
 
 
-async def read_status(settings: Settings, link: LinkConfig) -> LinkStatus:
-    """The link's status as of now. Writes nothing. Raises ReplicatorError when the target can't be read."""
-    return await asyncio.to_thread(read_status_blocking, settings, link)
+async def read_status(settings: Settings, link: LinkConfig, *, timeout_s: float = REQUEST_TIMEOUT_S) -> LinkStatus:
+    """The link's status as of now. Writes nothing. Raises ReplicatorError when the target can't be read.
+
+    A cluster is given up when it doesn't answer a request within `timeout_s`.
+    """
+    return await asyncio.to_thread(read_status_blocking, settings, link, timeout_s=timeout_s)
 
 
-def read_status_blocking(settings: Settings, link: LinkConfig) -> LinkStatus:
+def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: float = REQUEST_TIMEOUT_S) -> LinkStatus:
     """`read_status` for code without an event loop."""
-    target = _Side(settings, link, link.target)
+    target = _Side(settings, link, link.target, timeout_s)
     target_topics = target.topics()
     workers = target.workers(group_id(link.name))
     lanes = target_topics.get(ledger_topic(link.name), 0)
     entries = _read_entries(target, link, lanes)
-    source = _Side(settings, link, link.source)
+    source = _Side(settings, link, link.source, timeout_s)
     source_error: str | None = None
     ends: dict[Key, int] = {}
     selection = Selection()
@@ -181,8 +184,9 @@ def _iso(time_ms: int) -> str:
 class _Side:
     """One cluster, asked with blocking calls. Errors are ours and name it."""
 
-    def __init__(self, settings: Settings, link: LinkConfig, alias: str) -> None:
+    def __init__(self, settings: Settings, link: LinkConfig, alias: str, timeout_s: float) -> None:
         self._alias = alias
+        self._timeout_s = timeout_s
         self._refused: KafkaError | None = None
         self.internal: frozenset[str] = frozenset()
         self.properties = {
@@ -197,7 +201,7 @@ class _Side:
     def topics(self) -> dict[str, int]:
         """Partition count by topic; remembers which are internal."""
         try:
-            names = list(self._admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics)
+            names = list(self._admin.list_topics(timeout=self._timeout_s).topics)
         except KafkaException as error:
             raise self._error(error, "list topics") from error
         counts: dict[str, int] = {}
@@ -279,7 +283,7 @@ class _Side:
 
     def _ask(self, call: str, what: Any, **options: Any) -> dict[Any, Any]:
         try:
-            futures: dict[Any, Any] = getattr(self._admin, call)(what, request_timeout=REQUEST_TIMEOUT_S, **options)
+            futures: dict[Any, Any] = getattr(self._admin, call)(what, request_timeout=self._timeout_s, **options)
         except KafkaException as error:
             raise self._error(error, call.replace("_", " ")) from error
         return futures

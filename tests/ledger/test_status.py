@@ -1,0 +1,120 @@
+"""`read_status` against real Kafka: what it says of a ledger that a test has written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import NewTopic
+
+from replicator.config.models import ClusterConfig, LinkConfig, Settings, TopicsConfig
+from replicator.errors import UnreachableError
+from replicator.ledger.entry import Entry, Reason, State, encode_entry, encode_key
+from replicator.ledger.lanes import lane_of, ledger_topic
+from replicator.ledger.status import LinkStatus, PartitionStatus, read_status
+from tests.ledger.test_entry import ENTRY
+from tests.support.kafka import KafkaCluster
+from tests.support.ports import free_ports
+
+pytestmark = pytest.mark.kafka
+LANES = 4
+
+
+class Rig:
+    """A link with names of its own on the session's cluster, which is source and target at once."""
+
+    def __init__(self, cluster: KafkaCluster) -> None:
+        self.tag = uuid4().hex[:8]
+        self.admin = cluster.admin()
+        self.producer = Producer(cluster.client_config)
+        topics = TopicsConfig(include=(f"{self.tag}.*",))
+        self.link = LinkConfig(name=self.tag, source="us", target="eu", lanes=LANES, topics=topics)
+        side = ClusterConfig(bootstrap_servers=cluster.bootstrap)
+        self.settings = Settings(clusters={"us": side, "eu": side}, links=(self.link,))
+
+    def topic(self, name: str, partitions: int) -> str:
+        for future in self.admin.create_topics([NewTopic(name, partitions, 1)]).values():
+            future.result()
+        return name
+
+    def write(self, topic: str, partition: int, key: bytes | None, value: bytes | None, **options: Any) -> None:
+        self.producer.produce(topic, value, key, partition, **options)
+
+    def enter(self, entry: Entry, *, tombstone: bool = False) -> None:
+        key = encode_key(entry.topic, entry.partition)
+        lane = lane_of(entry.topic, entry.partition, LANES)
+        self.write(ledger_topic(self.tag), lane, key, None if tombstone else encode_entry(entry))
+
+    async def status(self, timeout_s: float = 10) -> LinkStatus:
+        assert self.producer.flush(10) == 0
+        return await read_status(self.settings, self.link, timeout_s=timeout_s)
+
+
+@pytest.fixture
+def rig(kafka_source: KafkaCluster) -> Rig:
+    return Rig(kafka_source)
+
+
+def by_partition(status: LinkStatus) -> dict[tuple[str, int], PartitionStatus]:
+    return {(at.topic, at.partition): at for at in status.partitions}
+
+
+async def test_given_entries_when_status_is_read_then_the_last_ones_ends_and_lags_are_told(rig: Rig) -> None:
+    topic, now = rig.topic(f"{rig.tag}-orders", 4), int(time.time() * 1000)
+    rig.topic(ledger_topic(rig.tag), LANES)
+    for n in range(10):
+        rig.write(topic, 0, None, b"x", timestamp=now - 60_000 + n * 1000)
+        rig.write(topic, 1, None, b"x")
+    entry = replace(ENTRY, topic=topic, partition=0, target_next=99, record_timestamp_ms=now - 500_000, since_ms=now)
+    rig.enter(replace(entry, source_next=3))
+    rig.enter(replace(entry, source_next=7))
+    fault = replace(entry, partition=1, source_next=10, state=State.FAULTED, reason=Reason.CORRUPT_BATCH, detail="d")
+    rig.enter(fault)
+    rig.enter(replace(entry, partition=2))
+    rig.enter(replace(entry, partition=2), tombstone=True)
+
+    found = by_partition(await rig.status())
+
+    assert found.keys() == {(topic, p) for p in range(4)}
+    behind = found[topic, 0]
+    assert (behind.state, behind.source_end, behind.source_next, behind.target_next, behind.lag) == (
+        "COPYING", 10, 7, 99, 3,
+    )  # fmt: skip
+    assert behind.lag_ms is not None
+    assert 53_000 <= behind.lag_ms < 90_000  # of record 7, not of the last copied one
+    assert behind.since is not None
+    assert datetime.fromisoformat(behind.since) == datetime.fromtimestamp(now / 1000, UTC)
+    faulted = found[topic, 1]
+    assert (faulted.state, faulted.reason, faulted.detail, faulted.lag, faulted.lag_ms) == (
+        "FAULTED", "CORRUPT_BATCH", "d", 0, 0,
+    )  # fmt: skip
+    assert faulted.next_step == Reason.CORRUPT_BATCH.next_step
+    for p in (2, 3):
+        assert (found[topic, p].state, found[topic, p].since, found[topic, p].source_end) == ("PENDING", None, 0)
+
+
+async def test_given_a_topic_whose_name_does_not_fit_when_status_is_read_then_it_is_faulted(rig: Rig) -> None:
+    rig.topic(f"{rig.tag}-{'n' * 238}", 1)
+    status = (await rig.status()).partitions[0]
+    assert (status.state, status.reason) == ("FAULTED", "TOPIC_NAME_INVALID")
+    assert "250 characters" in status.detail
+
+
+async def test_given_an_unreachable_source_when_status_is_read_then_the_ledger_is_told_all_the_same(rig: Rig) -> None:
+    rig.topic(ledger_topic(rig.tag), LANES)
+    rig.enter(replace(ENTRY, topic=f"{rig.tag}-x", partition=0))
+    nobody = ClusterConfig(bootstrap_servers=f"127.0.0.1:{free_ports(1)[0]}")
+    rig.settings = rig.settings.model_copy(update={"clusters": rig.settings.clusters | {"us": nobody}})
+    status = await rig.status(timeout_s=1)
+    assert "cluster us" in (status.source_error or "")
+    known = status.partitions[0]
+    assert (known.source_next, known.source_end, known.lag, known.lag_ms) == (ENTRY.source_next, -1, None, None)
+
+    rig.settings = rig.settings.model_copy(update={"clusters": {"us": nobody, "eu": nobody}})
+    with pytest.raises(UnreachableError, match="cluster eu"):
+        await rig.status(timeout_s=1)
