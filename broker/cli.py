@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import ssl
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,9 @@ import typer
 from broker.cluster import Cluster
 from broker.config_defs import InvalidConfig
 from broker.node import Listener
+from broker.security.credentials import Credentials
+from broker.security.sasl import SaslServer
+from broker.security.tls import server_context
 
 app = typer.Typer(
     help="A small Kafka-compatible broker for tests and demos. Not for production.",
@@ -43,6 +47,13 @@ def run(
         str | None, typer.Option(help="HOST:PORT (loopback) of an HTTP endpoint that stops, freezes and breaks nodes.")
     ] = None,
     advertise: Annotated[str | None, typer.Option(help="The host name that clients are told; default: HOST.")] = None,
+    sasl: Annotated[
+        str | None, typer.Option(help="Mechanisms, comma-joined: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512.")
+    ] = None,
+    user: Annotated[list[str] | None, typer.Option(help="NAME:PASSWORD of a user for --sasl; may be repeated.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Serve TLS with this certificate chain (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's key, unless it is in the same file.")] = None,
+    tls_ca: Annotated[Path | None, typer.Option(help="Demand client certificates signed by this authority.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log to stderr what happens.")] = False,
 ) -> None:
     """Run a cluster in this process until SIGTERM or SIGINT. NOT FOR PRODUCTION: nothing is replicated.
@@ -53,9 +64,19 @@ def run(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     host, port = _address(listen, "--listen")
-    listener = Listener(host=host, port=port, advertised_host=advertise)
+    sasl_server = _sasl(sasl, user or [])
+    listener = Listener(
+        host=host,
+        port=port,
+        name=("SASL_" if sasl_server else "") + ("SSL" if tls_cert else "PLAINTEXT"),
+        ssl_context=_tls(tls_cert, tls_key, tls_ca),
+        sasl=sasl_server is not None,
+        advertised_host=advertise,
+    )
     try:
-        cluster = Cluster(nodes=nodes, listeners=[listener], config=_properties(config or []), data_dir=data)
+        cluster = Cluster(
+            nodes=nodes, listeners=[listener], config=_properties(config or []), data_dir=data, sasl=sasl_server
+        )
     except InvalidConfig as error:
         raise typer.BadParameter(str(error), param_hint="--config") from error
     except (OSError, ValueError) as error:
@@ -96,6 +117,36 @@ def _properties(items: list[str]) -> dict[str, str]:
             raise typer.BadParameter(f"{item!r} is not KEY=VALUE", param_hint="--config")
         out[name.strip()] = value.strip()
     return out
+
+
+def _sasl(mechanisms: str | None, users: list[str]) -> SaslServer | None:
+    if mechanisms is None:
+        if users:
+            raise typer.BadParameter("users are only asked for with --sasl", param_hint="--user")
+        return None
+    passwords = {}
+    for number, item in enumerate(users, start=1):
+        name, separator, password = item.partition(":")
+        if not separator or not name or not password:  # the text stays out of the message: it may be a password
+            raise typer.BadParameter(f"the value of --user number {number} is not NAME:PASSWORD", param_hint="--user")
+        passwords[name] = password
+    if not passwords:
+        raise typer.BadParameter("at least one --user NAME:PASSWORD is needed", param_hint="--sasl")
+    try:
+        return SaslServer([name.strip() for name in mechanisms.split(",")], Credentials(passwords))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--sasl") from error
+
+
+def _tls(certificate: Path | None, key: Path | None, authority: Path | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        if key is not None or authority is not None:
+            raise typer.BadParameter("a certificate is needed", param_hint="--tls-cert")
+        return None
+    try:
+        return server_context(certificate, key, authority)
+    except (OSError, ssl.SSLError) as error:
+        raise typer.BadParameter(f"can't be used: {error}", param_hint="--tls-cert") from error
 
 
 def _fail(message: str) -> None:

@@ -31,6 +31,7 @@ from broker.fetch_sessions import FetchSessions
 from broker.metadata_store import MetadataStore
 from broker.node import Listener, Node, NodeState
 from broker.registry import load_apis
+from broker.security.sasl import SaslServer
 from broker.storage.files import DiskFiles, Files, MemoryFiles
 from broker.storage.log import PartitionLog
 from broker.topics import MAX_PARTITIONS, Partition, Topic, TopicRegistry, check_configs, check_name, spread
@@ -67,6 +68,7 @@ class Cluster:
         files: Files | None = None,
         clock: Clock | None = None,
         faults: Faults | None = None,
+        sasl: SaslServer | None = None,
     ) -> None:
         if nodes < 1:
             raise ValueError("a cluster needs at least one node")
@@ -74,6 +76,8 @@ class Cluster:
         self.config = BrokerConfig(config)
         self.clock = clock or SystemClock()
         self.faults = faults or Faults()
+        self.sasl = sasl
+        """What listeners with `sasl=True` offer."""
         self.data_dir = data_dir
         self.files: Files = files or (DiskFiles(data_dir) if data_dir else MemoryFiles())
         self.topics = TopicRegistry()

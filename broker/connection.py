@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from broker.dispatch import dispatch
 from broker.errors import CloseConnection
 from broker.node import ConnectionState, Listener
+from broker.security.tls import principal_of
 
 if TYPE_CHECKING:
     from broker.node import Node
@@ -39,6 +40,7 @@ class Connection:
             authenticated=not listener.sasl,
             ssl_object=writer.get_extra_info("ssl_object"),
         )
+        self.state.principal = principal_of(self.state.ssl_object)
 
     async def serve(self) -> None:
         """Read, dispatch and answer until the peer is gone, breaks the protocol, or a fault says so."""
