@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,12 @@ from tests.support.ports import free_ports
 from tests.support.waiting import wait_for
 
 START_TIMEOUT_S = 20.0
+_PROPERTIES = {
+    "group.initial.rebalance.delay.ms": "0",
+    "log.cleaner.backoff.ms": "300",
+    "log.retention.check.interval.ms": "500",
+    "auto.create.topics.enable": "false",
+}
 
 
 def adjacent_ports(count: int) -> int:
@@ -38,8 +45,6 @@ def adjacent_ports(count: int) -> int:
 
 
 def _claim(port: int) -> None:
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", port))
 
@@ -64,7 +69,7 @@ class BundledCluster:
     ) -> None:
         self.nodes = nodes
         self.name = name
-        self._properties = {"group.initial.rebalance.delay.ms": "0", **(properties or {})}
+        self._properties = {**_PROPERTIES, **(properties or {})}
         self._arguments = arguments
         self._persistent = persistent
         self._directory = Path(tempfile.mkdtemp(prefix=f"replicator-{name}-"))
@@ -147,19 +152,42 @@ class BundledCluster:
 
     def kill_node(self, node: int) -> None:
         """The node's listener closes, its connections are cut, its leaders move."""
-        self.control("POST", f"/nodes/{node}/stop")
+        self.control("POST", f"/nodes/{self._node_ids()[node]}/stop")
 
     def start_node(self, node: int) -> None:
         """Bring a stopped node back."""
-        self.control("POST", f"/nodes/{node}/start")
+        self.control("POST", f"/nodes/{self._node_ids()[node]}/start")
 
     def freeze(self, node: int) -> None:
         """Connections stay open and nothing answers."""
-        self.control("POST", f"/nodes/{node}/freeze")
+        self.control("POST", f"/nodes/{self._node_ids()[node]}/freeze")
 
     def thaw(self, node: int) -> None:
         """The opposite."""
-        self.control("POST", f"/nodes/{node}/thaw")
+        self.control("POST", f"/nodes/{self._node_ids()[node]}/thaw")
+
+    def fault(self, action: str, api: str, **where: object) -> None:
+        """Make an API fail: `action` is fail (with `error`, a number), delay (with `seconds`), drop or drop_response.
+
+        `where`: topic, node (its id), client_id; `times`, once if left out.
+        """
+        self.control("POST", "/faults", {"action": action, "api": api, **where})
+
+    def faults_hit(self) -> dict[str, int]:
+        """How often each fault set so far has struck, by `api action`; they must have, or the test shows nothing."""
+        hits: dict[str, int] = {}
+        for fault in self.control("GET", "/faults"):
+            name = f"{fault['api']} {fault['action']}"
+            hits[name] = hits.get(name, 0) + int(fault["hits"])
+        return hits
+
+    def clear_faults(self) -> None:
+        """Remove them all."""
+        self.control("DELETE", "/faults")
+
+    def elect_unclean(self, topic: str, partition: int, truncate_to: int) -> None:
+        """An unclean election that cuts the log: records from `truncate_to` on are lost."""
+        self.control("POST", "/elect", {"topic": topic, "partition": partition, "truncate_to": truncate_to})
 
     def control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One call to the control endpoint; its JSON answer."""
@@ -169,6 +197,9 @@ class BundledCluster:
         with urllib.request.urlopen(request, timeout=10) as response:
             text = response.read()
         return json.loads(text) if text else None
+
+    def _node_ids(self) -> list[int]:
+        return sorted(int(node["id"]) for node in self.control("GET", "/cluster")["nodes"])
 
     def admin(self) -> AdminClient:
         """A fresh AdminClient."""

@@ -1,0 +1,210 @@
+"""Replicator as its users run it: its own YAML file, its own processes, its command line, its HTTP address."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import yaml
+
+from tests.support.kafka import die_with_parent
+from tests.support.ports import free_ports
+from tests.support.waiting import wait_for
+
+
+class Cluster(Protocol):
+    """What the YAML says of a cluster."""
+
+    @property
+    def bootstrap(self) -> str: ...
+
+    @property
+    def security(self) -> dict[str, str]: ...
+
+
+class Installation:
+    """A configuration: named clusters and the links between them. Makes workers, and runs the other verbs."""
+
+    def __init__(self, directory: Path, clusters: Mapping[str, Cluster], links: Sequence[Mapping[str, Any]]) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self._clusters = clusters
+        self._links = [{"delivery": "at_least_once", **link} for link in links]
+        self._count = 0
+        self.file = self.write("replicator.yaml")
+
+    def write(self, name: str, http: str | None = None) -> Path:
+        """A configuration file of that name; each worker has its own for its own HTTP address."""
+        document = {
+            "clusters": {
+                alias: {"bootstrap_servers": cluster.bootstrap, "security": cluster.security}
+                for alias, cluster in self._clusters.items()
+            },
+            "links": self._links,
+            "service": {"http": http or f"127.0.0.1:{free_ports(1)[0]}"},
+        }
+        path = self.directory / name
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+        return path
+
+    def worker(self, *arguments: str) -> Worker:
+        """One `replicator run`, not started yet: use it as a context manager."""
+        self._count += 1
+        return Worker(self, f"worker{self._count}", arguments)
+
+    def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """`replicator VERB -c FILE …` to its end."""
+        verb, *rest = arguments
+        return subprocess.run(
+            [sys.executable, "-m", "replicator.cli.main", verb, "-c", str(self.file), *rest],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def status(self) -> dict[tuple[str, int], dict[str, Any]]:
+        """`replicator status -o json`: partitions of all links by (topic, partition); links must not share topics."""
+        done = self.run("status", "-o", "json")
+        assert done.returncode in (0, 1), f"status ended with {done.returncode}: {done.stderr}"
+        document = json.loads(done.stdout)
+        return {(p["topic"], p["partition"]): p for link in document["links"] for p in link["partitions"]}
+
+    def wait_until_copied(self, partitions: int, *, within: float = 60) -> dict[tuple[str, int], dict[str, Any]]:
+        """Wait until that many partitions are copied to their ends, as `status` says; return the status."""
+        last: dict[tuple[str, int], dict[str, Any]] = {}
+
+        def copied() -> bool:
+            last.clear()
+            last.update(self.status())
+            behind = {where: (p["state"], p["reason"], p["lag"]) for where, p in last.items() if p["lag"] != 0}
+            assert not behind, f"not copied: {behind}"
+            assert len(last) == partitions, f"{len(last)} of {partitions} partitions known: {sorted(last)}"
+            return True
+
+        wait_for(copied, within=within, every=0.3, what="everything is copied")
+        return last
+
+
+class Worker:
+    """One `replicator run` process, or a parent with several; a context manager that kills what is left of it."""
+
+    def __init__(self, installation: Installation, name: str, arguments: Sequence[str]) -> None:
+        self.name = name
+        self.address = f"127.0.0.1:{free_ports(1)[0]}"
+        file = installation.write(f"{name}.yaml", self.address)
+        self._command = [sys.executable, "-m", "replicator.cli.main", "run", "-c", str(file), *arguments]
+        self._log = installation.directory / f"{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start it; doesn't wait."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
+                preexec_fn=die_with_parent if threading.current_thread() is threading.main_thread() else None,
+            )
+        return self
+
+    def wait_ready(self, *, within: float = 30) -> Self:
+        """Wait until /readyz answers 200."""
+
+        def ready() -> bool:
+            process = self._process
+            assert process is not None
+            if process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended with {process.returncode}:\n{self.log()[-3000:]}")
+            code, body = self.get("/readyz")
+            assert code == 200, f"/readyz {code}: {body[:500]}"
+            return True
+
+        try:
+            wait_for(ready, within=within, what=f"{self.name} is ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()[-3000:]}") from None
+        return self
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status code and body; code 0 while nobody listens."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=5) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    @property
+    def pid(self) -> int:
+        """Of the process, or of the parent."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it is."""
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(timeout=10)
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def terminate(self, *, within: float = 5.0) -> float:
+        """SIGTERM; how many seconds it took to end, with exit code 0; AssertionError if it took longer."""
+        assert self._process is not None
+        began = time.monotonic()
+        self._process.terminate()
+        try:
+            code = self._process.wait(timeout=within)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"{self.name} didn't end within {within:g} s of SIGTERM:\n{self.log()[-3000:]}"
+            ) from None
+        took = time.monotonic() - began
+        assert code == 0, f"{self.name} ended with {code}:\n{self.log()[-3000:]}"
+        return took
+
+    def log(self) -> str:
+        """What it has printed."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # the session it leads: its children too
+        self._process.wait(timeout=10)
+        if error is not None:
+            print(f"--- end of the log of {self.name}\n{self.log()[-4000:]}")
