@@ -1,0 +1,94 @@
+"""The difficult mix through two workers, on real Kafka and on the bundled broker: with and without a crash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.scenario import Cluster, Scenario
+from tests.support.bundled import BundledCluster
+from tests.support.kafka import KafkaCluster
+from tests.support.waiting import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="session")
+def bundled_pair() -> Iterator[tuple[BundledCluster, BundledCluster]]:
+    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
+        yield source, target
+
+
+@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+def pair(request: pytest.FixtureRequest) -> tuple[Cluster, Cluster]:
+    """Source and target."""
+    if request.param == "bundled":
+        both: tuple[BundledCluster, BundledCluster] = request.getfixturevalue("bundled_pair")
+        return both
+    source: KafkaCluster = request.getfixturevalue("kafka_source")
+    target: KafkaCluster = request.getfixturevalue("kafka_target")
+    return source, target
+
+
+def test_given_two_workers_when_one_is_killed_while_producers_run_then_nothing_is_lost(
+    pair: tuple[Cluster, Cluster], tmp_path: Path
+) -> None:
+    scenario = Scenario(*pair, tmp_path, "crash")
+    scenario.corpus.write()
+    with scenario.installation.worker() as survivor, scenario.installation.worker() as victim:
+        survivor.wait_ready()
+        victim.wait_ready()
+        with scenario.corpus.keep_writing(scenario.acks) as writer:
+            wait_for(lambda: writer.rounds > 20, within=30, what="producers run")
+            scenario.wait_until_all_move(within=20)
+            victim.kill()
+            took = scenario.wait_until_all_move(within=10)
+            print(f"all partitions move {took:.1f} s after the kill")
+            rounds = writer.rounds
+            wait_for(lambda: writer.rounds > rounds + 20, within=30, what="producers go on")
+        scenario.wait_until_copied()
+        verdict = scenario.judge(rewinds=1)
+        done = scenario.installation.run("verify", "--link", "crash", "-o", "json")
+        report = json.loads(done.stdout)
+        assert done.returncode == (1 if verdict.duplicates else 0)
+        found = {kind: sum(p[kind] for p in report["partitions"]) for kind in ("missing", "changed", "reordered")}
+        assert found == {"missing": 0, "changed": 0, "reordered": 0}
+        assert sum(p["duplicates"] for p in report["partitions"]) == verdict.duplicates
+        survivor.terminate()
+
+
+def test_given_workers_come_and_go_in_good_order_then_each_record_arrives_exactly_once(
+    pair: tuple[Cluster, Cluster], tmp_path: Path
+) -> None:
+    scenario = Scenario(*pair, tmp_path, "orderly")
+    scenario.corpus.write()
+    with scenario.corpus.keep_writing(scenario.acks) as writer:
+        with scenario.installation.worker("--workers", "2") as first:
+            first.wait_ready()
+            wait_for(lambda: writer.rounds > 10, within=30, what="producers run")
+            scenario.wait_until_all_move(within=20)
+            with scenario.installation.worker() as second:
+                second.wait_ready()
+                scenario.wait_until_all_move(within=20)
+                took = first.terminate(within=5)
+                print(f"two workers under one parent ended {took:.1f} s after SIGTERM")
+                scenario.wait_until_all_move(within=20)
+                second.terminate(within=5)
+        with scenario.installation.worker() as third:
+            third.wait_ready()
+            scenario.wait_until_all_move(within=20)
+            writer.stop()
+            status = scenario.wait_until_copied()
+            scenario.judge()
+            assert {p["state"] for p in status.values()} == {"COPYING"}
+            done = scenario.installation.run("verify", "--link", "orderly", "-o", "json")
+            assert done.returncode == 0, done.stdout + done.stderr
+            ends = scenario.target_ends()
+            third.terminate()
+    with scenario.installation.worker() as fourth:
+        fourth.wait_ready()
+        scenario.wait_until_copied()
+        assert scenario.target_ends() == ends  # positions were written: a restart copies nothing twice
