@@ -85,7 +85,7 @@ class Cluster:
         self.fetch_sessions = FetchSessions(self.config)
         self.features: dict[str, tuple[int, int, int]] = {
             "group.version": (0, 1, 0),
-            "kraft.version": (0, 1, 1),
+            "kraft.version": (0, 1, 0),
             "metadata.version": (7, 27, 27),
             "transaction.version": (0, 2, 2),
         }
@@ -354,12 +354,10 @@ class Cluster:
         """Grow a topic to `total` partitions. Raises KafkaError with Kafka's codes and messages."""
         present = len(topic.partitions)
         if total <= present:
-            wording = "already has" if total == present else "currently has"
-            raise KafkaError(
-                ErrorCode.invalid_partitions,
-                f"Topic {wording} {present} partition(s)"
-                + ("." if total == present else f", which is higher than the requested {total}."),
-            )
+            message = f"The topic {topic.name} currently has {present} partition(s); {total} would not be an increase."
+            if total == present:
+                message = f"Topic already has {present} partition(s)."
+            raise KafkaError(ErrorCode.invalid_partitions, message)
         if total > MAX_PARTITIONS:
             raise KafkaError(ErrorCode.invalid_partitions, f"{total} partitions are more than {MAX_PARTITIONS}")
         factor = len(topic.partitions[0].replicas)

@@ -43,7 +43,7 @@ class ConfigDef:
     synonym: str | None = None
     minimum: float | None = None
     maximum: float | None = None
-    choices: frozenset[str] | None = None
+    choices: tuple[str, ...] | None = None
     read_only: bool = False
     nullable: bool = False
     internal: bool = False
@@ -53,7 +53,7 @@ class ConfigDef:
         """Raise InvalidConfig unless `value` may be set."""
         if value is None:
             if not self.nullable:
-                raise InvalidConfig(f"Null value not supported for config {self.name}")
+                raise InvalidConfig(f"Null value not supported for topic configs: {self.name}")
             return
         parse = _PARSERS.get(self.type)
         parsed: float = 0
@@ -63,6 +63,8 @@ class ConfigDef:
             except ValueError:
                 problem = _NOT_A_BOOLEAN if self.type is BOOLEAN else f"Not a number of type {self.type.name}"
                 raise InvalidConfig(f"Invalid value {value} for configuration {self.name}: {problem}") from None
+        if self.type is DOUBLE:
+            value = str(parsed)
         if self.minimum is not None and parsed < self.minimum:
             raise InvalidConfig(
                 f"Invalid value {value} for configuration {self.name}: Value must be at least {self.minimum}"
@@ -77,7 +79,7 @@ class ConfigDef:
                 if item not in self.choices:
                     raise InvalidConfig(
                         f"Invalid value {item} for configuration {self.name}: "
-                        f"String must be one of: {', '.join(sorted(self.choices))}"
+                        f"String must be one of: {', '.join(self.choices)}"
                     )
 
 
@@ -120,15 +122,14 @@ def _topic(
     synonym: str | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
-    choices: set[str] | None = None,
+    choices: tuple[str, ...] | None = None,
     internal: bool = False,
 ) -> ConfigDef:
-    allowed = frozenset(choices) if choices else None
-    return ConfigDef(name, kind, default, synonym, minimum, maximum, allowed, internal=internal)
+    return ConfigDef(name, kind, default, synonym, minimum, maximum, choices, internal=internal)
 
 
 _TOPIC_DEFS = (
-    _topic("cleanup.policy", LIST, "delete", "log.cleanup.policy", choices={"compact", "delete"}),
+    _topic("cleanup.policy", LIST, "delete", "log.cleanup.policy", choices=("compact", "delete")),
     _topic("compression.gzip.level", INT, "-1", "compression.gzip.level", -1, 9),
     _topic("compression.lz4.level", INT, "9", "compression.lz4.level", 1, 17),
     _topic(
@@ -136,7 +137,7 @@ _TOPIC_DEFS = (
         STRING,
         "producer",
         "compression.type",
-        choices={"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"},
+        choices=("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"),
     ),
     _topic("compression.zstd.level", INT, "3", "compression.zstd.level", -131072, 22),
     _topic("delete.retention.ms", LONG, "86400000", "log.cleaner.delete.retention.ms", 0),
@@ -158,7 +159,7 @@ _TOPIC_DEFS = (
         STRING,
         "CreateTime",
         "log.message.timestamp.type",
-        choices={"CreateTime", "LogAppendTime"},
+        choices=("CreateTime", "LogAppendTime"),
     ),
     _topic("min.cleanable.dirty.ratio", DOUBLE, "0.5", "log.cleaner.min.cleanable.ratio", 0, 1),
     _topic("min.compaction.lag.ms", LONG, "0", "log.cleaner.min.compaction.lag.ms", 0),
@@ -185,10 +186,9 @@ def _broker(
     minimum: float | None = None,
     *,
     read_only: bool = True,
-    choices: set[str] | None = None,
+    choices: tuple[str, ...] | None = None,
 ) -> ConfigDef:
-    allowed = frozenset(choices) if choices else None
-    return ConfigDef(name, kind, default, None, minimum, None, allowed, read_only, nullable=default is None)
+    return ConfigDef(name, kind, default, None, minimum, None, choices, read_only, nullable=default is None)
 
 
 _BROKER_DEFS = (

@@ -29,6 +29,7 @@ class KafkaError(Exception):
         self.code = code
         self.message = message or None
         self.record_errors = tuple(record_errors)
+        self.log_start_offset = -1
 
 
 class CloseConnection(Exception):

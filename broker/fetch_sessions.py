@@ -60,9 +60,9 @@ class FetchSessions:
         return len(self._sessions)
 
     def create(self, node_id: int, partitions: list[FetchPartition], uses_topic_ids: bool) -> FetchSession | None:
-        """A new session, or None when none is to be had: no slots, or nothing to fetch."""
+        """A new session, or None when none is to be had: no slots, or too many partitions."""
         slots = self._config.get_int("max.incremental.fetch.session.cache.slots")
-        if slots < 1 or not partitions or len(partitions) > MAX_PARTITIONS_PER_SESSION:
+        if slots < 1 or len(partitions) > MAX_PARTITIONS_PER_SESSION:
             return None
         while len(self._sessions) >= slots:
             del self._sessions[next(iter(self._sessions))]

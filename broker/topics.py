@@ -114,7 +114,7 @@ def check_name(name: str, existing: TopicRegistry) -> None:
     if not name:
         problem = "the empty string is not allowed"
     elif name in (".", ".."):
-        problem = "'.' or '..' is not allowed"
+        problem = f"'{name}' is not allowed"
     elif len(name) > 249:
         problem = f"the length of '{name}' is longer than the max allowed length 249"
     elif not _NAME.fullmatch(name):

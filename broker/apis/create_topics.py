@@ -42,7 +42,7 @@ def _create(ctx: RequestContext, item: Any, validate_only: bool) -> dict[str, An
         raise KafkaError(
             ErrorCode.invalid_request,
             "A manual partition assignment was specified, but "
-            + ("partition count" if item.num_partitions != -1 else "replication factor")
+            + ("numPartitions" if item.num_partitions != -1 else "replication factor")
             + " was not set to -1.",
         )
     topic = ctx.cluster.create_topic(
@@ -55,7 +55,7 @@ def _create(ctx: RequestContext, item: Any, validate_only: bool) -> dict[str, An
     )
     return {
         "name": topic.name,
-        "topic_id": None if validate_only else topic.topic_id,
+        "topic_id": topic.topic_id,
         "error_code": ErrorCode.none,
         "num_partitions": len(topic.partitions),
         "replication_factor": len(topic.partitions[0].replicas),

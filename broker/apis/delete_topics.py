@@ -43,11 +43,13 @@ def _find(ctx: RequestContext, name: str | None, topic_id: Any) -> Topic:
     if name is not None and topic_id is not None:
         raise KafkaError(ErrorCode.invalid_request, "You may not specify both topic name and topic id.")
     if name is None:
+        if topic_id is None:
+            raise KafkaError(ErrorCode.invalid_request, "Neither topic name nor id were specified.")
         found = ctx.cluster.topics.by_id(topic_id)
         if found is None:
-            raise KafkaError(ErrorCode.unknown_topic_id)
+            raise KafkaError(ErrorCode.unknown_topic_id, "This server does not host this topic ID.")
         return found
     found = ctx.cluster.topics.get(name)
     if found is None:
-        raise KafkaError(ErrorCode.unknown_topic_or_partition)
+        raise KafkaError(ErrorCode.unknown_topic_or_partition, "This server does not host this topic-partition.")
     return found

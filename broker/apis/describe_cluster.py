@@ -1,6 +1,6 @@
 """DescribeCluster (key 60), versions 0-2: brokers and cluster id (KIP-700, KIP-919, KIP-1073).
 
-There are no separate controllers: endpoint type 2 is refused. Authorized operations are not evaluated.
+There are no separate controllers: endpoint type 2 is refused. There are no ACLs yet: everything is authorized.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from broker.registry import api, build
 
 BROKERS = 1
 NO_OPERATIONS = -(2**31)
+ALL_OPERATIONS = 8096  # create, alter, describe, cluster action, describe and alter configs, idempotent write
 
 
 @api(schema=kio.schema.describe_cluster, versions=range(3))
@@ -41,5 +42,7 @@ async def describe_cluster(ctx: RequestContext, request: Any) -> Any:
         cluster_id=ctx.cluster.cluster_id,
         controller_id=ctx.cluster.controller_id,
         brokers=brokers,
-        cluster_authorized_operations=NO_OPERATIONS,
+        cluster_authorized_operations=ALL_OPERATIONS
+        if request.include_cluster_authorized_operations
+        else NO_OPERATIONS,
     )

@@ -1,6 +1,6 @@
 """DescribeTopicPartitions (key 75), version 0: topics page by page, in name order (KIP-966).
 
-Eligible leader replicas are not modelled: both lists are empty. Authorized operations are not evaluated.
+Eligible leader replicas are not modelled: both lists are empty. There are no ACLs yet.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 import kio.schema.describe_topic_partitions
 from kio.schema.errors import ErrorCode
 
-from broker.apis.metadata import NO_OPERATIONS, described_partition
+from broker.apis.metadata import ALL_TOPIC_OPERATIONS, described_partition
 from broker.errors import KafkaError
 from broker.node import RequestContext
 from broker.registry import api, build
@@ -46,7 +46,7 @@ async def describe_topic_partitions(ctx: RequestContext, request: Any) -> Any:
                     described_partition(ctx, partition) | {"eligible_leader_replicas": (), "last_known_elr": ()}
                     for partition in chosen
                 ],
-                "topic_authorized_operations": NO_OPERATIONS,
+                "topic_authorized_operations": ALL_TOPIC_OPERATIONS,
             }
         )
         left -= len(chosen)

@@ -114,7 +114,7 @@ async def fetch(ctx: RequestContext, request: FetchRequest) -> RawResponse:
     uses_ids = ctx.api_version >= FIRST_TOPIC_ID
     sessions = ctx.cluster.fetch_sessions
     session: FetchSession | None = None
-    incremental = request.session_id != 0 and request.session_epoch not in (INITIAL_EPOCH, FINAL_EPOCH)
+    incremental = request.session_epoch not in (INITIAL_EPOCH, FINAL_EPOCH)
     wanted = request.partitions
     if incremental:
         try:
@@ -168,7 +168,7 @@ async def _read_or_wait(
     deadline = loop.time() + request.max_wait_ms / 1000
     while True:
         results = _read_all(ctx, request, wanted)
-        ready = sum(result.size for result in results) >= request.min_bytes
+        ready = sum(result.size for result in results) >= min(request.min_bytes, request.max_bytes)
         troubled = any(result.error is not ErrorCode.none or result.diverging for result in results)
         if ready or troubled or not wanted or loop.time() >= deadline or ctx.connection.closed:
             return results
@@ -213,8 +213,8 @@ def _read_one(
     partition = _find(ctx, item)
     if partition is None:
         if isinstance(item.topic, uuid.UUID) and ctx.cluster.topics.by_id(item.topic) is None:
-            return PartitionResult(item, ErrorCode.unknown_topic_id)
-        return PartitionResult(item, ErrorCode.unknown_topic_or_partition)
+            return PartitionResult(item, ErrorCode.unknown_topic_id, aborted=[])
+        return PartitionResult(item, ErrorCode.unknown_topic_or_partition, aborted=[])
     broken = ctx.cluster.faults.strike(
         Action.FAIL, "Fetch", node=ctx.node.node_id, client_id=ctx.client_id, topics=(partition.topic.name,)
     )
@@ -222,10 +222,15 @@ def _read_one(
         return PartitionResult(item, broken.error)
     code = check_leader(ctx, partition, item.current_leader_epoch)
     if code is not ErrorCode.none:
-        return PartitionResult(item, code, leader=(partition.leader, partition.leader_epoch))
+        leader = None
+        if ctx.api_version >= FIRST_ENDPOINTS and code is not ErrorCode.unknown_leader_epoch:
+            leader = partition.leader, partition.leader_epoch
+        return PartitionResult(item, code, leader=leader)
     log = partition.log
     if item.last_fetched_epoch >= 0:
         epoch, end_offset = log.epoch_end_offset(item.last_fetched_epoch)
+        if epoch < 0:
+            return PartitionResult(item, ErrorCode.offset_out_of_range)
         if epoch < item.last_fetched_epoch or end_offset < item.fetch_offset:
             return PartitionResult(
                 item,

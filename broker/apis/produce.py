@@ -24,8 +24,18 @@ from broker.node import RequestContext
 from broker.protocol import read_uvarint
 from broker.registry import api, build
 from broker.storage.batch import HEADER_SIZE, read_header
+from broker.storage.validation import single_batch
 from broker.topics import Partition
 
+# Kafka tells the log's start with every refusal but these (ReplicaManager.appendRecords)
+WITHOUT_LOG_START = frozenset(
+    {
+        ErrorCode.corrupt_message,
+        ErrorCode.kafka_storage_error,
+        ErrorCode.message_too_large,
+        ErrorCode.record_list_too_large,
+    }
+)
 FIRST_FLEXIBLE, FIRST_TOPIC_ID, FIRST_IMPLICIT_ADD = 9, 13, 12
 _PREFIX = struct.Struct(">hi")
 _INDEX = struct.Struct(">i")
@@ -148,6 +158,8 @@ class _Decoder:
 async def produce(ctx: RequestContext, request: ProduceRequest) -> Any:
     if request.acks not in (-1, 0, 1):
         return request.error_response(ctx, ErrorCode.invalid_required_acks)
+    if request.transactional_id is None and _has_transactional_records(request):
+        return request.error_response(ctx, ErrorCode.transactional_id_authorization_failed)
     responses = []
     waits: list[tuple[dict[str, Any], Partition, int]] = []
     failed = False
@@ -198,8 +210,14 @@ async def _append(
         raise KafkaError(
             ErrorCode.invalid_record, "Produce requests with version 3 or above must have exactly one record batch"
         )
+    single_batch(records)
     await _verify_transaction(ctx, request, partition, records)
-    info = partition.log.append_as_client(records)
+    try:
+        info = partition.log.append_as_client(records)
+    except KafkaError as error:
+        if error.code not in WITHOUT_LOG_START:
+            error.log_start_offset = partition.log.log_start_offset
+        raise
     return {
         "index": index,
         "error_code": ErrorCode.none,
@@ -226,13 +244,9 @@ async def _verify_transaction(
     ctx: RequestContext, request: ProduceRequest, partition: Partition, records: memoryview
 ) -> None:
     coordinator = ctx.cluster.transactions
-    if len(records) < HEADER_SIZE:
-        return
     header = read_header(records)
-    if header.magic != 2 or not header.is_transactional:
+    if not header.is_transactional or request.transactional_id is None:
         return
-    if request.transactional_id is None:
-        raise KafkaError(ErrorCode.invalid_request, "transactional records without a transactional id")
     states = partition.log.producer_states
     if coordinator is None or states.has_ongoing(header.producer_id, header.producer_epoch):
         return
@@ -253,6 +267,14 @@ async def _verify_transaction(
         )
 
 
+def _has_transactional_records(request: ProduceRequest) -> bool:
+    return any(
+        records is not None and len(records) >= HEADER_SIZE and read_header(records).is_transactional
+        for topic in request.topics
+        for _, records in topic.partitions
+    )
+
+
 async def _wait_for_replicas(
     ctx: RequestContext, request: ProduceRequest, waits: list[tuple[dict[str, Any], Partition, int]]
 ) -> None:
@@ -270,7 +292,8 @@ def _failure(index: int, error: KafkaError) -> dict[str, Any]:
         "error_code": error.code,
         "base_offset": -1,
         "log_append_time": -1,
-        "error_message": error.message,
+        "log_start_offset": error.log_start_offset,
+        "error_message": error.message if error.record_errors else None,
         "record_errors": [
             {"batch_index": item.batch_index, "batch_index_error_message": item.message} for item in error.record_errors
         ],

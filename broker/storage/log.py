@@ -35,7 +35,10 @@ READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class AppendInfo:
-    """What a producer is told about its batch. `log_append_time_ms` is -1 unless the topic uses it."""
+    """What a producer is told about its batch.
+
+    `log_append_time_ms` is -1 unless the topic uses it; of a duplicate it is the first copy's newest timestamp.
+    """
 
     base_offset: int
     log_append_time_ms: int
@@ -119,9 +122,10 @@ class PartitionLog:
         self._check_online()
         config = self.config
         header = validation.single_batch(records)
+        records = memoryview(records)[: header.size]
         validation.check_client_batch(records, header, config, self.name)
         now_ms = self.clock.now_ms()
-        stored, header = validation.validated(records, header, config, now_ms)
+        stored, header = validation.validated(records, header, config, now_ms, self.name)
         if header.size > config.max_message_bytes:
             raise KafkaError(
                 ErrorCode.message_too_large,
@@ -137,7 +141,7 @@ class PartitionLog:
         if header.producer_id >= 0:
             duplicate = self.producer_states.find_duplicate(header)
             if duplicate is not None:
-                return AppendInfo(duplicate.first_offset, -1, self._log_start_offset, duplicate=True)
+                return AppendInfo(duplicate.first_offset, duplicate.timestamp, self._log_start_offset, duplicate=True)
             self.producer_states.check(header, self.name)
         base_offset = self._write(stored, header)
         append_time = now_ms if config.timestamp_type == "LogAppendTime" else -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 from kio.schema.errors import ErrorCode
@@ -12,6 +13,7 @@ from broker.storage.batch import (
     COMPRESSION_MASK,
     HEADER_SIZE,
     LOG_APPEND_TIME,
+    LOG_OVERHEAD,
     BatchHeader,
     Buffer,
     InvalidBatch,
@@ -24,6 +26,8 @@ from broker.storage.batch import (
 )
 
 LONG_MAX = 2**63 - 1
+MIN_LENGTH = 14  # that of the oldest format
+_LENGTH = struct.Struct(">i")
 INVALID_TIMESTAMPS = "One or more records have been rejected due to invalid timestamp"
 
 
@@ -57,31 +61,38 @@ class LogConfig:
 def single_batch(records: Buffer) -> BatchHeader:
     """The header of the one batch that a produce request may carry per partition.
 
-    Raises KafkaError as Kafka does for anything else: INVALID_RECORD, CORRUPT_MESSAGE, UNSUPPORTED_FOR_MESSAGE_FORMAT.
+    Bytes behind it that aren't a whole batch are ignored, as Kafka does: the caller keeps `header.size` bytes.
+    Raises KafkaError INVALID_RECORD for no batch, two, or an old format, CORRUPT_MESSAGE for no batch at all.
     """
-    if len(records) < 17:
+    size = _next_batch_size(records, 0)
+    if size is None or _next_batch_size(records, size) is not None:
         raise KafkaError(
             ErrorCode.invalid_record, "Produce requests with version 3 or above must have exactly one record batch"
         )
-    magic = records[16]
-    if magic != 2:
+    if records[16] != 2:
         raise KafkaError(
             ErrorCode.invalid_record,
             "Produce requests with version 3 or above are only allowed to contain record batches with magic version 2",
         )
-    try:
-        header = read_header(records)
-    except InvalidBatch as error:
-        raise KafkaError(ErrorCode.corrupt_message, str(error)) from error
-    if header.size < HEADER_SIZE or header.size > len(records):
-        raise KafkaError(
-            ErrorCode.corrupt_message, f"Record batch of {header.size} bytes in {len(records)} bytes of records"
-        )
-    if header.size < len(records):
-        raise KafkaError(
-            ErrorCode.invalid_record, "Produce requests with version 3 or above must have exactly one record batch"
-        )
-    return header
+    if size < HEADER_SIZE:
+        raise KafkaError(ErrorCode.corrupt_message, f"a batch of {size} bytes is shorter than its header")
+    return read_header(records)
+
+
+def _next_batch_size(records: Buffer, position: int) -> int | None:
+    """Bytes of the whole batch at `position`, or None when none is left (ByteBufferLogInputStream)."""
+    left = len(records) - position
+    if left < LOG_OVERHEAD:
+        return None
+    (length,) = _LENGTH.unpack_from(records, position + 8)
+    if length < MIN_LENGTH:
+        raise KafkaError(ErrorCode.corrupt_message, f"Record size {length} is less than the minimum record overhead")
+    if left < LOG_OVERHEAD + 5:
+        return None
+    magic = records[position + 16]
+    if magic > 2:
+        raise KafkaError(ErrorCode.corrupt_message, f"Invalid magic found in record: {magic}")
+    return LOG_OVERHEAD + length if LOG_OVERHEAD + length <= left else None
 
 
 def check_client_batch(records: Buffer, header: BatchHeader, config: LogConfig, where: str) -> None:
@@ -124,7 +135,9 @@ def check_client_batch(records: Buffer, header: BatchHeader, config: LogConfig, 
         )
 
 
-def validated(records: Buffer, header: BatchHeader, config: LogConfig, now_ms: int) -> tuple[Buffer, BatchHeader]:
+def validated(
+    records: Buffer, header: BatchHeader, config: LogConfig, now_ms: int, where: str
+) -> tuple[Buffer, BatchHeader]:
     """The batch as it is to be stored (offset and leader epoch still to be set) and its header.
 
     Checks the records inside, restamps for LogAppendTime or CreateTime, and recompresses when the topic asks for a
@@ -140,7 +153,7 @@ def validated(records: Buffer, header: BatchHeader, config: LogConfig, now_ms: i
         )
     if not append_time:
         _check_timestamps(records, header, config, now_ms)
-    payload = _check_records(records, header, config)
+    payload = _check_records(records, header, config, where)
     target = header.compression
     if config.compression_type != "producer":
         target = compression.NAMES[config.compression_type]
@@ -198,26 +211,35 @@ def _payload(records: Buffer, header: BatchHeader) -> Buffer:
     try:
         return compression.records_of(records, header)
     except InvalidBatch as error:
-        raise KafkaError(ErrorCode.corrupt_message, str(error)) from error
+        # Kafka lets the codec's exception through, which clients see as this
+        raise KafkaError(ErrorCode.unknown_server_error, str(error)) from error
 
 
-def _check_records(records: Buffer, header: BatchHeader, config: LogConfig) -> Buffer:
+def _check_records(records: Buffer, header: BatchHeader, config: LogConfig, where: str) -> Buffer:
     """The uncompressed payload, after a walk over it; full decoding only where keys matter."""
     payload = _payload(records, header)
     try:
         if config.compacted:
             errors = [
-                RecordError(index, "Compacted topic cannot accept message without key in topic partition")
+                RecordError(index, f"Compacted topic cannot accept message without key in topic partition {where}")
                 for index, record in enumerate(read_records(payload, header.record_count))
                 if record.key is None
             ]
             if errors:
-                raise KafkaError(ErrorCode.invalid_record, "One or more records have been rejected", errors)
+                raise KafkaError(ErrorCode.invalid_record, _rejected(errors), errors)
         else:
             _walk(payload, header.record_count)
     except InvalidBatch as error:
         raise KafkaError(ErrorCode.invalid_record, str(error)) from error
     return payload
+
+
+def _rejected(errors: list[RecordError]) -> str:
+    first = ", ".join(f"RecordError(batchIndex={e.batch_index}, message='{e.message}')" for e in errors[:3])
+    return (
+        f"One or more records have been rejected due to {len(errors)} record errors in total, "
+        f"and only showing the first three errors at most: [{first}]"
+    )
 
 
 def _walk(payload: Buffer, count: int) -> None:
