@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
+from replicator.ledger.client_calls import topic_names
 from replicator.ledger.client_errors import replicator_error
 from replicator.ledger.entry import Entry
 from replicator.ledger.lanes import group_id, ledger_topic
@@ -193,6 +194,7 @@ class _Side:
             **client_properties(settings.clusters[alias], client_id=f"replicator-{link.name}-status"),
             "error_cb": self._note_error,
         }
+        self._admin: AdminClient | None = None
         try:
             self._admin = AdminClient(self.properties)
         except KafkaException as error:
@@ -201,7 +203,7 @@ class _Side:
     def topics(self) -> dict[str, int]:
         """Partition count by topic; remembers which are internal."""
         try:
-            names = list(self._admin.list_topics(timeout=self._timeout_s).topics)
+            names = topic_names(self._admin, self._timeout_s, lambda: self._refused is not None)
         except KafkaException as error:
             raise self._error(error, "list topics") from error
         counts: dict[str, int] = {}
@@ -293,6 +295,8 @@ class _Side:
             self._refused = error
 
     def _error(self, error: KafkaException, action: str, resource: str = "") -> ReplicatorError:
+        if self._admin is not None:
+            self._admin.poll(0)  # serves `_note_error`
         translated = replicator_error(error.args[0], cluster=self._alias, action=action, resource=resource)
         if isinstance(translated, UnreachableError) and self._refused is not None:
             return replicator_error(self._refused, cluster=self._alias, action=action, resource=resource)

@@ -36,6 +36,7 @@ from confluent_kafka.admin import (
 )
 
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
+from replicator.ledger.client_calls import topic_names
 from replicator.ledger.client_errors import RefusedError, replicator_error
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ K = TypeVar("K")
 REQUEST_TIMEOUT_S = 15.0
 _CONFIG_CHUNK = 200  # topics per DescribeConfigs request: some 40 settings each come back
 _AUTHENTICATION_GRACE_S = 2.0  # other brokers may still accept us while one refuses
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +188,9 @@ class Admin:
         """All topics that we may see, internal ones too. One that is deleted meanwhile is left out."""
         action = "list topics"
         listing = asyncio.get_running_loop().run_in_executor(
-            None, lambda: self._client.list_topics(timeout=self._timeout_s)
+            None, topic_names, self._client, self._timeout_s, lambda: self._refusal is not None
         )
-        names = list((await self._result(listing, action)).topics)
+        names = await self._result(listing, action)
         answers = await self.describe_topics(names)
         return {name: answer for name, answer in answers.items() if isinstance(answer, Topic)}
 
@@ -325,14 +327,17 @@ class Admin:
 
     async def _result(self, future: Any, action: str, resource: str = "") -> Any:
         waiting = future if isinstance(future, asyncio.Future) else asyncio.wrap_future(future)
+        refused_for_s = 0.0
         try:
-            while True:
-                done, _ = await asyncio.wait([waiting], timeout=_AUTHENTICATION_GRACE_S)
-                if done:
-                    return waiting.result()
+            while not (await asyncio.wait([waiting], timeout=_POLL_S))[0]:
+                self._client.poll(0)  # serves `_note_error`
                 if self._refusal is not None:
-                    raise self._take_refusal()
+                    refused_for_s += _POLL_S
+                    if refused_for_s > _AUTHENTICATION_GRACE_S:
+                        raise self._take_refusal()
+            return waiting.result()
         except KafkaException as error:
+            self._client.poll(0)
             translated = self._error(error, action, resource)
             if isinstance(translated, UnreachableError) and self._refusal is not None:
                 raise self._take_refusal() from error

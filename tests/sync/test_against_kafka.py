@@ -1,0 +1,158 @@
+"""Admin and TopicSync against real Kafka: topics, settings, growth, groups, and what a cluster refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from replicator.config.models import LinkConfig, TopicsConfig
+from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
+from replicator.ledger.client_errors import RefusedError
+from replicator.ledger.lanes import control_topic, ledger_topic
+from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
+from replicator.states import Reason
+from replicator.sync.admin import EARLIEST, LATEST, Admin, ConfigSource, ListedOffset, Topic, TopicSpec, at_timestamp
+from replicator.sync.topics import TopicSync
+from tests.support.kafka import KafkaCluster
+from tests.support.ports import free_ports
+
+pytestmark = pytest.mark.kafka
+
+
+def admin_of(cluster: KafkaCluster) -> Admin:
+    return Admin(dict(cluster.client_config), cluster.name)
+
+
+@pytest.fixture
+def tag() -> str:
+    return uuid4().hex[:8]
+
+
+def own(settings: object) -> dict[str, str | None]:
+    assert isinstance(settings, dict)
+    return {key: config.value for key, config in settings.items() if config.source is ConfigSource.TOPIC}
+
+
+async def test_given_two_clusters_when_synced_then_copies_appear_with_settings_and_grow(
+    kafka_source: KafkaCluster, kafka_target: KafkaCluster, tag: str
+) -> None:
+    source, target = admin_of(kafka_source), admin_of(kafka_target)
+    link = LinkConfig(name=tag, source="us", target="eu", lanes=4, topics=TopicsConfig(include=(f"{tag}.*",)))
+    long_name = f"{tag}-{'n' * 238}"
+    created = await source.create_topics(
+        [
+            TopicSpec(f"{tag}-a", 3, 1, {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.3"}),
+            TopicSpec(f"{tag}-b", 2, 1, {"message.timestamp.type": "LogAppendTime", "max.message.bytes": "3000000"}),
+            TopicSpec(long_name, 1, 1),
+        ]
+    )
+    assert set(created.values()) == {None}
+    await refuse_missing_ledger(link, source, target)
+    await ensure_topics(link, target)
+    await ensure_topics(link, target)
+    sync = TopicSync(link, source, target)
+
+    plan = await sync.plan()
+    assert await sync.apply(plan) == {}
+    assert await sync.apply(plan) == {}  # twice is harmless
+
+    after = await sync.plan()
+    assert after.empty
+    assert {name: pair.partitions for name, pair in after.pairs.items()} == {f"{tag}-a": 3, f"{tag}-b": 2}
+    assert after.problems[long_name].reason is Reason.TOPIC_NAME_INVALID
+    settings = await target.describe_configs([f"us.{tag}-a", f"us.{tag}-b", ledger_topic(tag)])
+    assert own(settings[f"us.{tag}-a"]) == {
+        "cleanup.policy": "compact",
+        "min.cleanable.dirty.ratio": "0.3",
+        "message.timestamp.after.max.ms": str((1 << 63) - 1),
+    }
+    assert own(settings[f"us.{tag}-b"])["max.message.bytes"] == "3000000"
+    assert "message.timestamp.type" not in own(settings[f"us.{tag}-b"])
+    assert own(settings[ledger_topic(tag)])["cleanup.policy"] == "compact"
+
+    assert await source.create_partitions({f"{tag}-b": 5}) == {f"{tag}-b": None}
+    assert await sync.apply(await sync.plan()) == {}
+    assert (await sync.plan()).pairs[f"{tag}-b"].partitions == 5
+    described = (await target.describe_topics([ledger_topic(tag), control_topic(tag)])).values()
+    assert [topic.partitions for topic in described if isinstance(topic, Topic)] == [4, 1]
+
+
+async def test_given_a_topic_when_asked_and_changed_then_the_answers_are_typed_and_errors_are_its_own(
+    kafka_source: KafkaCluster, tag: str
+) -> None:
+    admin = admin_of(kafka_source)
+    cluster = await admin.describe_cluster()
+    assert len(cluster.brokers) == 1
+    assert cluster.cluster_id
+    answers = await admin.create_topics([TopicSpec(tag, 2, 1), TopicSpec(tag + "-x", 1, 9), TopicSpec("no/name", 1, 1)])
+    assert answers[tag] is None
+    refused = answers[tag + "-x"]
+    assert isinstance(refused, RefusedError)
+    assert refused.name == "INVALID_REPLICATION_FACTOR"
+    assert isinstance(answers["no/name"], RefusedError)
+    topic = (await admin.list_topics())[tag]
+    assert (topic.partitions, topic.replication_factor, topic.internal) == (2, 1, False)
+    assert topic.topic_id != UUID(int=0)
+    assert list(await admin.describe_topics([tag, "nowhere"])) == [tag]
+
+    assert await admin.incremental_alter_configs({tag: {"retention.ms": "5000"}}) == {tag: None}
+    assert own((await admin.describe_configs([tag]))[tag]) == {"retention.ms": "5000"}
+    assert await admin.incremental_alter_configs({tag: {"retention.ms": None}}) == {tag: None}
+    assert own((await admin.describe_configs([tag]))[tag]) == {}
+    assert isinstance((await admin.describe_configs(["nowhere"]))["nowhere"], ReplicatorError)
+
+    producer = Producer(kafka_source.client_config)
+    for time_ms in (1000, 2000, 3000):
+        producer.produce(tag, b"x", partition=0, timestamp=time_ms)
+    assert producer.flush(10) == 0
+    found = await admin.list_offsets({(tag, 0): LATEST, (tag, 1): EARLIEST, ("nowhere", 0): LATEST})
+    assert [at.offset for at in found.values() if isinstance(at, ListedOffset)] == [3, 0]
+    assert isinstance(found["nowhere", 0], RefusedError)
+    at_2 = (await admin.list_offsets({(tag, 0): at_timestamp(1500)}))[tag, 0]
+    assert isinstance(at_2, ListedOffset)
+    assert (at_2.offset, at_2.timestamp) == (1, 2000)
+    assert await admin.log_spans([(tag, 0), (tag, 1)]) == {(tag, 0): 3, (tag, 1): 0}
+
+    assert await admin.delete_topics([tag]) == {tag: None}
+
+
+@pytest.fixture
+def group(kafka_source: KafkaCluster, tag: str) -> Iterator[str]:
+    consumer = Consumer({**kafka_source.client_config, "group.id": tag, "enable.auto.commit": False})
+    consumer.commit(offsets=[TopicPartition("__consumer_offsets", 0, 7)], asynchronous=False)
+    yield tag
+    consumer.close()
+
+
+async def test_given_a_group_when_asked_then_its_state_and_positions_are_told(
+    kafka_source: KafkaCluster, group: str
+) -> None:
+    admin = admin_of(kafka_source)
+    assert group in await admin.list_groups()
+    described = await admin.describe_groups([group, "nobody"])
+    assert {name: getattr(answer, "state", None) for name, answer in described.items()} == {
+        group: "EMPTY",
+        "nobody": "DEAD",
+    }
+    assert await admin.committed_offsets(group) == {("__consumer_offsets", 0): 7}
+
+
+async def test_given_nobody_at_the_address_when_asked_then_the_error_names_cluster_and_cause() -> None:
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    admin = Admin({"bootstrap.servers": address, "log_level": 0}, "us", timeout_s=1)
+    with pytest.raises(UnreachableError, match=rf"cluster us: .*{address}.*refused"):
+        await admin.list_topics()
+
+
+async def test_given_a_wrong_password_when_asked_then_it_is_an_authentication_error_without_the_password() -> None:
+    with KafkaCluster(security="plain", name="locked") as cluster:
+        right = Admin(dict(cluster.client_config), "us")
+        assert (await right.describe_cluster()).brokers
+        wrong = Admin(cluster.client_config | {"sasl.password": "guessed"}, "us")
+        for ask in (wrong.describe_cluster, wrong.list_topics):
+            with pytest.raises(AuthenticationError, match="cluster us") as caught:
+                await ask()
+            assert "guessed" not in str(caught.value)
