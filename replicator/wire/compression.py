@@ -54,9 +54,9 @@ def compress(codec: int, data: bytes) -> bytes:
         return b"".join(blocks)
     if codec == LZ4:
         # Kafka refuses linked blocks.
-        packer = cramjam.lz4.Compressor(level=1, content_checksum=False, block_linked=False)
-        packer.compress(data)
-        return bytes(packer.finish())
+        lz4 = cramjam.lz4.Compressor(level=1, content_checksum=False, block_linked=False)
+        lz4.compress(data)
+        return bytes(lz4.finish())
     if codec == ZSTD:
         return bytes(cramjam.zstd.compress(data, level=3))
     raise ProtocolError(f"unknown compression codec {codec}")
