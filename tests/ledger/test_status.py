@@ -1,8 +1,9 @@
-"""`read_status` against real Kafka: what it says of a ledger that a test has written."""
+"""`read_status` against real Kafka and the bundled broker: what it says of a ledger that a test has written."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,17 +19,18 @@ from replicator.ledger.entry import Entry, Reason, State, encode_entry, encode_k
 from replicator.ledger.lanes import lane_of, ledger_topic
 from replicator.ledger.status import LinkStatus, PartitionStatus, read_status
 from tests.ledger.test_entry import ENTRY
+from tests.support.bundled import BundledCluster
 from tests.support.kafka import KafkaCluster
 from tests.support.ports import free_ports
 
-pytestmark = pytest.mark.kafka
 LANES = 4
+Cluster = KafkaCluster | BundledCluster
 
 
 class Rig:
     """A link with names of its own on the session's cluster, which is source and target at once."""
 
-    def __init__(self, cluster: KafkaCluster) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self.tag = uuid4().hex[:8]
         self.admin = cluster.admin()
         self.producer = Producer(cluster.client_config)
@@ -55,9 +57,15 @@ class Rig:
         return await read_status(self.settings, self.link, timeout_s=timeout_s)
 
 
-@pytest.fixture
-def rig(kafka_source: KafkaCluster) -> Rig:
-    return Rig(kafka_source)
+@pytest.fixture(scope="module")
+def bundled() -> Iterator[BundledCluster]:
+    with BundledCluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    return Rig(request.getfixturevalue("bundled" if request.param == "bundled" else "kafka_source"))
 
 
 def by_partition(status: LinkStatus) -> dict[tuple[str, int], PartitionStatus]:

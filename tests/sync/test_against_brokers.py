@@ -1,4 +1,4 @@
-"""Admin and TopicSync against real Kafka: topics, settings, growth, groups, and what a cluster refuses."""
+"""Admin and TopicSync against real Kafka and the bundled broker: topics, settings, growth, groups, refusals."""
 
 from __future__ import annotations
 
@@ -16,14 +16,44 @@ from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.states import Reason
 from replicator.sync.admin import EARLIEST, LATEST, Admin, ConfigSource, ListedOffset, Topic, TopicSpec, at_timestamp
 from replicator.sync.topics import TopicSync
+from tests.support.bundled import BundledCluster
 from tests.support.kafka import KafkaCluster
 from tests.support.ports import free_ports
 
-pytestmark = pytest.mark.kafka
+Cluster = KafkaCluster | BundledCluster
 
 
-def admin_of(cluster: KafkaCluster) -> Admin:
+def admin_of(cluster: Cluster) -> Admin:
     return Admin(dict(cluster.client_config), cluster.name)
+
+
+@pytest.fixture(scope="module")
+def bundled_source() -> Iterator[BundledCluster]:
+    with BundledCluster(name="source") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def bundled_target() -> Iterator[BundledCluster]:
+    with BundledCluster(name="target") as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def source_cluster(request: pytest.FixtureRequest, kind: str) -> Cluster:
+    cluster: Cluster = request.getfixturevalue(f"{kind}_source")
+    return cluster
+
+
+@pytest.fixture
+def target_cluster(request: pytest.FixtureRequest, kind: str) -> Cluster:
+    cluster: Cluster = request.getfixturevalue(f"{kind}_target")
+    return cluster
 
 
 @pytest.fixture
@@ -37,9 +67,9 @@ def own(settings: object) -> dict[str, str | None]:
 
 
 async def test_given_two_clusters_when_synced_then_copies_appear_with_settings_and_grow(
-    kafka_source: KafkaCluster, kafka_target: KafkaCluster, tag: str
+    source_cluster: Cluster, target_cluster: Cluster, tag: str
 ) -> None:
-    source, target = admin_of(kafka_source), admin_of(kafka_target)
+    source, target = admin_of(source_cluster), admin_of(target_cluster)
     link = LinkConfig(name=tag, source="us", target="eu", lanes=4, topics=TopicsConfig(include=(f"{tag}.*",)))
     long_name = f"{tag}-{'n' * 238}"
     created = await source.create_topics(
@@ -81,9 +111,9 @@ async def test_given_two_clusters_when_synced_then_copies_appear_with_settings_a
 
 
 async def test_given_a_topic_when_asked_and_changed_then_the_answers_are_typed_and_errors_are_its_own(
-    kafka_source: KafkaCluster, tag: str
+    source_cluster: Cluster, tag: str
 ) -> None:
-    admin = admin_of(kafka_source)
+    admin = admin_of(source_cluster)
     cluster = await admin.describe_cluster()
     assert len(cluster.brokers) == 1
     assert cluster.cluster_id
@@ -104,7 +134,7 @@ async def test_given_a_topic_when_asked_and_changed_then_the_answers_are_typed_a
     assert own((await admin.describe_configs([tag]))[tag]) == {}
     assert isinstance((await admin.describe_configs(["nowhere"]))["nowhere"], ReplicatorError)
 
-    producer = Producer(kafka_source.client_config)
+    producer = Producer(source_cluster.client_config)
     for time_ms in (1000, 2000, 3000):
         producer.produce(tag, b"x", partition=0, timestamp=time_ms)
     assert producer.flush(10) == 0
@@ -120,17 +150,17 @@ async def test_given_a_topic_when_asked_and_changed_then_the_answers_are_typed_a
 
 
 @pytest.fixture
-def group(kafka_source: KafkaCluster, tag: str) -> Iterator[str]:
-    consumer = Consumer({**kafka_source.client_config, "group.id": tag, "enable.auto.commit": False})
+def group(source_cluster: Cluster, tag: str) -> Iterator[str]:
+    consumer = Consumer({**source_cluster.client_config, "group.id": tag, "enable.auto.commit": False})
     consumer.commit(offsets=[TopicPartition("__consumer_offsets", 0, 7)], asynchronous=False)
     yield tag
     consumer.close()
 
 
 async def test_given_a_group_when_asked_then_its_state_and_positions_are_told(
-    kafka_source: KafkaCluster, group: str
+    source_cluster: Cluster, group: str
 ) -> None:
-    admin = admin_of(kafka_source)
+    admin = admin_of(source_cluster)
     assert group in await admin.list_groups()
     described = await admin.describe_groups([group, "nobody"])
     assert {name: getattr(answer, "state", None) for name, answer in described.items()} == {
@@ -147,6 +177,7 @@ async def test_given_nobody_at_the_address_when_asked_then_the_error_names_clust
         await admin.list_topics()
 
 
+@pytest.mark.kafka
 async def test_given_a_wrong_password_when_asked_then_it_is_an_authentication_error_without_the_password() -> None:
     with KafkaCluster(security="plain", name="locked") as cluster:
         right = Admin(dict(cluster.client_config), "us")
