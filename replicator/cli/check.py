@@ -1,0 +1,41 @@
+"""`replicator check`: is everything there that the links need."""
+
+from __future__ import annotations
+
+import asyncio
+
+import typer
+
+from replicator.cli.findings import Finding, Level, examine
+from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption, load_links
+from replicator.cli.output import console, print_json
+from replicator.telemetry import logs
+
+_STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
+
+
+def check(config: ConfigOption = DEFAULT_CONFIG, link: LinkOption = None, output: OutputOption = Output.TEXT) -> None:
+    """Connect to the clusters and report what is missing: reachability, versions, permissions. Changes nothing."""
+    logs.configure(level="ERROR")
+    settings, links, warnings = load_links(config, link)
+    findings = [Finding(Level.WARNING, "configuration", warning) for warning in warnings]
+    findings += asyncio.run(examine(settings, links))
+    code = max((finding.exit_code for finding in findings), default=0)
+    if output is Output.JSON:
+        print_json({"ok": code == 0, "findings": [finding.as_dict() for finding in findings]})
+    else:
+        _show(findings)
+    raise typer.Exit(code)
+
+
+def _show(findings: list[Finding]) -> None:
+    out = console()
+    where_width = max((len(finding.where) for finding in findings), default=0)
+    for finding in findings:
+        out.print(f"{finding.level:<8}", style=_STYLES[finding.level], end="")
+        out.print(f"{finding.where:<{where_width}}  {finding.what}", soft_wrap=True)
+        for word, text in (("why", finding.why), ("next", finding.next_step)):
+            if text:
+                out.print(f"{'':8}{'':{where_width}}  {word}: {text}", soft_wrap=True)
+    problems = sum(finding.level is Level.PROBLEM for finding in findings)
+    out.print(f"{problems} problems" if problems else "Everything that the links need is there.", style="bold")

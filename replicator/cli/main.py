@@ -1,0 +1,82 @@
+"""The program `replicator`: wires the verbs, and turns our errors into one clear message and an exit code."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.completion import completion_init  # type: ignore[attr-defined]
+from typer.core import TyperGroup
+
+from replicator import __version__
+from replicator.cli.check import check
+from replicator.cli.completion import completion
+from replicator.cli.demo import demo
+from replicator.cli.init import init
+from replicator.cli.lag import lag
+from replicator.cli.output import complain
+from replicator.cli.run import run
+from replicator.cli.status import status
+from replicator.cli.topics import topics
+from replicator.cli.verify import verify
+from replicator.errors import ReplicatorError
+
+
+class Verbs(TyperGroup):
+    """Every verb's ReplicatorError becomes a message on stderr and the error's exit code; anything else is a bug."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except ReplicatorError as error:
+            complain(str(error))
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(
+    name="replicator",
+    cls=Verbs,
+    help="Copies topics between Kafka clusters, continuously. Start with `replicator demo` or `replicator init`.",
+    epilog="Exit codes: 0 ok, 1 differs or not ready, 2 usage or configuration, 3 unreachable, 4 wrong state.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"replicator {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("demo")(demo)
+app.command("init")(init)
+app.command("check")(check)
+app.command("run")(run)
+app.command("status")(status)
+app.command("lag")(lag)
+app.command("topics")(topics)
+app.command("verify")(verify)
+app.command("completion")(completion)
+
+
+def main() -> None:
+    """The entry point."""
+    completion_init()  # the classes that answer the scripts of `replicator completion`
+    app(prog_name="replicator")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What verbs print: text for people on stdout, JSON for programs on stdout, problems on stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.table import Table
+
+T = TypeVar("T")
+
+_WIDE = 500  # columns where nobody looks: a pipe's reader wants whole lines
+
+
+def console() -> Console:
+    """The console for results; wide and plain where stdout is no terminal."""
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False)
+    return Console(highlight=False, markup=False, width=_WIDE, color_system=None, soft_wrap=True)
+
+
+def errors() -> Console:
+    """The console for problems, on stderr."""
+    if sys.stderr.isatty():
+        return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True, color_system=None, width=_WIDE)
+
+
+def complain(text: str, *, word: str = "error", style: str = "bold red") -> None:
+    """A problem on stderr, each line of it."""
+    out = errors()
+    for line in text.splitlines():
+        out.print(f"{word}: ", style=style, end="")
+        out.print(line)
+
+
+def warn(warnings: tuple[str, ...]) -> None:
+    """Warnings on stderr."""
+    for warning in warnings:
+        complain(warning, word="warning", style="yellow")
+
+
+def table(*columns: str, numbers: frozenset[str] = frozenset()) -> Table:
+    """An empty table without lines; the columns named in `numbers` are set to the right."""
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left", no_wrap=column != "WHY")
+    return made
+
+
+def print_json(value: Any, *, compact: bool = False) -> None:
+    """One JSON document on stdout; `compact`: on one line."""
+    print(json.dumps(value, ensure_ascii=False, indent=None if compact else 2, default=str), flush=True)
+
+
+async def watch(
+    ask: Callable[[], Awaitable[T]],
+    render: Callable[[T], RenderableType],
+    as_json: Callable[[T], Any] | None,
+    every_s: float,
+) -> None:
+    """Ask and show again and again until cancelled: a table that stays in place, or a JSON line each time."""
+    if as_json is not None:
+        while True:
+            print_json(as_json(await ask()), compact=True)
+            await asyncio.sleep(every_s)
+    out = console()
+    if not out.is_terminal:
+        while True:
+            out.print(render(await ask()))
+            await asyncio.sleep(every_s)
+    with Live(console=out, auto_refresh=False, screen=False) as live:
+        while True:
+            live.update(render(await ask()), refresh=True)
+            await asyncio.sleep(every_s)
+
+
+def age(milliseconds: int | None) -> str:
+    """A duration as people say it: `340 ms`, `12 s`, `3 min`, `5 h`, `2 d`; `-` when unknown."""
+    if milliseconds is None or milliseconds < 0:
+        return "-"
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
+    seconds = milliseconds / 1000
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"
+
+
+def count(number: int | None) -> str:
+    """A number with thousands separated; `-` when unknown."""
+    return "-" if number is None or number < 0 else f"{number:,}"

@@ -1,0 +1,127 @@
+"""`replicator run`: copy until told to stop; one worker in this process, or several children of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, load_links
+from replicator.config.models import LinkConfig, Settings
+from replicator.http.aggregate import AggregateService
+from replicator.http.server import serve
+from replicator.telemetry import logs
+from replicator.worker.pool import WorkerPool
+
+log = structlog.get_logger(__name__)
+
+_ORPHAN_GRACE_S = 8.0
+
+
+def run(
+    config: ConfigOption = DEFAULT_CONFIG,
+    link: LinkOption = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=256, help="Worker processes on this host.")] = 1,
+    log_level: Annotated[
+        str, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
+    ] = "INFO",
+    child_socket: Annotated[str | None, typer.Option("--child-socket", hidden=True)] = None,
+    child_name: Annotated[str | None, typer.Option("--child-name", hidden=True)] = None,
+) -> None:
+    """Copy until interrupted. Start it on as many machines as you like: they share the work.
+
+    Ready when http://ADDRESS/readyz answers 200 (service.http in the file).
+    """
+    level = log_level.upper()
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise typer.BadParameter("must be DEBUG, INFO, WARNING or ERROR", param_hint="--log-level")
+    settings, links, warnings = load_links(config, link)
+    logs.configure(level=level, worker=child_name)
+    if child_socket is None:
+        for warning in warnings:
+            log.warning(warning)
+    if workers == 1 or child_socket is not None:
+        asyncio.run(_work(settings, links, child_socket))
+    else:
+        asyncio.run(_lead(settings, _child_command(config, link, level), workers))
+
+
+async def _work(settings: Settings, links: tuple[LinkConfig, ...], child_socket: str | None) -> None:
+    from replicator.worker.service import run_worker
+
+    with _stop_on_signals() as stop:
+        if child_socket is not None:
+            _stop_with_parent(stop)
+        await run_worker(settings, links, http=child_socket or settings.service.http, stop=stop)
+
+
+async def _lead(settings: Settings, command: Sequence[str], workers: int) -> None:
+    service = settings.service
+    with tempfile.TemporaryDirectory(prefix="replicator-") as directory, _stop_on_signals() as stop:
+
+        def child(name: str, socket: str) -> Sequence[str]:
+            return [*command, "--child-name", name, "--child-socket", f"unix:{socket}"]
+
+        pool = WorkerPool(child, workers, Path(directory))
+        token = service.token.get_secret_value() if service.token else None
+        runner = await serve(
+            AggregateService(pool.children), service.http, token, cert_file=service.cert_file, key_file=service.key_file
+        )
+        try:
+            await pool.run(stop)
+        finally:
+            await runner.cleanup()
+
+
+def _child_command(config: Path, link: str | None, level: str) -> list[str]:
+    command = [sys.executable, "-m", "replicator.cli.main", "run", "-c", str(config), "--log-level", level]
+    return [*command, "--link", link] if link is not None else command
+
+
+@contextlib.contextmanager
+def _stop_on_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and SIGINT set; a second one ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked(name: str) -> None:
+        if stop.is_set():
+            log.warning("stopping at once", signal=name)
+            os._exit(130)
+        log.info("stopping", signal=name)
+        stop.set()
+
+    watched = (signal.SIGTERM, signal.SIGINT)
+    for number in watched:
+        loop.add_signal_handler(number, asked, number.name)
+    try:
+        yield stop
+    finally:
+        for number in watched:
+            loop.remove_signal_handler(number)
+
+
+def _stop_with_parent(stop: asyncio.Event) -> None:
+    """Stop when standard input ends: the parent is gone. A loop that hangs then doesn't keep the process alive."""
+    loop = asyncio.get_running_loop()
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1024):
+                pass
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            loop.call_soon_threadsafe(stop.set)
+        threading.Event().wait(_ORPHAN_GRACE_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -1,0 +1,128 @@
+"""`replicator status`: what every partition is doing, read straight from the clusters; no worker needs to run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from replicator.cli.options import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    LinkOption,
+    Output,
+    OutputOption,
+    WatchOption,
+    load_links,
+)
+from replicator.cli.output import age, console, count, print_json, table, watch
+from replicator.config.models import LinkConfig, Settings
+from replicator.telemetry import logs
+
+REFRESH_S = 2.0
+_STYLES = {"COPYING": "green", "PENDING": "dim", "PAUSED": "yellow", "FAULTED": "bold red"}
+_NUMBERS = frozenset({"PARTITION", "LAG", "BEHIND", "SOURCE-NEXT", "SOURCE-END", "TARGET-NEXT"})
+
+Status = dict[str, Any]
+
+
+def status(
+    config: ConfigOption = DEFAULT_CONFIG,
+    link: LinkOption = None,
+    output: OutputOption = Output.TEXT,
+    follow: WatchOption = False,
+) -> None:
+    """State, positions and lag of every partition, and for those that stand still why, and what to do."""
+    logs.configure(level="ERROR")
+    settings, links, _ = load_links(config, link)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(show(settings, links, output, follow, render))
+
+
+async def show(settings: Settings, links: Sequence[LinkConfig], output: Output, follow: bool, render: Any) -> None:
+    """Read the status once, or again and again, and show it with `render` or as JSON."""
+
+    async def ask() -> Status:
+        return await read(settings, links)
+
+    if follow:
+        await watch(ask, render, (lambda found: found) if output is Output.JSON else None, REFRESH_S)
+    elif output is Output.JSON:
+        print_json(await ask())
+    else:
+        console().print(render(await ask()))
+
+
+async def read(settings: Settings, links: Sequence[LinkConfig]) -> Status:
+    """`{"links": […]}` as scripts rely on it."""
+    from replicator.ledger.status import read_status
+
+    found = await asyncio.gather(*(read_status(settings, link) for link in links))
+    return {"links": [item.model_dump(mode="json") for item in found]}
+
+
+def render(found: Status) -> RenderableType:
+    """The status as text."""
+    parts: list[RenderableType] = []
+    for link in found["links"]:
+        parts += [headline(link), _partitions(link), *_troubles(link), Text()]
+    return Group(*parts[:-1])
+
+
+def headline(link: Status) -> Text:
+    """One line that tells how the link is."""
+    rows = link["partitions"]
+    states = Counter(row["state"] for row in rows)
+    workers = link.get("workers") or []
+    text = Text(f"{link['name']}: {link['source']} -> {link['target']}", style="bold")
+    text.append(f"   {len(workers)} worker{'' if len(workers) == 1 else 's'}", style="red" if not workers else "")
+    text.append(f", {len(rows)} partitions")
+    for state, many in sorted(states.items()):
+        text.append(f", {many} ", style="not bold")
+        text.append(state, style=_STYLES.get(state, ""))
+    lag = sum(max(0, row["lag"] or 0) for row in rows)
+    behind = max((row["lag_ms"] or 0 for row in rows), default=0)
+    text.append(f", lag {count(lag)} records" + (f", {age(behind)} behind" if lag else ""), style="not bold")
+    return text
+
+
+def _partitions(link: Status) -> RenderableType:
+    shown = table(
+        "TOPIC",
+        "PARTITION",
+        "STATE",
+        "LAG",
+        "BEHIND",
+        "SOURCE-NEXT",
+        "SOURCE-END",
+        "TARGET-NEXT",
+        "SINCE",
+        numbers=_NUMBERS,
+    )
+    for row in link["partitions"]:
+        shown.add_row(
+            row["topic"],
+            str(row["partition"]),
+            Text(row["state"], style=_STYLES.get(row["state"], "")),
+            count(row["lag"]),
+            age(row["lag_ms"]),
+            count(row["source_next"]),
+            count(row["source_end"]),
+            count(row["target_next"]),
+            row["since"] or "-",
+        )
+    return shown
+
+
+def _troubles(link: Status) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for row in link["partitions"]:
+        if row["reason"]:
+            lines.append(Text(f"{row['topic']}-{row['partition']}: {row['reason']}", style="red"))
+            lines += [Text(f"  {row[key]}") for key in ("detail", "next_step") if row.get(key)]
+    return lines
