@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kafka.scene import Scene
 from tests.support.bundled import BundledCluster
 from tests.support.kafka import KafkaCluster
 
@@ -23,3 +24,10 @@ def broker(request: pytest.FixtureRequest) -> BundledCluster | KafkaCluster:
     name = "bundled_broker" if request.param == "bundled" else "kafka_source"
     cluster: BundledCluster | KafkaCluster = request.getfixturevalue(name)
     return cluster
+
+
+@pytest.fixture
+def scene(broker: BundledCluster | KafkaCluster) -> Iterator[Scene]:
+    """A raw connection to the broker, with shorthands."""
+    with Scene(broker.bootstrap, broker.kind) as made:
+        yield made
