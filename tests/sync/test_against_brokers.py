@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,11 +13,14 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from replicator.config.models import LinkConfig, TopicsConfig
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
 from replicator.ledger.client_errors import RefusedError
+from replicator.ledger.entry import encode_entry, encode_key
 from replicator.ledger.lanes import control_topic, ledger_topic
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.states import Reason
 from replicator.sync.admin import EARLIEST, LATEST, Admin, ConfigSource, ListedOffset, Topic, TopicSpec, at_timestamp
+from replicator.sync.ledger_follower import LedgerFollower
 from replicator.sync.topics import TopicSync
+from tests.ledger.test_entry import ENTRY
 from tests.support.bundled import BundledCluster
 from tests.support.kafka import KafkaCluster
 from tests.support.ports import free_ports
@@ -108,6 +113,31 @@ async def test_given_two_clusters_when_synced_then_copies_appear_with_settings_a
     assert (await sync.plan()).pairs[f"{tag}-b"].partitions == 5
     described = (await target.describe_topics([ledger_topic(tag), control_topic(tag)])).values()
     assert [topic.partitions for topic in described if isinstance(topic, Topic)] == [4, 1]
+
+
+async def leaders_of(admin: Admin, topic: str, partitions: int) -> None:
+    async with asyncio.timeout(10):
+        while len(await admin.log_spans((topic, p) for p in range(partitions))) < partitions:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_given_a_ledger_when_followed_then_each_reading_is_up_to_date(target_cluster: Cluster, tag: str) -> None:
+    admin = admin_of(target_cluster)
+    link = LinkConfig(name=tag, source="us", target="eu", lanes=4)
+    await ensure_topics(link, admin)
+    follower = LedgerFollower(dict(target_cluster.client_config), link, admin)
+    try:
+        await leaders_of(admin, ledger_topic(tag), 4)
+        assert await follower.entries() == {}
+        producer = Producer(target_cluster.client_config)
+        for source_next in range(5):
+            entry = replace(ENTRY, source_next=source_next)
+            producer.produce(ledger_topic(tag), encode_entry(entry), encode_key("orders", 3), 2)
+            assert producer.flush(10) == 0
+            assert (await follower.entries()).keys() == {("orders", 3)}
+        assert (await follower.entries())["orders", 3].source_next == 4
+    finally:
+        await follower.close()
 
 
 async def test_given_a_topic_when_asked_and_changed_then_the_answers_are_typed_and_errors_are_its_own(
