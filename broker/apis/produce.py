@@ -274,6 +274,14 @@ def _as_producer_knows_it(ctx: RequestContext, code: ErrorCode) -> ErrorCode:
     return code
 
 
+def _has_transactional_records(request: ProduceRequest) -> bool:
+    return any(
+        records is not None and len(records) >= HEADER_SIZE and read_header(records).is_transactional
+        for topic in request.topics
+        for _, records in topic.partitions
+    )
+
+
 async def _wait_for_replicas(
     ctx: RequestContext, request: ProduceRequest, waits: list[tuple[dict[str, Any], Partition, int]]
 ) -> None:

@@ -287,9 +287,11 @@ class Transactional:
 
     def state(self) -> str:
         """The coordinator's name for the transaction's state."""
-        answer = self.client.call("describe_transactions", 0, transactional_ids=[self.name]).transaction_states[0]
-        assert answer.error_code == ErrorCode.none, answer
-        return str(answer.transaction_state)
+        listed = self.client.call(
+            "list_transactions", 1, producer_id_filters=[self.producer_id], duration_filter=-1
+        ).transaction_states
+        (row,) = [each for each in listed if each.transactional_id == self.name]
+        return str(row.transaction_state)
 
     def until_complete(self) -> None:
         """Wait until no transaction is being ended any more."""
