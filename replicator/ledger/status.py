@@ -231,11 +231,14 @@ class _Side:
         ends: dict[Key, int] = {}
         for at, future in self._ask("list_offsets", wanted, isolation_level=IsolationLevel.READ_COMMITTED).items():
             try:
-                ends[at.topic, at.partition] = future.result().offset
+                end = future.result().offset
             except KafkaException as error:
                 translated = self._error(error, f"list offsets of {at.topic}-{at.partition}", at.topic)
                 if isinstance(translated, AuthenticationError):
                     raise translated from error
+            else:
+                if end >= 0:  # librdkafka answers OFFSET_INVALID, without an error, when the leader doesn't answer
+                    ends[at.topic, at.partition] = end
         return ends
 
     def workers(self, group: str) -> tuple[WorkerStatus, ...]:

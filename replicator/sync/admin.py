@@ -349,7 +349,7 @@ class Admin:
             translated = self._error(error, action, resource)
             if isinstance(translated, UnreachableError) and self._refusal is not None:
                 raise self._take_refusal() from error
-            if isinstance(translated, UnreachableError) and self._connecting:
+            if _concerns_cluster(translated) and self._connecting:
                 translated = UnreachableError(f"{translated} (the last connection attempt said: {self._connecting})")
             raise translated from error
 
@@ -404,6 +404,8 @@ def _source(number: int) -> ConfigSource:
 
 
 def _offset(answer: Any) -> ListedOffset:
+    if answer.offset < -1:  # OFFSET_INVALID: what librdkafka says, without an error, when the leader didn't answer
+        raise NoLeaderError("the leader of a partition doesn't answer")
     epoch = -1 if answer.leader_epoch is None else answer.leader_epoch
     return ListedOffset(answer.offset, answer.timestamp, epoch)
 

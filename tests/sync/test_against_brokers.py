@@ -19,7 +19,7 @@ from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.states import Reason
 from replicator.sync.admin import EARLIEST, LATEST, Admin, ConfigSource, ListedOffset, Topic, TopicSpec, at_timestamp
 from replicator.sync.ledger_follower import LedgerFollower
-from replicator.sync.topics import TopicSync
+from replicator.sync.topics import TopicPlan, TopicSync
 from tests.ledger.test_entry import ENTRY
 from tests.support.bundled import BundledCluster
 from tests.support.kafka import KafkaCluster
@@ -94,8 +94,7 @@ async def test_given_two_clusters_when_synced_then_copies_appear_with_settings_a
     assert await sync.apply(plan) == {}
     assert await sync.apply(plan) == {}  # twice is harmless
 
-    after = await sync.plan()
-    assert after.empty
+    after = await settled(sync)
     assert {name: pair.partitions for name, pair in after.pairs.items()} == {f"{tag}-a": 3, f"{tag}-b": 2}
     assert after.problems[long_name].reason is Reason.TOPIC_NAME_INVALID
     settings = await target.describe_configs([f"us.{tag}-a", f"us.{tag}-b", ledger_topic(tag)])
@@ -110,9 +109,17 @@ async def test_given_two_clusters_when_synced_then_copies_appear_with_settings_a
 
     assert await source.create_partitions({f"{tag}-b": 5}) == {f"{tag}-b": None}
     assert await sync.apply(await sync.plan()) == {}
-    assert (await sync.plan()).pairs[f"{tag}-b"].partitions == 5
+    assert (await settled(sync)).pairs[f"{tag}-b"].partitions == 5
     described = (await target.describe_topics([ledger_topic(tag), control_topic(tag)])).values()
     assert [topic.partitions for topic in described if isinstance(topic, Topic)] == [4, 1]
+
+
+async def settled(sync: TopicSync) -> TopicPlan:
+    """The plan once there's nothing left to do: brokers hear of new topics a moment after they were created."""
+    async with asyncio.timeout(10):
+        while not (plan := await sync.plan()).empty:
+            await asyncio.sleep(0.05)
+    return plan
 
 
 async def leaders_of(admin: Admin, topic: str, partitions: int) -> None:
@@ -205,6 +212,22 @@ async def test_given_nobody_at_the_address_when_asked_then_the_error_names_clust
     admin = Admin({"bootstrap.servers": address, "log_level": 0}, "us", timeout_s=1)
     with pytest.raises(UnreachableError, match=rf"cluster us: .*{address}.*refused"):
         await admin.list_topics()
+
+
+async def test_given_a_node_that_is_down_when_offsets_are_asked_then_only_its_partitions_have_none() -> None:
+    with BundledCluster(nodes=2) as cluster:
+        admin = Admin(dict(cluster.client_config), "us", timeout_s=1)
+        assert await admin.create_topics([TopicSpec("t", 4, 1)]) == {"t": None}
+        await leaders_of(admin, "t", 4)
+        cluster.kill_node(1)
+        for _ in range(2):  # at first librdkafka believes in the old leader, then it knows that there is none
+            found = await admin.list_offsets(dict.fromkeys((("t", p) for p in range(4)), LATEST))
+            assert (
+                sorted(type(answer).__name__ for answer in found.values())
+                == ["ListedOffset"] * 2 + ["NoLeaderError"] * 2
+            )
+            assert (await admin.list_topics())["t"].partitions == 4
+        assert len(await admin.log_spans(("t", p) for p in range(4))) == 2
 
 
 @pytest.mark.kafka
