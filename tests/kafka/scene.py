@@ -73,7 +73,11 @@ class Scene:
 
     def topic_id(self, name: str) -> uuid.UUID:
         """The topic's id."""
-        found = self.client.call("metadata", 12, topics=[{"name": name}]).topics[0]
+        found = retry(
+            lambda: self.client.call("metadata", 12, topics=[{"name": name}]).topics[0],
+            lambda row: row.error_code,
+            NOT_YET,
+        )
         assert found.error_code == ErrorCode.none, found
         assert isinstance(found.topic_id, uuid.UUID)
         return found.topic_id
