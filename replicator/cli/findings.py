@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import AuthorizationError, ReplicatorError, UnreachableError, UnsupportedVersionError
 from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_topic
-from replicator.sync.admin import Admin, TopicSpec
+from replicator.sync.admin import Admin, Topic, TopicSpec
 from replicator.sync.topics import TopicPlan, TopicSync
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.connection import Connection
@@ -36,6 +36,9 @@ _TARGET_TOPIC = {AclOperation.WRITE: "Write", AclOperation.DESCRIBE_CONFIGS: "De
 _TARGET_GROWING = {AclOperation.ALTER: "Alter"}
 _INTERNAL_TOPIC = {AclOperation.READ: "Read", AclOperation.WRITE: "Write"}
 _GROUP = {AclOperation.READ: "Read"}
+
+
+_REFUSED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
 
 
 class Level(StrEnum):
@@ -215,8 +218,8 @@ async def _topic_operations(properties: dict[str, Any], names: Collection[str]) 
 async def _operations(future: Any) -> frozenset[Any] | None:
     try:
         answer = await asyncio.wrap_future(future)
-    except KafkaException:
-        return None  # whatever needs the topic has said so already
+    except KafkaException as error:
+        return frozenset() if error.args[0].code() in _REFUSED else None  # other errors show where it is used
     return frozenset(answer.authorized_operations) if answer.authorized_operations is not None else None
 
 
@@ -244,14 +247,16 @@ async def _creatable(link: LinkConfig, target: Admin, plan: TopicPlan) -> list[F
 async def _internal(link: LinkConfig, where: str, properties: dict[str, Any], target: Admin) -> list[Finding]:
     names = [ledger_topic(link.name), map_topic(link.name), control_topic(link.name)]
     present = await target.describe_topics(names)
-    operations = await _topic_operations(properties, sorted(present))
+    known = sorted(name for name, answer in present.items() if isinstance(answer, Topic))
+    operations = await _topic_operations(properties, known)
     findings = _missing(link.target, operations, _INTERNAL_TOPIC, "the link couldn't keep its positions")
     absent = [TopicSpec(name, 1, 1) for name in names if name not in present]
-    for name, error in (await target.create_topics(absent, validate_only=True)).items():
-        if isinstance(error, AuthorizationError):
-            step = f"grant Create, Read and Write on topics with the prefix __replicator_{link.name}_"
-            what = f"internal topic {name} couldn't be created"
-            findings.append(_problem(f"cluster {link.target}", what, str(error), step))
+    answers = {**present, **await target.create_topics(absent, validate_only=True)}
+    refused = {name: error for name, error in answers.items() if isinstance(error, AuthorizationError)}
+    if refused:
+        step = f"grant Create, Describe, Read and Write on topics with the prefix {ledger_topic(link.name)[:-6]}"
+        what = f"internal topics {_some(refused)} couldn't be used"
+        findings.append(_problem(f"cluster {link.target}", what, str(next(iter(refused.values()))), step))
     ledger = present.get(names[0])
     partitions = getattr(ledger, "partitions", link.lanes)
     if partitions != link.lanes:

@@ -1,0 +1,176 @@
+"""`check`, `topics` and `status` against clusters: what is there, what is missing, and who may not do what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
+from typer.testing import CliRunner, Result
+
+from replicator.cli.main import app
+from tests.support.bundled import BundledCluster
+from tests.support.kafka import KafkaCluster
+
+Cluster = BundledCluster | KafkaCluster
+
+
+def create(cluster: Cluster, *topics: NewTopic) -> None:
+    admin = cluster.admin()
+    for future in admin.create_topics(list(topics)).values():
+        future.result(20)
+
+
+def config(directory: Path, source: dict[str, Any], target: dict[str, Any], **link: Any) -> str:
+    document = {
+        "clusters": {"us": source, "eu": target},
+        "links": [{"name": "us-to-eu", "source": "us", "target": "eu", **link}],
+    }
+    path = directory / "replicator.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return str(path)
+
+
+def reach(cluster: Cluster, **security: str) -> dict[str, Any]:
+    return {"bootstrap_servers": cluster.bootstrap, "security": {**cluster.security, **security}}
+
+
+def run(verb: str, path: str, *arguments: str) -> Result:
+    return CliRunner().invoke(app, [verb, "-c", path, *arguments])
+
+
+def told(result: Result) -> Any:
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[BundledCluster]:
+    with BundledCluster(name="check-source") as cluster:
+        create(cluster, NewTopic("orders", 2, 1), NewTopic("a" * 247, 1, 1), NewTopic("x.internal", 1, 1))
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[BundledCluster]:
+    with BundledCluster(nodes=2, name="check-target") as cluster:
+        yield cluster
+
+
+def test_given_usable_clusters_then_check_ends_with_0(
+    source: BundledCluster, target: BundledCluster, tmp_path: Path
+) -> None:
+    path = config(tmp_path, reach(source), reach(target), topics={"include": ["orders"]})
+    result = run("check", path)
+    assert result.exit_code == 0, result.stdout
+    assert "1 topics of us selected, 1 of them to be created on eu" in result.stdout
+    assert "all 2 brokers reached" in result.stdout
+    assert run("check", path, "-o", "json").exit_code == 0
+
+
+def test_given_a_topic_whose_name_gets_too_long_then_check_and_topics_name_it(
+    source: BundledCluster, target: BundledCluster, tmp_path: Path
+) -> None:
+    path = config(tmp_path, reach(source), reach(target))
+    result = run("check", path)
+    assert result.exit_code == 1
+    assert "would have 250 characters; Kafka allows 249" in result.stdout
+    rows = {row["topic"]: row for row in told(run("topics", path, "-o", "json"))["links"][0]["topics"]}
+    assert (rows["orders"]["remote"], rows["orders"]["created"], rows["orders"]["reason"]) == ("us.orders", False, None)
+    assert rows["a" * 247]["reason"] == "TOPIC_NAME_INVALID"
+    assert (rows["x.internal"]["selected"], "topics.exclude" in rows["x.internal"]["detail"]) == (False, True)
+    text = run("topics", path, "--all").stdout
+    assert "to be created" in text
+    assert "isn't selected by topics.include and topics.exclude" in text
+
+
+def test_given_filters_that_take_nothing_then_check_warns(
+    source: BundledCluster, target: BundledCluster, tmp_path: Path
+) -> None:
+    result = run("check", config(tmp_path, reach(source), reach(target), topics={"include": ["nothing"]}))
+    assert result.exit_code == 0
+    assert "no topic of us is selected" in result.stdout
+
+
+def test_given_no_worker_yet_then_status_shows_what_is_pending(
+    source: BundledCluster, target: BundledCluster, tmp_path: Path
+) -> None:
+    path = config(tmp_path, reach(source), reach(target), topics={"include": ["orders"]})
+    (link,) = told(run("status", path, "-o", "json"))["links"]
+    assert [(row["topic"], row["partition"], row["state"]) for row in link["partitions"]] == [
+        ("orders", 0, "PENDING"),
+        ("orders", 1, "PENDING"),
+    ]
+
+
+def test_given_a_broker_that_advertises_a_wrong_address_then_check_names_it(
+    source: BundledCluster, target: BundledCluster, tmp_path: Path
+) -> None:
+    with BundledCluster(arguments=("--advertise", "no-such-host.invalid"), name="check-lost") as lost:
+        result = run("check", config(tmp_path, reach(lost), reach(target)))
+    assert result.exit_code == 3
+    assert "broker" in result.stdout
+    assert "no-such-host.invalid" in result.stdout
+
+
+ALLOWED = (
+    (ResourceType.TOPIC, "us.", ResourcePatternType.PREFIXED, ("CREATE", "DESCRIBE", "WRITE", "DESCRIBE_CONFIGS")),
+    (
+        ResourceType.TOPIC,
+        "__replicator_",
+        ResourcePatternType.PREFIXED,
+        ("CREATE", "DESCRIBE", "READ", "WRITE", "DESCRIBE_CONFIGS"),
+    ),
+    (ResourceType.GROUP, "replicator.", ResourcePatternType.PREFIXED, ("READ", "DESCRIBE")),
+)
+
+
+def allow(cluster: KafkaCluster, grants: Any) -> None:
+    bindings = [
+        AclBinding(kind, name, pattern, "User:replicator", "*", AclOperation[operation], AclPermissionType.ALLOW)
+        for kind, name, pattern, operations in grants
+        for operation in operations
+    ]
+    admin = AdminClient({"bootstrap.servers": cluster.internal})
+    for future in admin.create_acls(bindings).values():
+        future.result(20)
+
+
+@pytest.mark.kafka
+def test_given_real_kafka_with_acls_then_what_is_not_allowed_is_named_until_it_is(
+    source: BundledCluster, tmp_path: Path
+) -> None:
+    with KafkaCluster(security="plain", authorizer=True, name="check-acls") as guarded:
+        wrong = run("check", config(tmp_path, reach(source), reach(guarded, password="wrong")))
+        assert wrong.exit_code == 3
+        assert "cluster eu" in wrong.stdout
+        assert "wrong" not in wrong.stdout.replace("wrong password", "")
+        path = config(tmp_path, reach(source), reach(guarded), topics={"include": ["orders"]})
+        denied = run("check", path)
+        assert denied.exit_code == 1
+        for words in (
+            "topic us.orders couldn't be created",
+            "grant Create on topic us.orders",
+            "with the prefix __replicator_us-to-eu_",
+            "Read isn't allowed on group replicator.us-to-eu",
+        ):
+            assert words in denied.stdout
+        allow(guarded, ALLOWED)
+        granted = run("check", path)
+        assert granted.exit_code == 0, granted.stdout
+        super_user = AdminClient({"bootstrap.servers": guarded.internal})
+        super_user.create_topics([NewTopic("us.orders", 1, 1)])["us.orders"].result(20)
+        growing = run("check", path)
+        assert growing.exit_code == 1
+        assert "Alter isn't allowed on us.orders" in growing.stdout
