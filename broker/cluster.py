@@ -32,7 +32,7 @@ from broker.metadata_store import MetadataStore
 from broker.node import Listener, Node, NodeState
 from broker.registry import load_apis
 from broker.security.sasl import SaslServer
-from broker.storage.files import DiskFiles, Files, MemoryFiles
+from broker.storage.files import DirectoryLock, DiskFiles, Files, MemoryFiles
 from broker.storage.log import PartitionLog
 from broker.topics import MAX_PARTITIONS, Partition, Topic, TopicRegistry, check_configs, check_name, spread
 
@@ -44,10 +44,10 @@ TICK_SECONDS = 1.0
 class Transactions(Protocol):
     """What the log side asks of the transaction coordinator, which sets `Cluster.transactions`."""
 
-    def is_in_transaction(
-        self, transactional_id: str | None, producer_id: int, producer_epoch: int, topic: str, partition: int
-    ) -> bool:
-        """Whether the partition was added to the producer's open transaction."""
+    def verify(
+        self, transactional_id: str, producer_id: int, producer_epoch: int, partition: tuple[str, int]
+    ) -> ErrorCode:
+        """NONE if the partition was added to the producer's open transaction, else why not."""
 
     async def add_partition(
         self, transactional_id: str, producer_id: int, producer_epoch: int, topic: str, partition: int
@@ -80,6 +80,7 @@ class Cluster:
         """What listeners with `sasl=True` offer."""
         self.data_dir = data_dir
         self.files: Files = files or (DiskFiles(data_dir) if data_dir else MemoryFiles())
+        self._lock = DirectoryLock(data_dir) if data_dir else None
         self.topics = TopicRegistry()
         self.transactions: Transactions | None = None
         self.fetch_sessions = FetchSessions(self.config)
@@ -134,6 +135,8 @@ class Cluster:
         self.save()
         for partition in self.topics.partitions():
             partition.log.close()
+        if self._lock is not None:
+            self._lock.release()
 
     async def __aenter__(self) -> Cluster:
         await self.start()
@@ -258,8 +261,7 @@ class Cluster:
 
     def refresh_isr(self, partition: Partition) -> None:
         """Let the log know whether enough replicas are in sync for its high watermark to move."""
-        minimum = min(partition.topic.log_config.min_insync_replicas, len(partition.replicas))
-        partition.log.set_isr_sufficient(partition.leader != -1 and len(partition.isr) >= minimum)
+        partition.log.set_isr_sufficient(partition.leader != -1 and len(partition.isr) >= partition.min_insync)
 
     def _set_leader(self, partition: Partition, leader: int) -> None:
         partition.leader = leader

@@ -103,16 +103,11 @@ class Coordinators:
 
     # --- what the log side asks (`cluster.Transactions`) ----------------------------------------------------------
 
-    def is_in_transaction(
-        self, transactional_id: str | None, producer_id: int, producer_epoch: int, topic: str, partition: int
-    ) -> bool:
-        """Whether the partition was added to the producer's open transaction."""
-        if transactional_id is None:
-            return False
-        return (
-            self.transactions.verify(transactional_id, producer_id, producer_epoch, (topic, partition))
-            is ErrorCode.none
-        )
+    def verify(
+        self, transactional_id: str, producer_id: int, producer_epoch: int, partition: tuple[str, int]
+    ) -> ErrorCode:
+        """NONE if the partition was added to the producer's open transaction, else why not."""
+        return self.transactions.verify(transactional_id, producer_id, producer_epoch, partition)
 
     async def add_partition(
         self, transactional_id: str, producer_id: int, producer_epoch: int, topic: str, partition: int

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from kio.index import load_request_schema
 from kio.schema.errors import ErrorCode
 
 from broker import protocol
+from broker.decoder import decode_request
 from broker.error_response import error_response
 from broker.errors import CloseConnection, KafkaError
 from broker.faults import Action
@@ -62,17 +64,8 @@ def _check_session(node: Node, connection: ConnectionState, api: Api) -> None:
 def _decode(api: Api, frame: bytes, header: protocol.RequestHeader) -> Any:
     if api.decode is not None:
         return api.decode(frame, header.body_offset, header.api_version)
-    reader = protocol.request_reader(header.api_key, header.api_version)
-    return decode_entity(api.name, reader, frame, header.body_offset)
-
-
-def decode_entity(name: str, reader: Callable[[bytes, int], tuple[Any, int]], frame: bytes, offset: int) -> Any:
-    """Decode a body by kio. Raises CloseConnection whatever kio makes of bytes that don't fit."""
-    try:
-        request, _ = reader(frame, offset)
-    except Exception as error:
-        raise CloseConnection(f"{name} request can't be decoded: {error!r}") from error
-    return request
+    request_type = load_request_schema(header.api_key, header.api_version)
+    return decode_request(request_type, frame, header.body_offset)
 
 
 async def _serve(ctx: RequestContext, api: Api, request: Any) -> Any:

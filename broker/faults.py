@@ -5,8 +5,7 @@
     assert broken.hits == 3
 
 A rule applies to the next `times` requests that match (None: until `remove()`), optionally of one node, client or
-topic. A topic makes sense for APIs whose requests name topics; Produce and Fetch then fail only that topic's
-partitions, the others fail the whole request.
+topic. Produce and Fetch fail partition by partition (each is a hit), the other APIs the whole request.
 """
 
 from __future__ import annotations

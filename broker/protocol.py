@@ -18,7 +18,7 @@ from typing import Any, Union, get_args, get_origin
 from kio.index import load_payload_module, load_request_schema, load_response_schema
 from kio.schema.errors import ErrorCode
 from kio.schema.index import api_key_map, schema_name_map
-from kio.serial import entity_reader, entity_writer
+from kio.serial import entity_writer
 
 from broker.errors import CloseConnection
 
@@ -109,13 +109,6 @@ def uvarint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
-
-
-@functools.cache
-def request_reader(api_key: int, version: int) -> Callable[[bytes, int], tuple[Any, int]]:
-    """Decoder of a request body: `(frame, offset) -> (entity, bytes read)`."""
-    reader: Callable[[bytes, int], tuple[Any, int]] = entity_reader(load_request_schema(api_key, version))
-    return reader
 
 
 @functools.cache

@@ -36,6 +36,11 @@ class Partition:
     def name(self) -> str:
         return f"{self.topic.name}-{self.index}"
 
+    @property
+    def min_insync(self) -> int:
+        """The in-sync replicas that acks=all needs: min.insync.replicas, but no more than there are replicas."""
+        return min(self.topic.log_config.min_insync_replicas, len(self.replicas))
+
 
 @dataclass(eq=False)
 class Topic:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import kio.schema.describe_transactions
@@ -11,6 +12,9 @@ from broker.errors import KafkaError
 from broker.node import RequestContext
 from broker.registry import api, build
 from broker.transactions.routing import coordinate
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC) - timedelta(milliseconds=1)
+"""-1 on the wire: the transaction hasn't begun."""
 
 
 @api(schema=kio.schema.describe_transactions, versions=range(1))
@@ -36,7 +40,7 @@ def _describe(ctx: RequestContext, name: str) -> dict[str, Any]:
         **answer,
         "transaction_state": found.state.text,
         "transaction_timeout": found.timeout_ms,
-        "transaction_start_time": found.started_ms,
+        "transaction_start_time": NEVER if found.started_ms < 0 else found.started_ms,
         "producer_id": found.producer_id,
         "producer_epoch": found.producer_epoch,
         "topics": [{"topic": topic, "partitions": partitions} for topic, partitions in topics.items()],

@@ -17,20 +17,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import kio.schema.fetch
+from kio.index import load_request_schema
 from kio.schema.errors import ErrorCode
 
+from broker.decoder import decode_request
 from broker.errors import KafkaError
 from broker.faults import Action
 from broker.fetch_sessions import FINAL_EPOCH, INITIAL_EPOCH, FetchPartition, FetchSession
 from broker.leadership import check_leader
 from broker.node import RequestContext
-from broker.protocol import RawResponse, milliseconds, request_reader, uvarint
+from broker.protocol import RawResponse, milliseconds, uvarint
 from broker.registry import api
 from broker.storage.files import Buffer
 from broker.storage.log import ReadResult
 from broker.storage.producers import AbortedTransaction
 from broker.topics import Partition
 
+FETCH = 1
 FIRST_SESSIONS, FIRST_PREFERRED_REPLICA, FIRST_FLEXIBLE, FIRST_TOPIC_ID, FIRST_ENDPOINTS = 7, 11, 12, 13, 16
 _ABORTED = struct.Struct(">qq")
 
@@ -73,10 +76,8 @@ class FetchRequest:
 
 
 def decode(frame: bytes, offset: int, version: int) -> FetchRequest:
-    """Decode the body at `offset` by kio and flatten it."""
-    from broker.dispatch import decode_entity
-
-    raw = decode_entity("Fetch", request_reader(1, version), frame, offset)
+    """Decode the body at `offset` and flatten it."""
+    raw = decode_request(load_request_schema(FETCH, version), frame, offset)
     partitions = []
     for topic in raw.topics:
         key = topic.topic_id if version >= FIRST_TOPIC_ID else topic.topic

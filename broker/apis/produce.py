@@ -36,7 +36,7 @@ WITHOUT_LOG_START = frozenset(
         ErrorCode.record_list_too_large,
     }
 )
-FIRST_FLEXIBLE, FIRST_TOPIC_ID, FIRST_IMPLICIT_ADD = 9, 13, 12
+FIRST_FLEXIBLE, FIRST_ABORTABLE, FIRST_IMPLICIT_ADD, FIRST_TOPIC_ID = 9, 11, 12, 13
 _PREFIX = struct.Struct(">hi")
 _INDEX = struct.Struct(">i")
 _LENGTH = struct.Struct(">h")
@@ -199,7 +199,7 @@ async def _append(
         raise KafkaError(ErrorCode.not_leader_or_follower)
     if partition.topic.internal and ctx.client_id != "__admin_client":
         raise KafkaError(ErrorCode.invalid_topic_exception, f"Cannot append to internal topic {name}")
-    minimum = partition.topic.log_config.min_insync_replicas
+    minimum = partition.min_insync
     if request.acks == -1 and len(partition.isr) < minimum:
         raise KafkaError(
             ErrorCode.not_enough_replicas,
@@ -255,16 +255,23 @@ async def _verify_transaction(
     where = (request.transactional_id, header.producer_id, header.producer_epoch, partition.topic.name, partition.index)
     if ctx.api_version >= FIRST_IMPLICIT_ADD:
         code = await coordinator.add_partition(*where)
-        if code != ErrorCode.none:
-            raise KafkaError(code)
+    elif ctx.cluster.config.get_bool("transaction.partition.verification.enable"):
+        code = coordinator.verify(*where[:3], (where[3], where[4]))
+    else:
         return
-    if not ctx.cluster.config.get_bool("transaction.partition.verification.enable"):
-        return
-    if not coordinator.is_in_transaction(*where):
-        raise KafkaError(
-            ErrorCode.invalid_txn_state,
-            f"Record was not part of an ongoing transaction of producer {header.producer_id} in {partition.name}",
-        )
+    if code is not ErrorCode.none:
+        raise KafkaError(_as_producer_knows_it(ctx, code), f"{code.name} for a transactional write to {partition.name}")
+
+
+def _as_producer_knows_it(ctx: RequestContext, code: ErrorCode) -> ErrorCode:
+    """Kafka translates what the coordinator says for clients that would not retry it, or don't know the code."""
+    if code is ErrorCode.producer_fenced:
+        return ErrorCode.invalid_producer_epoch
+    if code is ErrorCode.transaction_abortable and ctx.api_version < FIRST_ABORTABLE:
+        return ErrorCode.invalid_txn_state
+    if code is ErrorCode.concurrent_transactions and ctx.api_version < FIRST_IMPLICIT_ADD:
+        return ErrorCode.not_enough_replicas
+    return code
 
 
 def _has_transactional_records(request: ProduceRequest) -> bool:

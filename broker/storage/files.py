@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from array import array
 from bisect import bisect_right
@@ -221,6 +222,24 @@ class DiskFiles:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+
+
+class DirectoryLock:
+    """Keeps a second process out of a data directory. Raises BlockingIOError when another one has it.
+
+    The operating system frees it when the process dies, however it dies.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._file = (root / ".lock").open("wb")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise BlockingIOError(error.errno, f"{root} is in use by another broker") from error
+
+    def release(self) -> None:
+        self._file.close()
 
 
 class FaultyFiles:

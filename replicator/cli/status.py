@@ -121,6 +121,8 @@ def _partitions(link: Status) -> RenderableType:
 
 def _troubles(link: Status) -> list[RenderableType]:
     lines: list[RenderableType] = []
+    if link.get("source_error"):
+        lines.append(Text(f"positions of the source are unknown: {link['source_error']}", style="red"))
     for row in link["partitions"]:
         if row["reason"]:
             lines.append(Text(f"{row['topic']}-{row['partition']}: {row['reason']}", style="red"))

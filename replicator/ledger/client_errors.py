@@ -23,13 +23,16 @@ _UNREACHABLE = {
     KafkaError._DESTROY,
     KafkaError.REQUEST_TIMED_OUT,
     KafkaError.BROKER_NOT_AVAILABLE,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.NOT_CONTROLLER,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.NOT_COORDINATOR,
     KafkaError.NETWORK_EXCEPTION,
+}
+_NO_LEADER = {
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError._NOENT,  # of ListOffsets: none of the partitions has one, soon after a topic was created for instance
 }
 _AUTHENTICATION = {
     KafkaError._AUTHENTICATION,
@@ -44,6 +47,10 @@ _NOT_AUTHORIZED = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transactional id",
 }
 _UNSUPPORTED = {KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE}
+
+
+class NoLeaderError(UnreachableError):
+    """A partition has no leader now: its brokers are down, or it has only just been created."""
 
 
 class RefusedError(WrongStateError):
@@ -72,6 +79,8 @@ def replicator_error(error: KafkaError, *, cluster: str, action: str, resource: 
         )
     if code in _UNREACHABLE:
         return UnreachableError(f"{said}: check that bootstrap_servers is right and that its brokers are up")
+    if code in _NO_LEADER:
+        return NoLeaderError(f"{said}: it has no leader; it is asked again, and waits for its brokers to be up")
     if code in _UNSUPPORTED:
         return UnsupportedVersionError(f"{said}: Apache Kafka 2.8 or later is required")
     return RefusedError(said, code=code, name=error.name())

@@ -36,6 +36,7 @@ class LedgerReader:
                     "enable.partition.eof": True,
                     "fetch.wait.max.ms": 100,
                     "queued.max.messages.kbytes": 16_384,
+                    "max.poll.interval.ms": 86_400_000,  # it isn't a member of a group, and may pause between reads
                 }
             )
             self._consumer.assign([TopicPartition(self._topic, lane, 0) for lane in self._next])

@@ -95,13 +95,15 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
     source = _Side(settings, link, link.source, timeout_s)
     source_error: str | None = None
     ends: dict[Key, int] = {}
+    wanted: set[str] = set()
     selection = Selection()
     source_topics: dict[str, int] = {}
     try:
         source_topics = source.topics()
         internal = source.internal
         selection = select(link, {name: name in internal for name in source_topics}, target_topics)
-        ends = source.ends((name, p) for name in selection.remote_names for p in range(source_topics[name]))
+        wanted = selection.remote_names.keys() | selection.problems.keys()
+        ends = source.ends((name, p) for name in wanted for p in range(source_topics[name]))
     except ReplicatorError as error:
         source_error = str(error)
     shown = {at: entry for at, entry in entries.items() if link.selects(entry.topic)}
@@ -111,7 +113,7 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
     partitions = [_known(entry, ends.get(at), next_times.get(at), now_ms) for at, entry in shown.items()]
     partitions += [
         _without_entry(selection, name, p, ends.get((name, p)))
-        for name in selection.remote_names.keys() | selection.problems.keys()
+        for name in wanted
         for p in range(source_topics[name])
         if (name, p) not in shown
     ]
@@ -229,11 +231,14 @@ class _Side:
         ends: dict[Key, int] = {}
         for at, future in self._ask("list_offsets", wanted, isolation_level=IsolationLevel.READ_COMMITTED).items():
             try:
-                ends[at.topic, at.partition] = future.result().offset
+                end = future.result().offset
             except KafkaException as error:
                 translated = self._error(error, f"list offsets of {at.topic}-{at.partition}", at.topic)
                 if isinstance(translated, AuthenticationError):
                     raise translated from error
+            else:
+                if end >= 0:  # librdkafka answers OFFSET_INVALID, without an error, when the leader doesn't answer
+                    ends[at.topic, at.partition] = end
         return ends
 
     def workers(self, group: str) -> tuple[WorkerStatus, ...]:

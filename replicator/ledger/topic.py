@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from replicator.config.models import LinkConfig
-from replicator.errors import ConfigurationError, ReplicatorError, WrongStateError
+from replicator.errors import ConfigurationError, ReplicatorError, UnreachableError, WrongStateError
 from replicator.ledger.client_errors import RefusedError
 from replicator.ledger.lanes import control_topic, ledger_topic, map_topic
 from replicator.ledger.selection import skip_reason
@@ -113,6 +113,8 @@ async def refuse_missing_ledger(link: LinkConfig, source: AdminCalls, target: Ad
         entries = await target.log_spans((ledger, p) for p in range(topics[ledger].partitions))
         if any(records > 0 for records in entries.values()):
             return
+        if len(entries) < topics[ledger].partitions:
+            raise UnreachableError(f"cluster {link.target}: topic {ledger} has partitions without a leader")
     state = "is empty" if ledger in topics else "doesn't exist"
     more = f" and {len(holding) - _NAMED} more" if len(holding) > _NAMED else ""
     raise WrongStateError(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeGuard, TypeVar
 from uuid import UUID
 
 from confluent_kafka import (
@@ -37,7 +37,7 @@ from confluent_kafka.admin import (
 
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
 from replicator.ledger.client_calls import topic_names
-from replicator.ledger.client_errors import RefusedError, replicator_error
+from replicator.ledger.client_errors import NoLeaderError, RefusedError, replicator_error
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -251,11 +251,18 @@ class Admin:
         return {(at.topic, at.partition): at.offset for at in answer.topic_partitions if at.offset >= 0}
 
     async def log_spans(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """How many offsets lie between start and end of each partition. Raises for one that can't be asked."""
+        """How many offsets lie between start and end of each partition, as far as it has a leader."""
         wanted = list(partitions)
         starts = await self.list_offsets(dict.fromkeys(wanted, EARLIEST))
         ends = await self.list_offsets(dict.fromkeys(wanted, LATEST))
-        return {at: _known(ends[at]).offset - _known(starts[at]).offset for at in wanted}
+        spans: dict[tuple[str, int], int] = {}
+        for at in wanted:
+            start, end = starts[at], ends[at]
+            if isinstance(start, ListedOffset) and isinstance(end, ListedOffset):
+                spans[at] = end.offset - start.offset
+            elif not any(isinstance(answer, UnreachableError) for answer in (start, end)):
+                raise next(answer for answer in (start, end) if isinstance(answer, ReplicatorError))
+        return spans
 
     # ---- changing --------------------------------------------------------------------------------------------------
 
@@ -320,9 +327,10 @@ class Admin:
             try:
                 answers[key] = convert(await self._result(future, action.format(label), label))
             except ReplicatorError as error:
-                if _concerns_cluster(error):
-                    raise
                 answers[key] = error
+        failed = [answer for answer in answers.values() if _concerns_cluster(answer)]
+        if failed and len(failed) == len(answers):
+            raise failed[0]
         return answers
 
     async def _result(self, future: Any, action: str, resource: str = "") -> Any:
@@ -341,7 +349,7 @@ class Admin:
             translated = self._error(error, action, resource)
             if isinstance(translated, UnreachableError) and self._refusal is not None:
                 raise self._take_refusal() from error
-            if isinstance(translated, UnreachableError) and self._connecting:
+            if _concerns_cluster(translated) and self._connecting:
                 translated = UnreachableError(f"{translated} (the last connection attempt said: {self._connecting})")
             raise translated from error
 
@@ -361,8 +369,8 @@ class Admin:
         return replicator_error(error.args[0], cluster=self.cluster, action=action, resource=resource)
 
 
-def _concerns_cluster(error: ReplicatorError) -> bool:
-    return isinstance(error, UnreachableError | AuthenticationError)
+def _concerns_cluster(answer: object) -> TypeGuard[ReplicatorError]:
+    return isinstance(answer, UnreachableError | AuthenticationError) and not isinstance(answer, NoLeaderError)
 
 
 def _is_unknown_topic(answer: object) -> bool:
@@ -396,6 +404,8 @@ def _source(number: int) -> ConfigSource:
 
 
 def _offset(answer: Any) -> ListedOffset:
+    if answer.offset < -1:  # OFFSET_INVALID: what librdkafka says, without an error, when the leader didn't answer
+        raise NoLeaderError("the leader of a partition doesn't answer")
     epoch = -1 if answer.leader_epoch is None else answer.leader_epoch
     return ListedOffset(answer.offset, answer.timestamp, epoch)
 
@@ -411,12 +421,6 @@ def _group(answer: Any) -> Group:
         for member in answer.members
     )
     return Group(answer.group_id, answer.state.name, tuple(members))
-
-
-def _known(answer: T | ReplicatorError) -> T:
-    if isinstance(answer, ReplicatorError):
-        raise answer
-    return answer
 
 
 def _nothing(answer: object) -> None:

@@ -6,7 +6,7 @@ Nothing is ever deleted or shrunk here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -106,17 +106,21 @@ async def apply(target: Admin, plan: TopicPlan) -> dict[str, TopicProblem]:
 class TopicSync:
     """Plans and applies for one link; remembers what the target refused, so that it is reported once.
 
-    `read_entries` returns the link's ledger as it is now; it is called after the topics were read, so that a topic that
-    a worker has just begun to copy isn't taken for a stranger.
+    `read_entries` returns the link's ledger as it is now (`LedgerFollower.entries`): a copy that was deleted mustn't be
+    made anew in silence. Given the entries of some lanes only, the others' copies would be.
     """
 
     def __init__(
-        self, link: LinkConfig, source: Admin, target: Admin, read_entries: Callable[[], Entries] | None = None
+        self,
+        link: LinkConfig,
+        source: Admin,
+        target: Admin,
+        read_entries: Callable[[], Entries | Awaitable[Entries]] = dict,
     ) -> None:
         self._link = link
         self._source = source
         self._target = target
-        self._read_entries = read_entries or dict
+        self._read_entries = read_entries
         self._refused: dict[str, TopicProblem] = {}
         self._reported: set[tuple[str, str]] = set()
 
@@ -124,7 +128,10 @@ class TopicSync:
         """What is to be done now. Raises UnreachableError and its like when either cluster doesn't answer."""
         source_topics = await self._source.list_topics()
         target_topics = await self._target.list_topics()
-        selection, pairs = desired(self._link, source_topics, target_topics, self._read_entries())
+        entries = self._read_entries()
+        if isinstance(entries, Awaitable):
+            entries = await entries
+        selection, pairs = desired(self._link, source_topics, target_topics, entries)
         problems = dict(selection.problems)
         missing, grow = diff(pairs)
         specs: list[TopicSpec] = []

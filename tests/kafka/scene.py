@@ -73,7 +73,11 @@ class Scene:
 
     def topic_id(self, name: str) -> uuid.UUID:
         """The topic's id."""
-        found = self.client.call("metadata", 12, topics=[{"name": name}]).topics[0]
+        found = retry(
+            lambda: self.client.call("metadata", 12, topics=[{"name": name}]).topics[0],
+            lambda row: row.error_code,
+            NOT_YET,
+        )
         assert found.error_code == ErrorCode.none, found
         assert isinstance(found.topic_id, uuid.UUID)
         return found.topic_id
@@ -287,9 +291,11 @@ class Transactional:
 
     def state(self) -> str:
         """The coordinator's name for the transaction's state."""
-        answer = self.client.call("describe_transactions", 0, transactional_ids=[self.name]).transaction_states[0]
-        assert answer.error_code == ErrorCode.none, answer
-        return str(answer.transaction_state)
+        listed = self.client.call(
+            "list_transactions", 1, producer_id_filters=[self.producer_id], duration_filter=-1
+        ).transaction_states
+        (row,) = [each for each in listed if each.transactional_id == self.name]
+        return str(row.transaction_state)
 
     def until_complete(self) -> None:
         """Wait until no transaction is being ended any more."""

@@ -213,7 +213,7 @@ class KafkaCluster:
     def _format(self, node: int) -> None:
         settings = self._directory / f"node{node}.properties"
         settings.write_text("".join(f"{key}={value}\n" for key, value in self._server_properties(node).items()))
-        arguments = ["format", "-t", self._cluster_id, "-c", str(settings)]
+        arguments = ["format", f"--cluster-id={self._cluster_id}", "-c", str(settings)]  # an id may begin with -
         if self._security == "scram_tls":
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
                 arguments += ["--add-scram", f"{mechanism}=[name={USERNAME},password={PASSWORD}]"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,11 +13,14 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from replicator.config.models import LinkConfig, TopicsConfig
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
 from replicator.ledger.client_errors import RefusedError
+from replicator.ledger.entry import encode_entry, encode_key
 from replicator.ledger.lanes import control_topic, ledger_topic
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.states import Reason
 from replicator.sync.admin import EARLIEST, LATEST, Admin, ConfigSource, ListedOffset, Topic, TopicSpec, at_timestamp
-from replicator.sync.topics import TopicSync
+from replicator.sync.ledger_follower import LedgerFollower
+from replicator.sync.topics import TopicPlan, TopicSync
+from tests.ledger.test_entry import ENTRY
 from tests.support.bundled import BundledCluster
 from tests.support.kafka import KafkaCluster
 from tests.support.ports import free_ports
@@ -89,8 +94,7 @@ async def test_given_two_clusters_when_synced_then_copies_appear_with_settings_a
     assert await sync.apply(plan) == {}
     assert await sync.apply(plan) == {}  # twice is harmless
 
-    after = await sync.plan()
-    assert after.empty
+    after = await settled(sync)
     assert {name: pair.partitions for name, pair in after.pairs.items()} == {f"{tag}-a": 3, f"{tag}-b": 2}
     assert after.problems[long_name].reason is Reason.TOPIC_NAME_INVALID
     settings = await target.describe_configs([f"us.{tag}-a", f"us.{tag}-b", ledger_topic(tag)])
@@ -105,9 +109,42 @@ async def test_given_two_clusters_when_synced_then_copies_appear_with_settings_a
 
     assert await source.create_partitions({f"{tag}-b": 5}) == {f"{tag}-b": None}
     assert await sync.apply(await sync.plan()) == {}
-    assert (await sync.plan()).pairs[f"{tag}-b"].partitions == 5
+    assert (await settled(sync)).pairs[f"{tag}-b"].partitions == 5
     described = (await target.describe_topics([ledger_topic(tag), control_topic(tag)])).values()
     assert [topic.partitions for topic in described if isinstance(topic, Topic)] == [4, 1]
+
+
+async def settled(sync: TopicSync) -> TopicPlan:
+    """The plan once there's nothing left to do: brokers hear of new topics a moment after they were created."""
+    async with asyncio.timeout(10):
+        while not (plan := await sync.plan()).empty:
+            await asyncio.sleep(0.05)
+    return plan
+
+
+async def leaders_of(admin: Admin, topic: str, partitions: int) -> None:
+    async with asyncio.timeout(10):
+        while len(await admin.log_spans((topic, p) for p in range(partitions))) < partitions:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_given_a_ledger_when_followed_then_each_reading_is_up_to_date(target_cluster: Cluster, tag: str) -> None:
+    admin = admin_of(target_cluster)
+    link = LinkConfig(name=tag, source="us", target="eu", lanes=4)
+    await ensure_topics(link, admin)
+    follower = LedgerFollower(dict(target_cluster.client_config), link, admin)
+    try:
+        await leaders_of(admin, ledger_topic(tag), 4)
+        assert await follower.entries() == {}
+        producer = Producer(target_cluster.client_config)
+        for source_next in range(5):
+            entry = replace(ENTRY, source_next=source_next)
+            producer.produce(ledger_topic(tag), encode_entry(entry), encode_key("orders", 3), 2)
+            assert producer.flush(10) == 0
+            assert (await follower.entries()).keys() == {("orders", 3)}
+        assert (await follower.entries())["orders", 3].source_next == 4
+    finally:
+        await follower.close()
 
 
 async def test_given_a_topic_when_asked_and_changed_then_the_answers_are_typed_and_errors_are_its_own(
@@ -175,6 +212,22 @@ async def test_given_nobody_at_the_address_when_asked_then_the_error_names_clust
     admin = Admin({"bootstrap.servers": address, "log_level": 0}, "us", timeout_s=1)
     with pytest.raises(UnreachableError, match=rf"cluster us: .*{address}.*refused"):
         await admin.list_topics()
+
+
+async def test_given_a_node_that_is_down_when_offsets_are_asked_then_only_its_partitions_have_none() -> None:
+    with BundledCluster(nodes=2) as cluster:
+        admin = Admin(dict(cluster.client_config), "us", timeout_s=1)
+        assert await admin.create_topics([TopicSpec("t", 4, 1)]) == {"t": None}
+        await leaders_of(admin, "t", 4)
+        cluster.kill_node(1)
+        for _ in range(2):  # at first librdkafka believes in the old leader, then it knows that there is none
+            found = await admin.list_offsets(dict.fromkeys((("t", p) for p in range(4)), LATEST))
+            assert (
+                sorted(type(answer).__name__ for answer in found.values())
+                == ["ListedOffset"] * 2 + ["NoLeaderError"] * 2
+            )
+            assert (await admin.list_topics())["t"].partitions == 4
+        assert len(await admin.log_spans(("t", p) for p in range(4))) == 2
 
 
 @pytest.mark.kafka

@@ -1,0 +1,45 @@
+"""The whole ledger of a link, kept up to date in memory: for whoever decides about topics whose lanes run elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from replicator.config.models import LinkConfig
+from replicator.errors import ReplicatorError
+from replicator.ledger.entry import Entry
+from replicator.ledger.lanes import ledger_topic
+from replicator.ledger.reader import LedgerReader
+from replicator.sync.admin import LATEST, Admin
+
+
+class LedgerFollower:
+    """Reads on where it stopped, each time it is asked."""
+
+    def __init__(self, client_properties: dict[str, Any], link: LinkConfig, target: Admin) -> None:
+        self._properties = client_properties
+        self._link = link
+        self._target = target
+        self._reader: LedgerReader | None = None
+        self._reading = asyncio.Lock()
+
+    async def entries(self) -> dict[tuple[str, int], Entry]:
+        """The entries of all lanes, as of this call or later. ReplicatorError if they can't be read."""
+        topic, lanes = ledger_topic(self._link.name), self._link.lanes
+        async with self._reading:
+            ends: dict[int, int] = {}
+            listed = await self._target.list_offsets({(topic, lane): LATEST for lane in range(lanes)}, committed=True)
+            for (_, lane), end in listed.items():
+                if isinstance(end, ReplicatorError):
+                    raise end
+                ends[lane] = end.offset
+            if self._reader is None:
+                self._reader = LedgerReader(self._properties, self._link.name, lanes, cluster=self._target.cluster)
+            return await asyncio.to_thread(self._reader.read, ends)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        async with self._reading:
+            if self._reader is not None:
+                reader, self._reader = self._reader, None
+                await asyncio.to_thread(reader.close)
