@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import ssl
 import sys
@@ -63,6 +64,7 @@ def run(
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
+    _allow_many_files()
     host, port = _address(listen, "--listen")
     sasl_server = _sasl(sasl, user or [])
     listener = Listener(
@@ -100,6 +102,13 @@ async def _serve(cluster: Cluster, control: tuple[str, int] | None) -> None:
             await stack.enter_async_context(serve_control(cluster, *control))
         print(cluster.bootstrap, flush=True)
         await stopping.wait()
+
+
+def _allow_many_files() -> None:
+    """Raise the limit of open files as far as we may: every segment on disk and every connection needs one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _address(text: str, option: str) -> tuple[str, int]:

@@ -1,7 +1,9 @@
 """A whole Kafka cluster in one process.
 
 Nodes share the cluster's state: there is one log per partition, and replication is simulated. Leaders, leader epochs
-and in-sync replicas change as nodes stop, freeze and come back, exactly as clients would see it.
+and in-sync replicas change as nodes stop, freeze and come back, as clients would see it. What a real cluster does and
+this one doesn't: followers that lag, waiting for a slow follower, losing what only a dead leader had (ask for that
+with `elect_unclean`).
 
     cluster = Cluster(nodes=3)
     await cluster.start()
@@ -217,7 +219,9 @@ class Cluster:
             return
         for partition in self.topics.partitions():
             if partition.leader == -1 and node_id in partition.isr:
-                partition.log.producer_states.forget_all_but_last_batches()
+                states = partition.log.producer_states
+                states.forget_all_but_last_batches()
+                states.expire(self.clock.now_ms(), self.config.get_int("producer.id.expiration.ms"))
         node.fenced = False
         await node.listen()
         self._elect_everywhere()
@@ -383,6 +387,7 @@ class Cluster:
         self.topics.remove(topic)
         for partition in topic.partitions:
             partition.log.delete()
+        self.coordinators.groups.forget_topic(topic.name)
         self.save()
 
     def alter_topic_configs(self, topic: Topic, configs: Mapping[str, str]) -> None:
@@ -424,7 +429,10 @@ class Cluster:
     def _open_log(self, topic: Topic, index: int) -> PartitionLog:
         name = f"{topic.name}-{index}"
         directory = f"{name}.{topic.topic_id.hex}" if self.data_dir is None else name
-        return PartitionLog(self.files, directory, lambda: topic.log_config, self.clock, name)
+        opened = PartitionLog(self.files, directory, lambda: topic.log_config, self.clock, name)
+        # Kafka doesn't restore producers from its snapshots that have expired meanwhile.
+        opened.producer_states.expire(self.clock.now_ms(), self.config.get_int("producer.id.expiration.ms"))
+        return opened
 
     def _partition(self, topic: str, partition: int) -> Partition:
         found = self.topics.partition(topic, partition)

@@ -59,6 +59,9 @@ class Connection:
             return  # the peer went away; there is nobody left to tell
         except CloseConnection as reason:
             log.info("closing connection of %s: %s", self.state.client_host, reason)
+        except Exception:
+            self._node.cluster.internal_errors += 1
+            log.exception("connection of %s failed", self.state.client_host)
         finally:
             self.abort()
 

@@ -1,8 +1,8 @@
 """What is stored in `__consumer_offsets`, in Kafka's own formats, so that tools which read that topic can read ours.
 
 Keys: OffsetCommitKey v1 `(group, topic, partition)` and GroupMetadataKey v2 `(group)`; a null value deletes.
-Values: OffsetCommitValue v3 (v1 where the client chose a retention time) and GroupMetadataValue v3; v0-v3 of both are
-read. Record types of the newer group protocols are left alone.
+Values: OffsetCommitValue v4 (v1 where the client chose a retention time) and GroupMetadataValue v3; all versions up to
+these are read. Record types of the newer group protocols are left alone.
 """
 
 from __future__ import annotations
@@ -92,6 +92,17 @@ class _Reader:
     def read_string(self) -> str:
         return self.read_nullable_string() or ""
 
+    def read_compact_string(self) -> str:
+        length = shift = 0
+        while True:
+            byte = self._take(1)[0]
+            length |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return bytes(self._take(max(length - 1, 0))).decode()
+            shift += 7
+            if shift > 28:
+                raise ValueError("varint is longer than five bytes")
+
     def read_bytes(self) -> bytes:
         return bytes(self._take(self.read_int()))
 
@@ -101,6 +112,16 @@ def _string(value: str | None) -> bytes:
         return _SHORT.pack(-1)
     encoded = value.encode()
     return _SHORT.pack(len(encoded)) + encoded
+
+
+def _compact_string(value: str) -> bytes:
+    encoded = value.encode()
+    length = len(encoded) + 1
+    prefix = bytearray()
+    while length > 0x7F:
+        prefix.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes(prefix) + bytes([length]) + encoded
 
 
 def _bytes(value: bytes) -> bytes:
@@ -129,22 +150,23 @@ def decode_key(data: Buffer) -> OffsetKey | GroupKey | None:
 
 
 def encode_offset(value: CommittedOffset) -> bytes:
-    """OffsetCommitValue v3, or v1 when the position has an expiry of its own, which v3 has no room for."""
-    tail = _string(value.metadata) + _LONG.pack(value.commit_timestamp_ms)
+    """OffsetCommitValue v4, or v1 when the position has an expiry of its own, which v4 has no room for."""
+    offset, commit_time = _LONG.pack(value.offset), _LONG.pack(value.commit_timestamp_ms)
     if value.expire_timestamp_ms is not None:
-        return _SHORT.pack(1) + _LONG.pack(value.offset) + tail + _LONG.pack(value.expire_timestamp_ms)
-    return _SHORT.pack(3) + _LONG.pack(value.offset) + _INT.pack(value.leader_epoch) + tail
+        return _SHORT.pack(1) + offset + _string(value.metadata) + commit_time + _LONG.pack(value.expire_timestamp_ms)
+    epoch = _INT.pack(value.leader_epoch)
+    return _SHORT.pack(4) + offset + epoch + _compact_string(value.metadata) + commit_time + b"\x00"
 
 
 def decode_offset(data: Buffer, record_offset: int) -> CommittedOffset:
-    """OffsetCommitValue v0-v3. Raises ValueError for anything else."""
+    """OffsetCommitValue v0-v4. Raises ValueError for anything else."""
     reader = _Reader(data)
     version = reader.read_short()
-    if not 0 <= version <= 3:
+    if not 0 <= version <= 4:
         raise ValueError(f"OffsetCommitValue v{version}")
     offset = reader.read_long()
-    leader_epoch = reader.read_int() if version == 3 else -1
-    metadata = reader.read_string()
+    leader_epoch = reader.read_int() if version >= 3 else -1
+    metadata = reader.read_compact_string() if version >= 4 else reader.read_string()
     commit_timestamp_ms = reader.read_long()
     expire_timestamp_ms: int | None = None
     if version == 1:

@@ -1,7 +1,7 @@
 """The ledger entry of a source partition: what has been copied, to where, as one instant; and its codec.
 
-Key: one type byte, then the source topic and partition. Other type bytes are other things that live in the ledger
-(lane producers, group state); `decode` passes them over. Keys carry no version: they must stay equal for compaction.
+Key: one type byte (1), then the source topic and partition. Other type bytes are other things that live in the ledger
+(2 `lane_record`, 3 `topic_problem`); `decode` passes them over. Keys carry no version: compaction needs them equal.
 
 Value: one version byte, then the fields in a fixed order. A field added later goes to the end, with the version byte
 unchanged, as long as a worker that doesn't know it may ignore it: older and newer workers share a ledger during a
@@ -26,10 +26,13 @@ __all__ = [
     "PartitionFault",
     "Reason",
     "State",
+    "cut_detail",
     "decode",
     "decode_key",
     "encode_entry",
     "encode_key",
+    "reason_code",
+    "reason_of",
 ]
 
 TOPIC_MAX_BYTES = 249  # Kafka's own limit
@@ -168,8 +171,8 @@ def encode_entry(entry: Entry) -> bytes:
     put_varint(out, entry.producer_epoch)
     put_varint(out, entry.next_sequence)
     out.append(_STATE_CODES[entry.state])
-    out.append(_NO_REASON if entry.reason is None else _REASON_CODES[entry.reason])
-    put_string(out, _cut(entry.detail), DETAIL_MAX_BYTES)
+    out.append(reason_code(entry.reason))
+    put_string(out, cut_detail(entry.detail), DETAIL_MAX_BYTES)
     put_varint(out, entry.since_ms)
     put_varint(out, entry.record_timestamp_ms)
     put_varint(out, entry.written_ms)
@@ -224,7 +227,7 @@ def _decode_value(topic: str, partition: int, value: bytes) -> Entry:
         producer_epoch=reader.varint(),
         next_sequence=reader.varint(),
         state=_state(reader.byte()),
-        reason=_reason(reader.byte()),
+        reason=reason_of(reader.byte()),
         detail=reader.string(DETAIL_MAX_BYTES),
         since_ms=reader.varint(),
         record_timestamp_ms=reader.varint(),
@@ -265,12 +268,19 @@ def _state(code: int) -> State:
         ) from None
 
 
-def _reason(code: int) -> Reason | None:
+def reason_code(reason: Reason | None) -> int:
+    """The number of a reason on disk; 0 is none."""
+    return _NO_REASON if reason is None else _REASON_CODES[reason]
+
+
+def reason_of(code: int) -> Reason | None:
+    """The reason that a number on disk stands for."""
     # A reason that a newer worker added stops a partition just as well; only its text is unknown here.
     return None if code == _NO_REASON else _REASONS.get(code, Reason.UNKNOWN)
 
 
-def _cut(detail: str) -> str:
+def cut_detail(detail: str) -> str:
+    """`detail` within DETAIL_MAX_BYTES, cut at a character where it is longer."""
     encoded = detail.encode()
     if len(encoded) <= DETAIL_MAX_BYTES:
         return detail

@@ -79,11 +79,10 @@ class Runs:
 
     def __getitem__(self, index: int) -> Stretch:
         """The stretch at this index, from 0."""
-        if index < len(self.source_gaps):
-            inner = self.source_gaps[index], self.target_gaps[index]
-        else:
-            inner = 0, 0
-        return Stretch(self.sources[index], self.targets[index], self.lengths[index], *inner)
+        exact = Stretch(self.sources[index], self.targets[index], self.lengths[index])
+        if index >= len(self.source_gaps):
+            return exact
+        return exact._replace(source_gap=self.source_gaps[index], target_gap=self.target_gaps[index])
 
     def __iter__(self) -> Iterator[Stretch]:
         return (self[index] for index in range(len(self.sources)))
@@ -113,6 +112,9 @@ class Runs:
         """Keep the first `count`."""
         for column in (self.sources, self.targets, self.lengths, self.source_gaps, self.target_gaps):
             del column[count:]
+        while self.source_gaps and not self.source_gaps[-1] and not self.target_gaps[-1]:
+            self.source_gaps.pop()
+            self.target_gaps.pop()
 
     def _pad_gaps(self) -> None:
         missing = bytes(8 * (len(self.sources) - len(self.source_gaps)))
@@ -262,7 +264,7 @@ def _exact(body: bytes, head: Head) -> Runs:
             length += 1
         source += source_gap
         target += target_gap
-        if source + length > _MOST or target + length > _MOST or not runs.sources and gaps:
+        if source + length > _MOST or target + length > _MOST or (gaps and not runs.sources):
             _refuse(source, target, length, gaps)
         add_source(source)
         add_target(target)
@@ -286,7 +288,7 @@ def _thinned(body: bytes, head: Head) -> Runs:
                 f"and it is by {source_inside + target_inside}"
             )
         run = Stretch(source + source_gap, target + target_gap, length + 1, source_inside, target_inside)
-        if max(run.source_end, run.target_end) > _MOST or not runs.sources and body[first]:
+        if max(run.source_end, run.target_end) > _MOST or (body[first] and not runs.sources):
             _refuse(run.source, run.target, run.length, body[first])
         runs.append(run)
         source, target = run.source_end, run.target_end

@@ -16,7 +16,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 from replicator.ledger.map_chunks import Runs, Stretch, decode_runs
@@ -73,6 +73,9 @@ class OffsetMap:
 
     def __len__(self) -> int:
         return len(self._runs)
+
+    def __iter__(self) -> Iterator[Stretch]:
+        return iter(self._runs)
 
     @property
     def runs(self) -> int:
@@ -166,9 +169,9 @@ def _behind(stretch: Stretch, source_end: int, target_end: int) -> Stretch | Non
     # those that are left counts too many gaps, which errs towards earlier answers.
     source, target = max(source, source_end), max(target, target_end)
     source_span, target_span = stretch.source_end - source, stretch.target_end - target
-    length = min(length - min(max(source_over, 0), max(target_over, 0)), source_span, target_span)
-    if source_span <= 0 or target_span <= 0 or length <= 0:
+    if source_span <= 0 or target_span <= 0:
         return None
+    length = max(1, min(length - min(max(source_over, 0), max(target_over, 0)), source_span, target_span))
     return Stretch(source, target, length, source_span - length, target_span - length)
 
 

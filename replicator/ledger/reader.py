@@ -11,6 +11,7 @@ from replicator.errors import UnreachableError
 from replicator.ledger.client_errors import replicator_error
 from replicator.ledger.entry import Entry, decode, decode_key
 from replicator.ledger.lanes import ledger_topic
+from replicator.ledger.topic_problem import StoredProblem, take_problem
 
 READ_LIMIT_S = 30.0
 _BATCH = 1_000
@@ -24,6 +25,7 @@ class LedgerReader:
         self._topic = ledger_topic(link)
         self._cluster = cluster
         self._entries: dict[tuple[str, int], Entry] = {}
+        self.problems: dict[str, StoredProblem] = {}  # as of the last `read`, by source topic
         self._next = dict.fromkeys(range(lanes), 0)
         try:
             self._consumer = Consumer(
@@ -72,7 +74,9 @@ class LedgerReader:
             return
         self._next[lane] = offset + 1
         key = message.key()
-        where = decode_key(key) if key else None
+        if not key or take_problem(self.problems, key, message.value()):
+            return
+        where = decode_key(key)
         if where is None:
             return
         entry = decode(key, message.value())

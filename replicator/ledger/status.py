@@ -24,7 +24,8 @@ from replicator.ledger.client_errors import replicator_error
 from replicator.ledger.entry import Entry
 from replicator.ledger.lanes import group_id, ledger_topic
 from replicator.ledger.reader import LedgerReader
-from replicator.ledger.selection import Selection, select
+from replicator.ledger.selection import Selection, TopicProblem, select
+from replicator.ledger.topic_problem import StoredProblem
 from replicator.states import State
 
 REQUEST_TIMEOUT_S = 10.0
@@ -91,7 +92,7 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
     target_topics = target.topics()
     workers = target.workers(group_id(link.name))
     lanes = target_topics.get(ledger_topic(link.name), 0)
-    entries = _read_entries(target, link, lanes)
+    entries, problems = _read_ledger(target, link, lanes)
     source = _Side(settings, link, link.source, timeout_s)
     source_error: str | None = None
     ends: dict[Key, int] = {}
@@ -112,7 +113,7 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
     next_times = source.times(behind) if behind else {}
     partitions = [_known(entry, ends.get(at), next_times.get(at), now_ms) for at, entry in shown.items()]
     partitions += [
-        _without_entry(selection, name, p, ends.get((name, p)))
+        _without_entry(name, p, problems.get(name) or _unstored(selection.problems.get(name)), ends.get((name, p)))
         for name in wanted
         for p in range(source_topics[name])
         if (name, p) not in shown
@@ -127,14 +128,14 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
     )
 
 
-def _read_entries(target: _Side, link: LinkConfig, lanes: int) -> dict[Key, Entry]:
+def _read_ledger(target: _Side, link: LinkConfig, lanes: int) -> tuple[dict[Key, Entry], dict[str, StoredProblem]]:
     if lanes == 0:
-        return {}
+        return {}, {}
     topic = ledger_topic(link.name)
     ends = {lane: end for (_, lane), end in target.ends((topic, lane) for lane in range(lanes)).items()}
     reader = LedgerReader(target.properties, link.name, lanes, cluster=link.target)
     try:
-        return reader.read(ends)
+        return reader.read(ends), reader.problems
     finally:
         reader.close()
 
@@ -161,15 +162,14 @@ def _known(entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int)
     )
 
 
-def _without_entry(selection: Selection, topic: str, partition: int, end: int | None) -> PartitionStatus:
-    """A partition that is to be copied and isn't in the ledger yet: new, or hindered by its name."""
-    problem = selection.problems.get(topic)
+def _without_entry(topic: str, partition: int, problem: StoredProblem | None, end: int | None) -> PartitionStatus:
+    """A partition that is to be copied and isn't in the ledger yet: new, or hindered by its topic's problem."""
     return PartitionStatus(
         topic=topic,
         partition=partition,
         state=(State.PENDING if problem is None else State.FAULTED).value,
         reason=None if problem is None else problem.reason.value,
-        since=None,
+        since=None if problem is None or problem.since_ms < 0 else _iso(problem.since_ms),
         source_end=_UNKNOWN_OFFSET if end is None else end,
         source_next=_UNKNOWN_OFFSET,
         target_next=_UNKNOWN_OFFSET,
@@ -178,6 +178,11 @@ def _without_entry(selection: Selection, topic: str, partition: int, end: int | 
         detail="" if problem is None else problem.detail,
         next_step="" if problem is None else problem.reason.next_step,
     )
+
+
+def _unstored(problem: TopicProblem | None) -> StoredProblem | None:
+    """A problem with the topic's name, which shows before any worker has run."""
+    return None if problem is None else StoredProblem(problem.reason, problem.detail, -1)
 
 
 def _iso(time_ms: int) -> str:

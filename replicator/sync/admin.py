@@ -334,9 +334,11 @@ class Admin:
         return answers
 
     async def _result(self, future: Any, action: str, resource: str = "") -> Any:
-        waiting = future if isinstance(future, asyncio.Future) else asyncio.wrap_future(future)
         refused_for_s = 0.0
         try:
+            if future.done():  # as all but the first are of a request for many things
+                return future.result()
+            waiting = future if isinstance(future, asyncio.Future) else asyncio.wrap_future(future)
             while not (await asyncio.wait([waiting], timeout=_POLL_S))[0]:
                 self._client.poll(0)  # serves `_note_error`
                 if self._refusal is not None:

@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0)
 _STEADY_S = 60.0  # a child that lived so long is started again at once
-_GRACE_S = 4.2  # from SIGTERM to SIGKILL, so that the whole ends within 5 s
+GRACE_S = 4.2  # from SIGTERM to SIGKILL, so that the whole ends within 5 s
 _FATAL: dict[int, type[ReplicatorError]] = {2: ConfigurationError, 4: WrongStateError}
 
 
@@ -35,6 +35,7 @@ class WorkerPool:
         directory: Path,
         *,
         backoff_s: Sequence[float] = BACKOFF_S,
+        grace_s: float = GRACE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.children: dict[str, str] = {f"w{index}": str(directory / f"w{index}.sock") for index in range(workers)}
@@ -42,6 +43,7 @@ class WorkerPool:
         self.pids: dict[str, int] = {}
         self._command = command
         self._backoff_s = backoff_s
+        self._grace_s = grace_s
         self._clock = clock
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -90,17 +92,17 @@ class WorkerPool:
         finally:
             stopping.cancel()
             if not ended.done():
-                await _end(name, process, ended)
+                await _end(name, process, ended, self._grace_s)
             self.pids.pop(name, None)
         return await ended
 
 
-async def _end(name: str, process: asyncio.subprocess.Process, ended: asyncio.Future[int]) -> None:
+async def _end(name: str, process: asyncio.subprocess.Process, ended: asyncio.Future[int], grace_s: float) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
-    done, _ = await asyncio.wait({ended}, timeout=_GRACE_S)
+    done, _ = await asyncio.wait({ended}, timeout=grace_s)
     if not done:
-        log.error("worker didn't end in time; killing it", worker=name, grace_s=_GRACE_S)
+        log.error("worker didn't end in time; killing it", worker=name, grace_s=grace_s)
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await ended

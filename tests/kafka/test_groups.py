@@ -413,21 +413,20 @@ def test_given_the_offsets_topic_when_it_is_read_then_records_are_kafkas(scene: 
     key = (
         struct.pack(">hh", 1, len(group)) + group.encode() + struct.pack(">h", len(topic)) + topic.encode() + b"\0" * 4
     )
+    partitions = len(scene.client.call("metadata", 12, topics=[{"name": "__consumer_offsets"}]).topics[0].partitions)
     found = [
         value
-        for partition in range(4)
+        for partition in range(partitions)
         for each in read_batches(
-            scene.fetch(
-                "__consumer_offsets", partition=partition, isolation_level=READ_COMMITTED, partition_max_bytes=1 << 24
-            ).records
+            scene.fetch("__consumer_offsets", partition=partition, isolation_level=READ_COMMITTED).records
         )
         for _, stored, value in each.records
         if stored == key
     ]
     assert len(found) == 1
     assert found[0] is not None
-    version, offset, epoch, length = struct.unpack_from(">hqih", found[0])
-    assert (version, offset, epoch, found[0][16 : 16 + length]) == (3, 41, 2, b"note")
+    version, offset, epoch, length = struct.unpack_from(">hqiB", found[0])
+    assert (version, offset, epoch, found[0][15 : 14 + length]) == (4, 41, 2, b"note")
 
 
 def test_given_the_wrong_key_type_when_a_coordinator_is_asked_then_it_is_refused(scene: Scene) -> None:

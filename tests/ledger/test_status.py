@@ -17,7 +17,9 @@ from replicator.config.models import ClusterConfig, LinkConfig, Settings, Topics
 from replicator.errors import UnreachableError
 from replicator.ledger.entry import Entry, Reason, State, encode_entry, encode_key
 from replicator.ledger.lanes import lane_of, ledger_topic
+from replicator.ledger.selection import TopicProblem
 from replicator.ledger.status import LinkStatus, PartitionStatus, read_status
+from replicator.ledger.topic_problem import problem_changes
 from tests.ledger.test_entry import ENTRY
 from tests.support.bundled import BundledCluster
 from tests.support.kafka import KafkaCluster
@@ -111,6 +113,20 @@ async def test_given_a_topic_whose_name_does_not_fit_when_status_is_read_then_it
     status = (await rig.status()).partitions[0]
     assert (status.state, status.reason) == ("FAULTED", "TOPIC_NAME_INVALID")
     assert "250 characters" in status.detail
+
+
+async def test_given_a_topic_that_the_target_refused_when_status_is_read_then_it_says_why_and_since_when(
+    rig: Rig,
+) -> None:
+    topic = rig.topic(f"{rig.tag}-refused", 1)
+    rig.topic(ledger_topic(rig.tag), LANES)
+    records, _ = problem_changes({}, {topic: TopicProblem(Reason.TOPIC_REFUSED, "policy")}, 1_760_000_000_000)
+    for key, value in records:
+        rig.write(ledger_topic(rig.tag), 0, key, value)
+    status = (await rig.status()).partitions[0]
+    assert (status.state, status.reason, status.detail, status.since, status.source_end) == (
+        "FAULTED", "TOPIC_REFUSED", "policy", "2025-10-09T08:53:20.000Z", 0,
+    )  # fmt: skip
 
 
 async def test_given_an_unreachable_source_when_status_is_read_then_the_ledger_is_told_all_the_same(rig: Rig) -> None:

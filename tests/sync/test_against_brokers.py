@@ -117,7 +117,7 @@ async def test_given_two_clusters_when_synced_then_copies_appear_with_settings_a
 async def settled(sync: TopicSync) -> TopicPlan:
     """The plan once there's nothing left to do: brokers hear of new topics a moment after they were created."""
     async with asyncio.timeout(10):
-        while not (plan := await sync.plan()).empty:
+        while not (plan := await sync.plan()).empty:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     return plan
 
