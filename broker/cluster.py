@@ -181,6 +181,10 @@ class Cluster:
     def tick(self) -> None:
         """Run the periodic work once; tests with a clock of their own call it."""
         self._fence_frozen()
+        idle_seconds = self.config.get_int("connections.max.idle.ms") / 1000
+        for node in self.nodes.values():
+            if node.state is NodeState.RUNNING:
+                node.close_idle(idle_seconds)
         self._maintenance.tick()
         for callback in self._on_tick:
             callback()

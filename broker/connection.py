@@ -33,6 +33,8 @@ class Connection:
         self._node = node
         self._reader = reader
         self._writer = writer
+        self.idle_since: float | None = None
+        """Since when (monotonic seconds) no request has been read, or None while one is served."""
         peer = writer.get_extra_info("peername")
         self.state = ConnectionState(
             listener=listener,
@@ -46,7 +48,9 @@ class Connection:
         """Read, dispatch and answer until the peer is gone, breaks the protocol, or a fault says so."""
         try:
             while True:
+                self.idle_since = self._node.cluster.clock.monotonic()
                 frame = await self._read_frame()
+                self.idle_since = None
                 await self._node.thawed.wait()
                 parts = await dispatch(self._node, self.state, frame)
                 await self._node.thawed.wait()

@@ -141,6 +141,13 @@ class Node:
         if tasks:
             await asyncio.wait(tasks, timeout=5)
 
+    def close_idle(self, longest_seconds: float) -> None:
+        """Cut connections that haven't asked anything for so long, as Kafka does (connections.max.idle.ms)."""
+        now = self.cluster.clock.monotonic()
+        for connection in list(self.connections):
+            if connection.idle_since is not None and now - connection.idle_since > longest_seconds:
+                connection.abort()
+
     def freeze(self) -> None:
         """Stop answering; sockets stay open."""
         if self.state is NodeState.RUNNING:

@@ -190,9 +190,9 @@ async def _read_or_wait(
 
 def _read_all(ctx: RequestContext, request: FetchRequest, wanted: list[FetchPartition]) -> list[PartitionResult]:
     results = []
-    left = request.max_bytes
+    left = most = min(request.max_bytes, ctx.cluster.config.get_int("fetch.max.bytes"))
     for item in wanted:
-        result = _read_one(ctx, request, item, left, nothing_yet=left == request.max_bytes)
+        result = _read_one(ctx, request, item, left, nothing_yet=left == most)
         left = max(left - result.size, 0)
         results.append(result)
     return results

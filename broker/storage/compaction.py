@@ -3,7 +3,8 @@
 - Only whole inactive segments below the last stable offset are cleaned, never the active one.
 - Batches keep base offset, last offset and sequence; records leave holes. A batch that loses all its records goes,
   unless its producer's sequence ends with it: then an empty one stays.
-- Tombstones and transaction markers get a delete horizon when first seen and go once it has passed (KIP-534).
+- Tombstones get a delete horizon when first seen, transaction markers when their transaction's batches are gone; they
+  go once it has passed (KIP-534).
 - Records of aborted transactions go.
 """
 
@@ -121,12 +122,14 @@ class _Cleaner:
         self._latest = latest
         self._now_ms = log.clock.now_ms()
         self._retention_ms = log.config.delete_retention_ms
-        self._with_data: set[int] = set()  # producers whose current transaction still has records
+        self._with_data: set[int] = set()  # producers whose current transaction had batches when this pass began
 
     def retained(self, header: BatchHeader, data: memoryview) -> list[bytes | memoryview]:
         """The batch as it stays: itself, a smaller one, or nothing."""
         if header.is_control:
             return self._marker(header, data)
+        if header.is_transactional:
+            self._with_data.add(header.producer_id)
         if _aborted(self._log, header) or not header.record_count:
             return self._emptied(header)
         payload = memoryview(compression.records_of(data, header))
@@ -145,8 +148,6 @@ class _Cleaner:
             kept.append(record)
         if not kept:
             return self._emptied(header)
-        if header.is_transactional:
-            self._with_data.add(header.producer_id)
         new_horizon = self._now_ms + self._retention_ms if tombstones and horizon is None else NO_HORIZON
         if len(kept) == header.record_count and new_horizon == NO_HORIZON:
             return [data]

@@ -22,7 +22,7 @@ class Outcome(IntEnum):
 class Batch:
     """A staged batch: bytes that the writer may stamp once, and what they stand for on the source.
 
-    `data` is a writable view, either into the fetch response (`lease` keeps that counted) or of its own.
+    `data` is a writable view, either into the fetch response or of its own; `lease` keeps that counted.
     `source_base` is the offset of the first record, `source_next` where to go on behind the last one; in between the
     offsets are contiguous unless `offsets` lists them. `way` is PASSED or the reason for the rebuild.
     """
@@ -69,6 +69,8 @@ class Batch:
 
     def detach(self) -> None:
         """Take the bytes out of the fetch response, so that a batch that has to wait doesn't hold all of it."""
-        if self.lease is not None:
+        lease = self.lease
+        if lease is not None and not lease.parked:
             self.data = memoryview(bytearray(self.data))
-            self.release()
+            self.lease = lease.another(len(self.data), parked=True)
+            lease.release()

@@ -52,6 +52,7 @@ class Fetcher:
 
     def add(self, flow: PartitionFlow) -> None:
         """Read this partition from its fetch offset on."""
+        self._source.watch((flow.topic,))
         self._homeless[flow] = time.monotonic()
         self._place(flow)
 
@@ -109,7 +110,9 @@ class Fetcher:
             loop.add(flow)
         else:
             present.update(flow)
-        if flow.reason is Reason.SOURCE_UNREACHABLE:
+        topic = self._source.topics.get(flow.topic)
+        seen = topic is not None and topic.error == codes.NONE
+        if seen and flow.waits_for_source and flow.reason in _SEEN_AGAIN and not self._errors.looks_into(flow):
             flow.try_fetching()
 
 
@@ -133,6 +136,7 @@ class _BrokerLoop:
         self._flows: dict[tuple[str, int], PartitionFlow] = {}
         self._by_wire: dict[tuple[TopicKey, int], PartitionFlow] = {}
         self._waiting_for_room: set[PartitionFlow] = set()
+        self._probes: set[PartitionFlow] = set()  # faulted, and being read again
         self._version = 0
         self._connection: Connection | None = None
         self._wake = asyncio.Event()
@@ -151,6 +155,7 @@ class _BrokerLoop:
             del self._by_wire[wire]
             self._session.drop(wire)
         self._waiting_for_room.discard(flow)
+        self._probes.discard(flow)
 
     def update(self, flow: PartitionFlow) -> None:
         """Bring the session in line with what the partition wants now."""
@@ -165,11 +170,15 @@ class _BrokerLoop:
             position = FetchPosition(flow.partition, epoch, flow.fetch_offset, flow.fetched_epoch, PARTITION_MAX_BYTES)
             self._session.want(wire, position)
             self._waiting_for_room.discard(flow)
+            if flow.waits_for_source:
+                self._probes.add(flow)
             self._wake.set()
         else:
             self._session.drop(wire)
-            if flow.queued_bytes:
+            if flow.full:
                 self._waiting_for_room.add(flow)
+            else:
+                self._waiting_for_room.discard(flow)
 
     async def close(self) -> None:
         self._task.cancel()
@@ -189,6 +198,10 @@ class _BrokerLoop:
             except ReplicatorError as error:
                 self._session.reset()
                 await self._trouble(error)
+            except Exception as error:  # a bug must show, and not end the reading from this broker
+                log.exception("fetching failed", cluster=self._source.alias, broker=self.node)
+                self._session.reset()
+                await self._trouble(ReplicatorError(f"fetching failed: {type(error).__name__}: {error}"))
 
     async def _connect(self) -> None:
         while not self._flows:
@@ -243,14 +256,19 @@ class _BrokerLoop:
     async def _hand_out(self, response: protocol.FetchResponse, lease: Lease) -> None:
         slice_end = time.monotonic() + _SLICE_S
         for fetched in response.partitions:
-            flow = self._by_wire.get((fetched.topic, fetched.partition))
+            wire = fetched.topic, fetched.partition
+            flow = self._by_wire.get(wire)
             if flow is None or flow.closed:
                 continue
-            if fetched.error == codes.NONE and fetched.diverging is None:
-                if flow.fetchable:  # it may have been stopped while the response was on its way
-                    flow.take(fetched, lease)
+            asked = self._session.asked(wire)
+            if asked is None or asked.offset != flow.fetch_offset or not flow.fetchable:
+                pass  # stopped or set back while the response was on its way: what it skips isn't a gap of the source
+            elif fetched.error == codes.NONE and fetched.diverging is None:
+                flow.take(fetched, lease)
+                if flow.waits_for_source:
+                    self._errors.try_later(flow)
                 if fetched.preferred_read_replica >= 0:
-                    self._read_from(flow, fetched.preferred_read_replica)
+                    self._read_from(flow, fetched)
             else:
                 self._broken(flow, fetched)
             if self._flows.get(flow.key) is flow:
@@ -258,8 +276,23 @@ class _BrokerLoop:
             if time.monotonic() > slice_end:
                 await asyncio.sleep(0)
                 slice_end = time.monotonic() + _SLICE_S
+        if self._probes:
+            self._end_probes()
 
-    def _read_from(self, flow: PartitionFlow, replica: int) -> None:
+    def _end_probes(self) -> None:
+        """What this answer was about and leaves out is well: sessions don't mention what hasn't changed (KIP-227)."""
+        for flow in list(self._probes):
+            if not (flow.fetchable and flow.waits_for_source):
+                self._probes.discard(flow)
+            elif self._session.asked(self._wire_key(flow)) is not None:
+                self._probes.discard(flow)
+                flow.source_is_well()
+
+    def _read_from(self, flow: PartitionFlow, fetched: FetchedPartition) -> None:
+        replica = fetched.preferred_read_replica
+        if replica not in self._source.brokers:  # the leader gives no data meanwhile: don't ask it at once again
+            self._errors.look_into(flow, fetched._replace(error=codes.REPLICA_NOT_AVAILABLE))
+            return
         flow.read_replica = replica
         asyncio.get_running_loop().call_later(_READ_REPLICA_FOR_S, self._read_from_leader, flow)
         self._place(flow)
@@ -271,14 +304,17 @@ class _BrokerLoop:
 
     def _broken(self, flow: PartitionFlow, fetched: FetchedPartition) -> None:
         """An error of one partition. Whatever it is, the partition stays out of the session until it is looked into."""
-        flow.read_replica = -1
         self._errors.look_into(flow, fetched)
+        if flow.read_replica >= 0:
+            flow.read_replica = -1
+            self._place(flow)
 
     async def _trouble(self, error: ReplicatorError) -> None:
         now = time.monotonic()
+        first = self._failing_since is None
         if self._failing_since is None:
             self._failing_since = now
-        if isinstance(error, BrokerError) and error.code in _SESSION_ERRORS:
+        if first and isinstance(error, BrokerError) and error.code in _SESSION_ERRORS:
             return  # a full request follows at once
         log.warning("can't fetch", cluster=self._source.alias, broker=self.node, error=str(error))
         if now - self._failing_since > _SHOW_AFTER_S:
@@ -287,10 +323,11 @@ class _BrokerLoop:
         self._source.refresh_soon()
         await asyncio.sleep(_PAUSE_S)
         for flow in list(self._flows.values()):
-            if flow.reason is Reason.SOURCE_UNREACHABLE:
+            if flow.reason is Reason.SOURCE_UNREACHABLE and not self._errors.looks_into(flow):
                 flow.try_fetching()
 
 
+_SEEN_AGAIN = frozenset({Reason.SOURCE_UNREACHABLE, Reason.SOURCE_MISSING})  # what good metadata may be the end of
 _SESSION_ERRORS = frozenset(
     {codes.FETCH_SESSION_ID_NOT_FOUND, codes.INVALID_FETCH_SESSION_EPOCH, codes.FETCH_SESSION_TOPIC_ID_ERROR}
 )

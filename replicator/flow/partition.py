@@ -3,9 +3,10 @@
 Invariants:
 - A: batches are sent in source order; a batch is sent again only when everything sent of this partition is answered
   (or its connection is gone), and then from the first one that isn't acknowledged on, byte for byte as before.
-- B: at most `MAX_UNRESOLVED` batches are sent and unacknowledged: what brokers remember of a producer (KIP-98).
+- B: at most `MAX_UNRESOLVED` batches are in flight: what brokers remember of a producer (KIP-98).
 - C: `source_next` and `target_next` describe one instant: all before `source_next` is acknowledged, nothing else is.
-- D: a fault stops this partition alone. What was fetched before a bad batch is still written.
+- D: a fault stops this partition alone. What was fetched before a bad batch is still written, unless the target lost
+  what it had: then nothing is written any more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from uuid import UUID
 
 import structlog
 
-from replicator.errors import ReplicatorError
+from replicator.errors import ProtocolError, ReplicatorError
+from replicator.flow import target_errors
 from replicator.flow.backpressure import Lease
 from replicator.flow.batch import PASSED, Batch, Outcome
 from replicator.flow.rebuild import split
@@ -87,6 +89,13 @@ class Gate(Protocol):
         """The transaction can't go on."""
 
 
+class Outlet(Protocol):
+    """Where a partition's batches leave: one connection to one broker."""
+
+    def offer(self, flow: PartitionFlow) -> None:
+        """The partition may have something to send."""
+
+
 class PartitionFlow:
     """The whole state of one partition between source and target. Belongs to one event loop."""
 
@@ -141,8 +150,14 @@ class PartitionFlow:
         self.queue: deque[Batch] = deque()
         self.queued_bytes = 0
         self.unresolved: deque[Batch] = deque()
+        self.in_flight = 0  # batches that are sent and not answered
+        self.outlet: Outlet | None = None  # while something is in flight, nothing may leave elsewhere
         self._resend: deque[Batch] = deque()
         self._held = False  # waiting for answers, then for a retry
+        self._stopped = False  # nothing is written any more
+        self._parked = False  # has been waiting for the target for long
+        self._fault_of_target = False
+        self._producer_replaced = False  # since the last acknowledgement
         self._tries = 0
         self._failing_since_ms = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -187,8 +202,9 @@ class PartitionFlow:
         return self.state is State.COPYING or self._probing
 
     @property
-    def _parked(self) -> bool:
-        return self._tries >= _PARK_AFTER_TRIES
+    def full(self) -> bool:
+        """Whether it would be fetched if there were room in its queue."""
+        return self._full and self.state is State.COPYING and not (self.closed or self._parked or self._draining)
 
     def take(self, fetched: FetchedPartition, lease: Lease) -> None:
         """Stage what a fetch response holds for this partition (its error code is 0)."""
@@ -210,7 +226,7 @@ class PartitionFlow:
         if staged.fault is not None:
             self.fault(staged.fault)
         elif self._probing:
-            self._set_state(State.COPYING, None, "")
+            self.source_is_well()
         if self.queue:
             self.offer()
 
@@ -222,9 +238,19 @@ class PartitionFlow:
     def try_fetching(self) -> None:
         """The source side may be well again: fetch, and if that succeeds the fault is over."""
         self._fetch_stopped = False
-        if self.state is State.FAULTED and self.reason in _SOURCE_SIDE:
-            self._probing = True
+        self._probing = self.waits_for_source
         self._outside.fetch_again(self)
+
+    def source_is_well(self) -> None:
+        """It can be read again: a fault of the source's side is over."""
+        if self.waits_for_source:
+            self._set_state(State.COPYING, None, "")
+
+    @property
+    def waits_for_source(self) -> bool:
+        """Whether it is faulted for something that may heal on the source side: `try_fetching` finds out."""
+        reason = self.reason
+        return self.state is State.FAULTED and reason is not None and reason.heals and not self._fault_of_target
 
     def _count(self, staged: Staged) -> None:
         counters = self._counters
@@ -241,9 +267,9 @@ class PartitionFlow:
     @property
     def waiting(self) -> bool:
         """Whether it has something to send, if it may."""
-        if self.closed or self._held:
+        if self.closed or self._held or self._stopped or len(self.unresolved) - len(self._resend) >= MAX_UNRESOLVED:
             return False
-        return bool(self._resend) or (bool(self.queue) and len(self.unresolved) < MAX_UNRESOLVED)
+        return bool(self._resend or self.queue)
 
     @property
     def sendable(self) -> bool:
@@ -260,6 +286,10 @@ class PartitionFlow:
         if self._gate is not None and self.waiting:
             self._gate.ask(self)
         self._outside.write_again(self)
+
+    def _answered(self) -> None:
+        if self._gate is not None:
+            self._gate.settled(self)
 
     def committed(self) -> None:
         """The transaction ended: its marker takes the next offset of the target's log."""
@@ -293,6 +323,7 @@ class PartitionFlow:
                 transactional=self._gate is not None,
             )
         batch.outcome = Outcome.SENT
+        self.in_flight += 1
         if self._gate is not None:
             self._gate.sent(self, batch)
         return batch
@@ -301,33 +332,38 @@ class PartitionFlow:
         """The target has this batch at `target_base` (-1: it had it before, and doesn't say where)."""
         if self.closed or batch.outcome is not Outcome.SENT:
             return
+        self.in_flight -= 1
         batch.outcome = Outcome.ACKNOWLEDGED
         batch.target_base = target_base
+        if self._stopped:
+            return
         while self.unresolved and self.unresolved[0].outcome is Outcome.ACKNOWLEDGED:
             head = self.unresolved[0]
             if 0 <= head.target_base < self.target_next:
-                self.fault(self._target_truncated(head))
+                self.fault(target_errors.truncated(self, head))
+                self._answered()
                 return
             self.unresolved.popleft()
             self._complete(head)
-        if self._gate is not None:
-            self._gate.settled(self)
+        self._answered()
         if self._held:
             self._settle()
-        elif self._tries or self.state is State.FAULTED:
+        elif self._tries or self._parked or self.state is State.FAULTED:
             self._recovered()
 
     def failed(self, batch: Batch, code: int, message: str) -> None:
         """The target refused this batch, or its connection went before the answer (code NETWORK_EXCEPTION)."""
         if self.closed or batch.outcome is not Outcome.SENT:
             return
+        self.in_flight -= 1
         batch.outcome = Outcome.FAILED
         batch.code, batch.message = code, message
         batch.uncertain = batch.uncertain or code in _MAYBE_WRITTEN
+        if self._stopped:
+            return
         self._held = True
         self._settle()
-        if self._gate is not None:
-            self._gate.settled(self)
+        self._answered()
 
     def adopt_producer(self, producer: ProducerIdAndEpoch) -> None:
         """Go on as this producer, with everything that isn't acknowledged (at least once: it may be there already)."""
@@ -335,12 +371,16 @@ class PartitionFlow:
         self.next_sequence = 0
         for batch in self.unresolved:
             batch.sequence = -1
+        self._producer_replaced = True
+        self._outside.changed(self)
         self._retry_now()
 
     def _complete(self, batch: Batch) -> None:
         base, count = batch.target_base, batch.record_count
         if base >= 0:
-            if self._exclusive and base > self.target_next >= 0 and not self._foreign_seen:
+            expected = self.target_next < 0 or self._producer_replaced  # what was in flight may be there twice then
+            self._producer_replaced = False
+            if self._exclusive and base > self.target_next and not expected and not self._foreign_seen:
                 self._foreign_seen = True
                 log.warning(
                     "somebody else writes to the target topic",
@@ -378,7 +418,7 @@ class PartitionFlow:
 
     def _settle(self) -> None:
         """Once all that was sent is answered, decide by the first batch that failed."""
-        if any(batch.outcome is Outcome.SENT for batch in self.unresolved):
+        if self.in_flight:
             return
         head = next((batch for batch in self.unresolved if batch.outcome is Outcome.FAILED), None)
         if head is None:
@@ -386,8 +426,8 @@ class PartitionFlow:
             return
         self._counters.retries += 1
         code = head.code
-        if code == codes.MESSAGE_TOO_LARGE and head.record_count > 1:
-            self._split(head)
+        if code in target_errors.TOO_LARGE and head.record_count > 1 and self._split(head):
+            self._retry_now()
         elif self._gate is not None and code in _TRANSACTION_OVER:
             where = f"{self.target_topic}-{self.partition}"
             self._gate.fail(
@@ -400,10 +440,10 @@ class PartitionFlow:
                 target_topic=self.target_topic, partition=self.partition, error=codes.error_name(code),
             )  # fmt: skip
             self._outside.replace_producer(self)
-        elif (fault := self._permanent(head)) is not None:
+        elif (fault := target_errors.refused(self, head)) is not None:
             self._retry_count()
-            self.fault(fault)
-            self._park()
+            self.fault(fault, by_target=True)
+            self.park()
             self._retry_after(HEAL_AFTER_S)
         else:
             self._retry(head)
@@ -412,8 +452,8 @@ class PartitionFlow:
         self._retry_count()
         if codes.is_invalid_metadata(head.code):
             self._outside.find_target_leader(self)
-        if self._parked:
-            self._park()
+        if self._tries >= _PARK_AFTER_TRIES:
+            self.park()
         if self.state is State.COPYING and self._now_ms() - self._failing_since_ms > _SHOW_AFTER_S * 1000:
             self.fault(
                 PartitionFault(
@@ -434,8 +474,10 @@ class PartitionFlow:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._retry_now)
 
     def _retry_now(self) -> None:
-        self._timer = None
-        if self.closed:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.closed or self._stopped:
             return
         self._held = False
         self._resend = deque(batch for batch in self.unresolved if batch.outcome is not Outcome.ACKNOWLEDGED)
@@ -443,17 +485,26 @@ class PartitionFlow:
             batch.outcome = Outcome.WAITING
         self.offer()
 
+    def target_found(self) -> None:
+        """The target is there again. With something to send, its acknowledgement ends the fault; without, this does."""
+        if self.idle:
+            self._recovered()
+
     def _recovered(self) -> None:
         self._tries = 0
+        self._parked = False
         reason = self.reason if self.state is State.FAULTED else None
-        if reason is not None and reason.heals and reason not in _SOURCE_SIDE:
+        if reason is not None and reason.heals and self._fault_of_target:
             self._set_state(State.COPYING, None, "")
         self._outside.fetch_again(self)
 
-    def _split(self, head: Batch) -> None:
-        halves = split(head)
-        for half in halves:
-            half.sequence = -1
+    def _split(self, head: Batch) -> bool:
+        """Put two halves in the place of a batch; False if it doesn't decode."""
+        try:
+            halves = split(head)
+        except ProtocolError as error:
+            head.message = f"{head.message}; it can't be split: {error}"
+            return False
         sequence = head.sequence
         for half in halves:
             half.sequence = sequence
@@ -469,75 +520,49 @@ class PartitionFlow:
         place = self.unresolved.index(head)
         remaining = list(self.unresolved)
         self.unresolved = deque(remaining[:place] + halves + remaining[place + 1 :])
-        self._retry_now()
+        return True
 
-    def _park(self) -> None:
-        """Waiting for long: let go of the fetch responses. What wasn't sent is fetched again later."""
-        for batch in self.unresolved:
+    def park(self) -> None:
+        """Waiting for long: let go of the fetch responses. What wasn't sent is fetched again, but for one batch to try
+        with. Ends with the next acknowledgement."""
+        self._parked = True
+        self._rewind(keep=0 if self.unresolved else 1)
+        for batch in (*self.unresolved, *self.queue):
             batch.detach()
-        self._rewind()
+        if self._draining:
+            self._drained.set()
         self._outside.fetch_again(self)
 
-    def _rewind(self) -> None:
-        """Forget what is staged and unsent; it is fetched again."""
-        if not self.queue:
+    def _rewind(self, keep: int = 0) -> None:
+        """Forget what is staged and unsent, but for the first `keep` batches; it is fetched again."""
+        if len(self.queue) <= keep:
             return
-        if self.unresolved:
-            self.fetch_offset, self.fetched_epoch = self.unresolved[-1].source_next, self.unresolved[-1].source_epoch
+        while len(self.queue) > keep:
+            batch = self.queue.pop()
+            self.queued_bytes -= len(batch.data)
+            batch.release()
+        last = self.queue or self.unresolved
+        if last:
+            self.fetch_offset, self.fetched_epoch = last[-1].source_next, last[-1].source_epoch
         else:
             self.fetch_offset, self.fetched_epoch = self.source_next, self.source_epoch
-        for batch in self.queue:
-            batch.release()
-        self.queue.clear()
-        self.queued_bytes = 0
         self._full = False
-
-    def _permanent(self, batch: Batch) -> PartitionFault | None:
-        """The fault, if trying again soon can't help."""
-        where = f"{self.target_topic}-{self.partition}"
-        said = f" ({batch.message})" if batch.message else ""
-        if batch.code == codes.MESSAGE_TOO_LARGE:
-            return self._fault(
-                Reason.RECORD_TOO_LARGE,
-                f"Record at offset {batch.source_base}: batch of {len(batch.data)} bytes refused by {where}{said}.",
-                batch,
-            )
-        if batch.code == codes.TOPIC_AUTHORIZATION_FAILED:
-            return self._fault(
-                Reason.NOT_AUTHORIZED, f"Write on topic {self.target_topic} of the target cluster.", batch
-            )
-        if batch.code == codes.CLUSTER_AUTHORIZATION_FAILED:
-            return self._fault(
-                Reason.NOT_AUTHORIZED, "IdempotentWrite on the target cluster (or Write on any of its topics).", batch
-            )
-        if codes.is_retriable(batch.code) or batch.code == codes.OUT_OF_ORDER_SEQUENCE_NUMBER:
-            return None
-        last = batch.source_next - 1
-        return self._fault(
-            Reason.RECORD_REFUSED,
-            f"Offsets {batch.source_base} to {last}: {where} answers {codes.error_name(batch.code)}{said}.",
-            batch,
-        )
-
-    def _target_truncated(self, batch: Batch) -> PartitionFault:
-        where = f"{self.target_topic}-{self.partition}"
-        return self._fault(
-            Reason.TARGET_TRUNCATED,
-            f"{where} wrote at offset {batch.target_base}, but had acknowledged up to {self.target_next - 1} before.",
-            batch,
-        )
-
-    def _fault(self, reason: Reason, detail: str, batch: Batch) -> PartitionFault:
-        return PartitionFault(reason, detail, topic=self.topic, partition=self.partition, offset=batch.source_base)
 
     # states
 
-    def fault(self, fault: PartitionFault) -> None:
-        """Stop for this reason. Writing goes on with what is in order unless the target is the reason."""
-        if self.closed or (self.state is State.FAULTED and self.reason is not None and not self.reason.heals):
+    def fault(self, fault: PartitionFault, *, by_target: bool = False) -> None:
+        """Stop for this reason. Writing goes on with what is in order unless the target is the reason.
+
+        The first fault that doesn't heal stays, unless the target turns out to have lost what it had.
+        `by_target` says whose a reason is that both sides can have: who must be well again for the fault to end.
+        """
+        stops_writing = fault.reason in _STOPS_WRITING
+        waits_for_people = self.state is State.FAULTED and self.reason is not None and not self.reason.heals
+        if self.closed or self._stopped or (waits_for_people and not stops_writing):
             return
         again = self.state is State.FAULTED and self.reason is fault.reason
         self._probing = False
+        self._fault_of_target = by_target or fault.reason in _TARGET_SIDE
         self._set_state(State.FAULTED, fault.reason, fault.detail)
         if not again:
             self._outside.faulted(self, fault.reason)
@@ -546,8 +571,10 @@ class PartitionFlow:
                 topic=self.topic, partition=self.partition, reason=fault.reason.value, detail=fault.detail,
                 next_step=fault.reason.next_step,
             )  # fmt: skip
-        if fault.reason in _STOPS_WRITING:
-            self._held = True
+        if stops_writing:
+            self._stopped = True
+            if self._timer is not None:
+                self._timer.cancel()
             self._rewind()
             for batch in self.unresolved:
                 batch.release()
@@ -563,11 +590,14 @@ class PartitionFlow:
         self._outside.changed(self)
 
     async def drain(self) -> None:
-        """Stop fetching, forget what isn't sent, and wait until what was sent is acknowledged."""
+        """Stop fetching, forget what isn't sent, and wait until what was sent is acknowledged.
+
+        A partition that has been waiting for its target for long isn't waited for.
+        """
         self._draining = True
         self._rewind()
         self._outside.fetch_again(self)
-        if self.idle:
+        if self.idle or self._parked or self._stopped:
             self._drained.set()
         await self._drained.wait()
 
@@ -598,15 +628,12 @@ class PartitionFlow:
 
 
 _STOPS_WRITING = frozenset({Reason.TARGET_TRUNCATED, Reason.TARGET_RECREATED, Reason.RECOVERY_AMBIGUOUS})
-_SOURCE_SIDE = frozenset(
-    {
-        Reason.SOURCE_UNREACHABLE,
-        Reason.SOURCE_MISSING,
-        Reason.CORRUPT_BATCH,
-        Reason.NOT_AUTHORIZED,
-        Reason.INTERNAL_ERROR,
-    }
-)
+_TARGET_SIDE = _STOPS_WRITING | {
+    Reason.TARGET_UNREACHABLE,
+    Reason.TARGET_MISSING,
+    Reason.RECORD_TOO_LARGE,
+    Reason.RECORD_REFUSED,
+}
 _NEW_PRODUCER = frozenset(
     {
         codes.OUT_OF_ORDER_SEQUENCE_NUMBER,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
+from replicator.errors import ProtocolError
 from replicator.flow.batch import Batch
 from replicator.wire import records
 from replicator.wire.batch import CODEC_MASK, BatchHeader, read_header
@@ -55,22 +56,27 @@ def rebuild_legacy(messages: Sequence[Record], codec: int) -> list[Batch]:
 def split(batch: Batch) -> list[Batch]:
     """A batch as two of about the same number of records; itself alone if it holds only one.
 
-    Sequences run through: together the halves take those that the whole would have taken.
+    Sequences run through: together the halves take those that the whole would have taken. The halves take over what
+    the whole holds of the memory budget. ProtocolError if it doesn't decode.
     """
     if batch.record_count < 2:
         return [batch]
     header = read_header(batch.data, 0)
     offsets = batch.offsets or range(batch.source_base, batch.source_base + batch.record_count)
-    everything = [
-        record._replace(offset=offset)
-        for record, offset in zip(records.decode(batch.data, header), offsets, strict=True)
-    ]
+    decoded = list(records.decode(batch.data, header))
+    if len(decoded) != len(offsets):
+        raise ProtocolError(f"batch of {len(offsets)} offsets holds {len(decoded)} records")
+    everything = [record._replace(offset=offset) for record, offset in zip(decoded, offsets, strict=True)]
     codec = header.attributes & CODEC_MASK
     middle = len(everything) // 2
-    return [
+    halves = [
         _batch(everything[:middle], codec, everything[middle].offset, batch.source_epoch, Rebuild.SPLIT),
         _batch(everything[middle:], codec, batch.source_next, batch.source_epoch, Rebuild.SPLIT),
     ]
+    if batch.lease is not None:
+        for half in halves:
+            half.lease = batch.lease.another(len(half.data), parked=batch.lease.parked)
+    return halves
 
 
 def _batch(kept: list[Record], codec: int, source_next: int, source_epoch: int, why: Rebuild) -> Batch:

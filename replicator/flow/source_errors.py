@@ -7,6 +7,7 @@ and ends, and becomes a typed fault with the offsets of the gap.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 
 import structlog
 
@@ -33,18 +34,36 @@ class SourceErrors:
 
     def look_into(self, flow: PartitionFlow, fetched: FetchedPartition) -> None:
         """Stop fetching it, find out why it can't be fetched, then let it go on or fault."""
-        if flow in self._tasks or flow.closed:
+        self._begin(flow, self._look_into(flow, fetched))
+
+    def try_later(self, flow: PartitionFlow) -> None:
+        """It faulted for something that may heal: stop fetching it, and try again after a while."""
+        self._begin(flow, self._go_on(flow, HEAL_AFTER_S))
+
+    def looks_into(self, flow: PartitionFlow) -> bool:
+        """Whether the partition will be tried again from here."""
+        return flow in self._tasks
+
+    def _begin(self, flow: PartitionFlow, work: Coroutine[object, None, None]) -> None:
+        if flow.closed or flow in self._tasks:
+            work.close()
+            flow.stop_fetching()
             return
         flow.stop_fetching()
-        task = asyncio.create_task(self._look_into(flow, fetched), name=f"look into {flow}")
+        task: asyncio.Task[None] = asyncio.create_task(work, name=f"look into {flow}")
         self._tasks[flow] = task
-        task.add_done_callback(lambda _: self._tasks.pop(flow, None))
+        task.add_done_callback(lambda done: self._forget(flow, done))
+
+    def _forget(self, flow: PartitionFlow, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(flow) is task:
+            del self._tasks[flow]
 
     async def close(self) -> None:
         """Give up on what is being looked into."""
-        for task in self._tasks.values():
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def recreated(self, flow: PartitionFlow) -> PartitionFault:
         """The fault for a source topic that has another id than the one that was copied."""
@@ -67,8 +86,16 @@ class SourceErrors:
         except ReplicatorError as error:
             log.warning("can't look into a source partition", partition=str(flow), error=str(error))
             pause += _PAUSE_S
+        except Exception as error:  # a bug must show, and not leave the partition out for ever
+            log.exception("looking into a source partition failed", partition=str(flow))
+            self._fault(flow, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}.")
+            pause += HEAL_AFTER_S
+        await self._go_on(flow, pause)
+
+    async def _go_on(self, flow: PartitionFlow, pause: float) -> None:
         if pause:
             await asyncio.sleep(pause)
+        self._tasks.pop(flow, None)
         if not flow.closed:
             flow.try_fetching()
 
@@ -76,6 +103,11 @@ class SourceErrors:
         """Fault the partition if that is what the error means; how many seconds to wait before the next try."""
         where = f"{flow.topic}-{flow.partition} of cluster {self._source.alias}"
         code = fetched.error
+        if fetched.diverging is not None or code == codes.OFFSET_OUT_OF_RANGE:
+            await self._source.refresh()
+            if self._is_recreated(flow):
+                flow.fault(self.recreated(flow))
+                return 0.0
         if fetched.diverging is not None:
             epoch, end = fetched.diverging
             self._fault(
@@ -94,8 +126,7 @@ class SourceErrors:
             self._fault(flow, Reason.NOT_AUTHORIZED, f"Read on topic {flow.topic} of cluster {self._source.alias}.")
             return HEAL_AFTER_S
         await self._source.refresh()
-        topic_id = self._source.topic_id_of(flow.topic)
-        if topic_id is not None and topic_id != flow.source_topic_id:
+        if self._is_recreated(flow):
             flow.fault(self.recreated(flow))
         elif code in (codes.UNKNOWN_TOPIC_OR_PARTITION, codes.UNKNOWN_TOPIC_ID) and flow.source_tries > 5:
             self._fault(flow, Reason.SOURCE_MISSING, f"Topic {flow.topic} of cluster {self._source.alias}.")
@@ -104,6 +135,9 @@ class SourceErrors:
             self._fault(flow, Reason.INTERNAL_ERROR, f"{where}: fetch answers {codes.error_name(code)} ({code}).")
             return HEAL_AFTER_S
         return 0.0
+
+    def _is_recreated(self, flow: PartitionFlow) -> bool:
+        return self._source.topic_id_of(flow.topic) not in (None, flow.source_topic_id)
 
     async def _out_of_range(self, flow: PartitionFlow, where: str) -> float:
         key = (flow.topic, flow.partition)

@@ -40,7 +40,7 @@ class Stage:
         self._codec = None if compression == "source" else CODECS[compression]
 
     def stage(self, fetched: FetchedPartition, start: int, lease: Lease) -> Staged:
-        """The batches in `fetched` from offset `start` on. Batches that pass through hold `lease`.
+        """The batches in `fetched` from offset `start` on. Those that pass through hold `lease`, others one of theirs.
 
         On bad input the batches before it are returned, with the fault: nothing behind it is touched.
         """
@@ -57,13 +57,22 @@ class Stage:
                 if magic < 2:
                     self._take_legacy(data, magic, staged, legacy)
                 else:
-                    self._flush_legacy(staged, legacy)
+                    self._flush_legacy(staged, legacy, lease)
                     self._take(data, magic, staged, aborted, aborting, lease)
             except PartitionFault as fault:
                 staged.fault = fault
                 break
+            except Exception as error:  # noqa: BLE001 - bytes that nobody thought of stop this partition, no other
+                staged.fault = PartitionFault(
+                    Reason.INTERNAL_ERROR,
+                    f"Batch of {size} bytes behind offset {staged.next_offset}: {type(error).__name__}: {error}.",
+                    offset=staged.next_offset,
+                )
+                break
             position += size
-        self._flush_legacy(staged, legacy)
+        self._flush_legacy(staged, legacy, lease)
+        if position == 0 and len(view) and staged.fault is None:
+            staged.fault = _no_batch(view, staged.next_offset)
         return staged
 
     def _take(
@@ -81,10 +90,6 @@ class Stage:
             )
         header = v2.read_header(data, 0)
         last = header.base_offset + header.last_offset_delta
-        if (
-            last < staged.next_offset
-        ):  # the broker begins with the batch that holds the offset; an empty one may be before
-            return
         if v2.checksum(data) != header.crc:
             raise PartitionFault(
                 Reason.CORRUPT_BATCH,
@@ -92,6 +97,14 @@ class Stage:
                 f"{v2.checksum(data):#010x} computed.",
                 offset=header.base_offset,
             )
+        if not 0 <= header.record_count <= header.last_offset_delta + 1:
+            raise PartitionFault(
+                Reason.CORRUPT_BATCH,
+                f"Batch of offsets {header.base_offset} to {last} claims to hold {header.record_count} records.",
+                offset=header.base_offset,
+            )
+        if last < staged.next_offset:
+            return  # the broker begins with the batch that holds the offset; an empty one may be before
         why_dropped = _dropped(header, data, last, aborted, aborting)
         if why_dropped:
             staged.dropped[why_dropped] = staged.dropped.get(why_dropped, 0) + 1
@@ -117,9 +130,12 @@ class Stage:
             )
         codec = header.attributes & v2.CODEC_MASK if self._codec is None else self._codec
         try:
-            return rebuild(data, header, start=start, codec=codec, why=why)
+            batch = rebuild(data, header, start=start, codec=codec, why=why)
         except ProtocolError as error:
             raise PartitionFault(Reason.CORRUPT_BATCH, str(error), offset=header.base_offset) from error
+        if batch is not None:
+            batch.lease = lease.another(len(batch.data))
+        return batch
 
     def _rebuild_reason(self, header: v2.BatchHeader, start: int) -> Rebuild | None:
         if header.last_offset_delta + 1 != header.record_count:
@@ -141,10 +157,26 @@ class Stage:
         if messages:
             staged.next_offset = max(staged.next_offset, messages[-1].offset + 1)
 
-    def _flush_legacy(self, staged: Staged, legacy: list[Record]) -> None:
+    def _flush_legacy(self, staged: Staged, legacy: list[Record], lease: Lease) -> None:
         if legacy:
-            staged.batches += rebuild_legacy(legacy, self._codec or 0)
+            batches = rebuild_legacy(legacy, self._codec or 0)
+            for batch in batches:
+                batch.lease = lease.another(len(batch.data))
+            staged.batches += batches
             legacy.clear()
+
+
+def _no_batch(view: memoryview, offset: int) -> PartitionFault:
+    """The fault for an answer that doesn't begin with a whole batch: asking again would give the same, for ever.
+
+    Brokers send at least the first batch whole, whatever limit was asked for (KIP-74).
+    """
+    announced = 12 + v2.INT32.unpack_from(view, 8)[0] if len(view) >= 12 else 12
+    return PartitionFault(
+        Reason.CORRUPT_BATCH,
+        f"The answer from offset {offset} on begins with {len(view)} of {announced} bytes of a batch.",
+        offset=offset,
+    )
 
 
 def _dropped(
@@ -169,12 +201,15 @@ def _control_type(data: memoryview) -> int:
         return -1
     record = bytes(data[v2.HEADER_BYTES :])
     position = 0
-    for skipped in range(3):  # length, (attributes byte), timestamp delta, offset delta: varints, one byte or more
-        while record[position] & 0x80:
+    try:
+        for skipped in range(3):  # length, (attributes byte), timestamp delta, offset delta: varints, one byte or more
+            while record[position] & 0x80:
+                position += 1
             position += 1
-        position += 1
-        if skipped == 0:
-            position += 1
-    key_length = record[position] >> 1
-    position += 1
-    return int.from_bytes(record[position + 2 : position + 4], "big") if key_length == 4 else -1
+            if skipped == 0:
+                position += 1
+        key_length = record[position] >> 1
+    except IndexError:
+        return -1
+    kind = record[position + 3 : position + 5]
+    return int.from_bytes(kind, "big") if key_length == 4 and len(kind) == 2 else -1

@@ -15,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from replicator.errors import ReplicatorError
+from replicator.flow import target_errors
 from replicator.flow.batch import Batch
 from replicator.flow.partition import PartitionFlow
 from replicator.states import PartitionFault, Reason
@@ -46,6 +47,13 @@ class Writer:
         """The partition may have something to send."""
         if not flow.sendable:
             return
+        if flow.in_flight and flow.outlet is not None:  # it moves to another leader when all of that is answered
+            flow.outlet.offer(flow)
+            return
+        topic_id = self._target.topic_id_of(flow.target_topic)
+        if topic_id not in (None, flow.target_topic_id):
+            flow.fault(target_errors.recreated(flow, self._target.alias, topic_id))
+            return
         leader = self._target.leader(flow.target_topic, flow.partition)
         if leader is None:
             self._homeless.setdefault(flow, time.monotonic())
@@ -56,6 +64,7 @@ class Writer:
         channel = self._channels.get(key)
         if channel is None:
             channel = self._channels[key] = _Channel(self._target, *key, self.offer)
+        flow.outlet = channel
         channel.offer(flow)
 
     def remove(self, flow: PartitionFlow) -> None:
@@ -74,9 +83,10 @@ class Writer:
         """Partitions that have had no leader for long show it, and are looked for again; call every now and then."""
         now = time.monotonic()
         for flow, since in list(self._homeless.items()):
-            if now - since > _SHOW_AFTER_S and flow.target_topic in self._target.topics:
+            if now - since > _SHOW_AFTER_S and not flow.closed:
                 where = f"{flow.target_topic}-{flow.partition} of cluster {self._target.alias}"
                 flow.fault(PartitionFault(Reason.TARGET_UNREACHABLE, f"{where} has no leader."))
+                flow.park()
         if self._homeless:
             self._target.refresh_soon()
 
@@ -101,6 +111,7 @@ class _Channel:
         self._ready: dict[str | None, deque[PartitionFlow]] = {}
         self._queued: set[PartitionFlow] = set()
         self._connection: Connection | None = None
+        self._version = 0
         self._connecting: asyncio.Task[None] | None = None
         self._in_flight = 0
         self._scheduled = False
@@ -147,7 +158,7 @@ class _Channel:
             ready = self._ready.pop(transactional_id)
             while ready:
                 flow = ready[0]
-                if not flow.sendable:
+                if flow.outlet is not self or not flow.sendable:
                     ready.popleft()
                     self._queued.discard(flow)
                     continue
@@ -168,7 +179,7 @@ class _Channel:
     def _send(self, connection: Connection, items: list[tuple[PartitionFlow, Batch]]) -> None:
         transactional_id = items[0][0].transactional_id
         highest = protocol.MAX_VERSION if transactional_id is None else protocol.MAX_TRANSACTIONAL_VERSION
-        version = connection.pick(protocol.PRODUCE, protocol.MIN_VERSION, highest)
+        version = min(self._version, highest)
         by_id = version >= protocol.TOPIC_ID_VERSION
         topics: dict[str | UUID, list[tuple[int, Bytes]]] = {}
         waiting: dict[tuple[str | UUID, int], tuple[PartitionFlow, Batch]] = {}
@@ -222,7 +233,9 @@ class _Channel:
         since = time.monotonic()
         while self._ready and not self._closed:
             try:
-                self._connection = await self._target.connection(self._node, self._slot)
+                connection = await self._target.connection(self._node, self._slot)
+                self._version = connection.pick(protocol.PRODUCE, protocol.MIN_VERSION, protocol.MAX_VERSION)
+                self._connection = connection
                 self._pump()
                 return
             except ReplicatorError as error:
@@ -237,10 +250,11 @@ class _Channel:
         self._ready.clear()
         for flow in waiting:
             leader = self._target.leader(flow.target_topic, flow.partition)
-            if flow.closed or (leader is not None and leader.leader != self._node):
+            if flow.closed or flow.outlet is not self or (leader is not None and leader.leader != self._node):
                 self._queued.discard(flow)
                 self._elsewhere(flow)
                 continue
             if error is not None:
                 flow.fault(PartitionFault(Reason.TARGET_UNREACHABLE, str(error)))
+                flow.park()
             self._ready.setdefault(flow.transactional_id, deque()).append(flow)

@@ -182,7 +182,7 @@ def encode_entry(entry: Entry) -> bytes:
     gaps = entry.gaps[-MAX_GAPS:]
     put_varint(out, len(gaps))
     for gap in gaps:
-        out.append(_REASON_CODES[gap.reason])
+        out.append(reason_code(gap.reason))
         for number in (gap.source_from, gap.source_to, gap.target_from, gap.target_to, gap.at_ms):
             put_varint(out, number)
         put_string(out, gap.by[: BY_MAX_BYTES // 4], BY_MAX_BYTES)
@@ -249,7 +249,7 @@ def _later_fields(reader: Reader) -> dict[str, Any]:
 
 def _gap(reader: Reader) -> Gap:
     return Gap(
-        reason=_reason(reader.byte()) or Reason.UNKNOWN,
+        reason=reason_of(reader.byte()) or Reason.UNKNOWN,
         source_from=reader.varint(),
         source_to=reader.varint(),
         target_from=reader.varint(),

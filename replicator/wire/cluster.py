@@ -20,6 +20,7 @@ from replicator.wire.list_offsets import ListedOffset, list_offsets
 from replicator.wire.metadata import Broker, ClusterView, PartitionMetadata, TopicMetadata, fetch_metadata
 
 _REFRESH_PAUSE_S = 0.1  # between two metadata requests, however many ask
+_ADMIN = "admin"  # the slot of small questions
 _CONNECT_PAUSE_S = 0.5  # after a failed connection attempt, for that broker and slot
 
 
@@ -73,6 +74,7 @@ class ClusterClient:
             await asyncio.shield(self._refreshing)
             return
         self._refreshing = asyncio.create_task(self._refresh())
+        self._refreshing.add_done_callback(_retrieve)
         await asyncio.shield(self._refreshing)
 
     def refresh_soon(self) -> None:
@@ -85,9 +87,19 @@ class ClusterClient:
 
     async def all_topics(self) -> ClusterView:
         """Every topic of the cluster that we may describe."""
-        view = await fetch_metadata(await self.any_connection(), None)
+        view = await self._ask(None)
         self._merge(view)
         return view
+
+    async def _ask(self, topics: Collection[str] | None) -> ClusterView:
+        connection = await self.any_connection()
+        try:
+            return await fetch_metadata(connection, topics)
+        except UnreachableError:  # next time another broker
+            for key, task in self._connections.items():
+                if key[1] == _ADMIN and _opened(task) is connection:
+                    self._failed_at[key] = self._clock()
+            raise
 
     async def _refresh(self) -> None:
         while True:
@@ -95,7 +107,7 @@ class ClusterClient:
             pause = self._refreshed_at + _REFRESH_PAUSE_S - self._clock()
             if pause > 0:
                 await asyncio.sleep(pause)
-            view = await fetch_metadata(await self.any_connection(), sorted(self._interest))
+            view = await self._ask(sorted(self._interest))
             self._refreshed_at = self._clock()
             self._merge(view)
             if not self._refresh_again:
@@ -128,9 +140,9 @@ class ClusterClient:
     async def any_connection(self) -> Connection:
         """A connection for small questions: to a known broker, or through the bootstrap addresses."""
         last: ReplicatorError | None = None
-        for node in sorted(self.brokers, key=lambda node: self._failed_at.get((node, "admin"), -1.0)):
+        for node in sorted(self.brokers, key=lambda node: self._failed_at.get((node, _ADMIN), -1e9)):
             try:
-                return await self.connection(node, "admin")
+                return await self.connection(node, _ADMIN)
             except UnreachableError as error:
                 last = error
         for host, port in self._bootstrap():
@@ -147,7 +159,7 @@ class ClusterClient:
                 connection.close()
             for node in self.brokers:
                 try:
-                    return await self.connection(node, "admin")
+                    return await self.connection(node, _ADMIN)
                 except UnreachableError as error:
                     last = error
         raise last or UnreachableError(f"cluster {self.alias}: no broker is known")
@@ -158,7 +170,7 @@ class ClusterClient:
             raise UnreachableError(f"cluster {self.alias}: client is closed")
         key = (node, slot)
         task = self._connections.get(key)
-        if task is not None and task.done() and (task.cancelled() or task.exception() or task.result().is_closed):
+        if task is not None and task.done() and ((opened := _opened(task)) is None or opened.is_closed):
             task = None
         if task is None:
             task = self._connections[key] = asyncio.create_task(self._open(node, slot))
@@ -206,7 +218,7 @@ class ClusterClient:
                 by_node.setdefault(leader.leader, []).append((topic, partition, timestamp))
         found: dict[tuple[str, int], ListedOffset] = {}
         for node, items in by_node.items():
-            found.update(await list_offsets(await self.connection(node, "admin"), items, isolation=isolation))
+            found.update(await list_offsets(await self.connection(node, _ADMIN), items, isolation=isolation))
         return found
 
     async def close(self) -> None:
@@ -215,9 +227,17 @@ class ClusterClient:
         for task in [*self._connections.values(), *([self._refreshing] if self._refreshing else [])]:
             task.cancel()
         for task in self._connections.values():
-            if task.done() and not task.cancelled() and not task.exception():
-                task.result().close()
-        await asyncio.gather(*self._connections.values(), return_exceptions=True)
+            if (opened := _opened(task)) is not None:
+                opened.close()
+        tasks: list[asyncio.Task[Any]] = list(self._connections.values())
+        if self._refreshing is not None:
+            tasks.append(self._refreshing)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _opened(task: asyncio.Task[Connection]) -> Connection | None:
+    """The connection that this attempt came to, None so far or for good."""
+    return task.result() if task.done() and not task.cancelled() and not task.exception() else None
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:

@@ -14,7 +14,7 @@ import ssl
 import sys
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from replicator.config.models import SecurityConfig
 from replicator.errors import (
@@ -30,6 +30,7 @@ from replicator.wire.security import SaslClient, sasl_client, tls_context
 
 MAX_FRAME_BYTES = 128 << 20
 REQUEST_TIMEOUT_S = 40.0  # Kafka's request.timeout.ms (30 s) and a margin: the broker answers timeouts itself
+QUESTION_TIMEOUT_S = 10.0  # for small questions, which any broker answers at once: don't wait long for a frozen one
 CONNECT_TIMEOUT_S = 10.0
 REAUTHENTICATE_AT = 0.85  # of the session's lifetime, as the Java client (KIP-368)
 
@@ -76,8 +77,7 @@ class Connection(asyncio.BufferedProtocol):
     # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's isn't a subclass
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # Always a memoryview: with a bytearray, TLS loses data (cpython#156275).
@@ -118,7 +118,7 @@ class Connection(asyncio.BufferedProtocol):
             header += NO_TAGS
         size = len(header) + sum(map(len, body))
         timer = self._loop.call_later(timeout_s, self._timed_out, api)
-        skip = 4 + (flexible and api != API_VERSIONS)
+        skip = 5 if flexible and api != API_VERSIONS else 4  # correlation id, and in flexible versions tagged fields
         self.in_flight += 1
         message = [INT32.pack(size) + header, *body]
         waiting = _Waiting(self._correlation, skip, future, timer)
@@ -171,6 +171,11 @@ class Connection(asyncio.BufferedProtocol):
             return
         waiting = self._pending[0]
         (correlation,) = INT32.unpack_from(frame)
+        if waiting.skip == 5 and frame[4:5] != NO_TAGS:
+            self._fail(
+                ProtocolError(f"cluster {self.cluster}: {self.address} sent a response header with tagged fields")
+            )
+            return
         if correlation != waiting.correlation:
             self._fail(
                 ProtocolError(
@@ -327,7 +332,7 @@ async def open_connection(
                 await connection.authenticate(security)
             connection.versions = await _api_versions(connection)
             return connection
-    except (TimeoutError, OSError, ReplicatorError) as error:
+    except (TimeoutError, OSError, ReplicatorError, UnicodeError, OverflowError) as error:  # the last: no such port
         if connection is not None:
             connection.close()
         if isinstance(error, ssl.SSLError):

@@ -22,9 +22,11 @@ class FetchSession:
     def __init__(self) -> None:
         self.session_id = 0
         self.epoch = 0
+        # Ordered: what has just been read goes to the end, so that without a session nobody starves (brokers fill a
+        # response in the order of the request).
         self._wanted: dict[_Key, FetchPosition] = {}
-        self._sent: set[_Key] = set()
-        self._changed: set[_Key] = set()
+        self._changed: dict[_Key, None] = {}
+        self._sent: dict[_Key, FetchPosition] = {}
         self._forgotten: set[_Key] = set()
 
     def __len__(self) -> int:
@@ -33,35 +35,40 @@ class FetchSession:
     def want(self, key: _Key, position: FetchPosition) -> None:
         """Read this partition from this position on."""
         if self._wanted.get(key) != position:
+            self._wanted.pop(key, None)
             self._wanted[key] = position
-            self._changed.add(key)
+            self._changed[key] = None
             self._forgotten.discard(key)
 
     def drop(self, key: _Key) -> None:
         """Don't read this partition for now."""
         if self._wanted.pop(key, None) is not None:
-            self._changed.discard(key)
+            self._changed.pop(key, None)
             if key in self._sent:
                 self._forgotten.add(key)
+
+    def asked(self, key: _Key) -> FetchPosition | None:
+        """The position that the last request, and so its answer, is about; None if it wasn't to be read."""
+        return self._sent.get(key)
 
     def reset(self) -> None:
         """Forget the session, not what is wanted; the next request is a full one."""
         self.session_id = self.epoch = 0
         self._sent.clear()
         self._forgotten.clear()
-        self._changed = set(self._wanted)
+        self._changed = dict.fromkeys(self._wanted)
 
     def plan(self) -> tuple[dict[TopicKey, list[FetchPosition]], dict[TopicKey, list[int]]]:
         """What to send (positions that are new or moved) and what to forget, so that the broker knows what we want."""
         topics: dict[TopicKey, list[FetchPosition]] = {}
         forgotten: dict[TopicKey, list[int]] = {}
         for key in self._changed:
-            topics.setdefault(key[0], []).append(self._wanted[key])
+            position = self._sent[key] = self._wanted[key]
+            topics.setdefault(key[0], []).append(position)
         for key in self._forgotten:
             forgotten.setdefault(key[0], []).append(key[1])
-        self._sent |= self._changed
-        self._sent -= self._forgotten
-        self._changed = set()
+            del self._sent[key]
+        self._changed = {}
         self._forgotten = set()
         return topics, forgotten
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Collection
 from typing import NamedTuple
 
-from replicator.wire.connection import Connection
+from replicator.wire.connection import QUESTION_TIMEOUT_S, Connection
 from replicator.wire.fetch import READ_COMMITTED
 from replicator.wire.primitives import INT8, INT32, NO_TAGS, Reader, compact_array, compact_string
 
@@ -41,7 +41,7 @@ async def list_offsets(
         by_topic.setdefault(topic, []).append(_PARTITION.pack(partition, -1, timestamp, 0))
     topics = [compact_string(topic) + compact_array(items) + NO_TAGS for topic, items in by_topic.items()]
     body = INT32.pack(-1) + INT8.pack(isolation) + compact_array(topics) + NO_TAGS
-    reply = Reader(await connection.request(LIST_OFFSETS, version, [body], flexible=True))
+    reply = Reader(await connection.request(LIST_OFFSETS, version, [body], flexible=True, timeout_s=QUESTION_TIMEOUT_S))
     reply.int32()
     found: dict[tuple[str, int], ListedOffset] = {}
     for _ in range(reply.compact_array_length()):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-from replicator.wire.connection import Connection
+from replicator.wire.connection import QUESTION_TIMEOUT_S, Connection
 from replicator.wire.primitives import NO_TAGS, Reader, compact_array, compact_string
 
 METADATA = 3
@@ -58,7 +58,9 @@ async def fetch_metadata(connection: Connection, topics: Collection[str] | None)
     body = b"\x00" if topics is None else compact_array(named)
     # allow auto topic creation, include cluster authorized operations (v10 only), include topic authorized operations
     flags = b"\x00\x00\x00" if version == 10 else b"\x00\x00"
-    reply = Reader(await connection.request(METADATA, version, [body, flags, NO_TAGS], flexible=True))
+    reply = Reader(
+        await connection.request(METADATA, version, [body, flags, NO_TAGS], flexible=True, timeout_s=QUESTION_TIMEOUT_S)
+    )
     reply.int32()  # throttle time
     brokers: dict[int, Broker] = {}
     for _ in range(reply.compact_array_length()):

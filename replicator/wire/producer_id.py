@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from replicator.wire.connection import Connection
+from replicator.wire.connection import QUESTION_TIMEOUT_S, Connection
 from replicator.wire.kafka_errors import NONE, BrokerError
 from replicator.wire.primitives import INT16, INT32, INT64, NO_TAGS, Reader, compact_string
 
@@ -26,7 +26,11 @@ async def init_producer_id(
     body = compact_string(transactional_id) + INT32.pack(transaction_timeout_ms)
     if version >= 3:
         body += INT64.pack(-1) + INT16.pack(-1)
-    reply = Reader(await connection.request(INIT_PRODUCER_ID, version, [body + NO_TAGS], flexible=True))
+    reply = Reader(
+        await connection.request(
+            INIT_PRODUCER_ID, version, [body + NO_TAGS], flexible=True, timeout_s=QUESTION_TIMEOUT_S
+        )
+    )
     reply.int32()
     code, producer = reply.int16(), ProducerIdAndEpoch(reply.int64(), reply.int16())
     if code != NONE:

@@ -16,6 +16,7 @@ from replicator.wire import batch as v2
 from replicator.wire.compression import compress, decompress
 
 MAX_BATCH_BYTES = 1 << 30
+_SIGN, _WRAP = 1 << 63, 1 << 64
 
 
 class Record(NamedTuple):
@@ -52,38 +53,78 @@ def decode(view: memoryview, header: v2.BatchHeader) -> Iterator[Record]:
 
 
 def decode_legacy(view: memoryview, magic: int) -> Iterator[Record]:
-    """The records of one old-format message (v0, v1), with what a compressed one wraps. v0 has no timestamps: -1."""
+    """The records of one old-format message (v0, v1), with what a compressed one wraps. v0 has no timestamps: -1.
+
+    ProtocolError if it doesn't decode, or inflates to more than a batch may.
+    """
     try:
-        message = LegacyRecordBatch(bytes(view), magic)
-        if not message.validate_crc():
-            raise ProtocolError("CRC of an old-format message doesn't match its content")
-        for r in message:
-            yield Record(r.offset, -1 if r.timestamp is None else r.timestamp, r.key, r.value, ())
+        codec, append_time, outer = _legacy_message(view, magic)
+        if not codec:
+            yield outer
+            return
+        inner = memoryview(decompress(codec, memoryview(outer.value or b"")))
+        wrapped = []
+        position = 0
+        while position < len(inner):
+            frame = v2.frame_at(inner, position)
+            if frame is None or frame[1] != magic:
+                raise ProtocolError("what an old-format message wraps is cut off")
+            nested, _, record = _legacy_message(inner[position : position + frame[0]], magic)
+            if nested:
+                raise ProtocolError("old-format messages are wrapped twice")
+            wrapped.append(record)
+            position += frame[0]
+        # v1 counts inside the wrapper from 0, and the wrapper has the offset of the last (compaction may leave holes).
+        shift = outer.offset - wrapped[-1].offset if wrapped and magic else 0
+        for record in wrapped:
+            timestamp = outer.timestamp if append_time else record.timestamp
+            yield record._replace(offset=record.offset + shift, timestamp=timestamp)
     except ProtocolError:
         raise
     except Exception as error:
         raise ProtocolError(f"old-format message doesn't decode: {error}") from error
 
 
+def _legacy_message(view: memoryview, magic: int) -> tuple[int, bool, Record]:
+    """Codec, whether its time is LogAppendTime, and the message itself, not decompressed."""
+    plain = bytearray(view)
+    attributes = plain[v2.LEGACY_HEADER_BYTES]
+    message = LegacyRecordBatch(bytes(plain), magic)
+    if not message.validate_crc():
+        raise ProtocolError("CRC of an old-format message doesn't match its content")
+    if attributes & v2.CODEC_MASK:  # so that the codec takes the value as it is: inflating is ours, with bounds
+        plain[v2.LEGACY_HEADER_BYTES] = attributes & ~v2.CODEC_MASK
+        message = LegacyRecordBatch(bytes(plain), magic)
+    (r,) = message
+    record = Record(r.offset, -1 if r.timestamp is None else r.timestamp, r.key, r.value, ())
+    return attributes & v2.CODEC_MASK, bool(magic and attributes & v2.LOG_APPEND_TIME), record
+
+
 def encode(records: Iterable[Record], codec: int) -> tuple[bytearray, int]:
     """One v2 batch of these records (offsets 0..n-1, no producer, CreateTime) and its record count.
 
-    The CRC is left to `batch.stamp`. Timestamps go in shifted by one and come out shifted back: the builder takes -1
-    for "not set yet" and would give such a record its successor's time.
+    The CRC is left to `batch.stamp`. Timestamps go in counted from the first one, which becomes the base afterwards:
+    the builder takes -1 for "not set yet" and would give such a record its successor's time.
     """
     builder = DefaultRecordBatchBuilder(
         magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1,
         batch_size=MAX_BATCH_BYTES,
     )  # fmt: skip
     count = 0
+    base = latest = -1
     for r in records:
-        if builder.append(count, r.timestamp + 1, r.key, r.value, list(r.headers)) is None:
+        timestamp = r.timestamp
+        if not count:
+            base = latest = timestamp
+        elif timestamp > latest:
+            latest = timestamp
+        delta = (timestamp - base + _SIGN) % _WRAP - _SIGN  # wraps as Java's long does
+        if builder.append(count, delta, r.key, r.value, list(r.headers)) is None:
             raise ProtocolError(f"batch would be larger than {MAX_BATCH_BYTES} bytes")
         count += 1
     built = bytearray(builder.build())
-    for field in (27, 35):
-        (shifted,) = v2.INT64.unpack_from(built, field)
-        v2.INT64.pack_into(built, field, shifted - 1)
+    v2.INT64.pack_into(built, 27, base)
+    v2.INT64.pack_into(built, 35, latest)
     if codec:
         built[v2.HEADER_BYTES :] = compress(codec, bytes(built[v2.HEADER_BYTES :]))
         v2.INT16.pack_into(built, 21, codec)

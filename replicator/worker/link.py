@@ -339,6 +339,8 @@ class LinkWorker:
             elif target.topic_id != flow.target_topic_id:
                 detail = f"{where} had id {flow.target_topic_id}, now it has {target.topic_id}."
                 flow.fault(PartitionFault(Reason.TARGET_RECREATED, detail, topic=flow.topic, partition=flow.partition))
+            elif flow.reason is Reason.TARGET_MISSING:
+                flow.target_found()
 
     async def _start_in(self, lane: Lane) -> None:
         """Start what is new in one lane; trouble of a lane that ends or starts over isn't the others' trouble."""

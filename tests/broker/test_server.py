@@ -11,6 +11,7 @@ import pytest
 from kio.schema.errors import ErrorCode
 
 from broker import protocol
+from broker.clock import ManualClock
 from broker.errors import CloseConnection
 from broker.node import Listener
 from broker.registry import load_apis
@@ -92,6 +93,21 @@ async def test_given_a_frame_over_the_limit_when_received_then_closed() -> None:
         cluster.create_topic("t")
         with pytest.raises(Closed):
             await client.produce("t", batch([b"x" * 2000]))
+
+
+async def test_given_an_idle_connection_when_its_time_is_over_then_closed() -> None:
+    clock = ManualClock()
+    config = {"connections.max.idle.ms": "2000"}
+    async with running(config=config, clock=clock) as cluster, client_of(cluster) as client:
+        await client.call("metadata", 1, topics=None)
+        for seconds in (1, 1):
+            clock.advance(seconds)
+            cluster.tick()
+        await client.call("metadata", 1, topics=None)
+        clock.advance(3)
+        cluster.tick()
+        with pytest.raises(Closed):
+            await client.call("metadata", 1, topics=None)
 
 
 async def test_given_pipelined_requests_when_sent_then_answered_in_order() -> None:

@@ -89,6 +89,23 @@ def test_given_aborted_records_when_cleaned_then_they_go_and_do_not_supersede() 
     assert contents(log) == [(0, b"a", b"1"), (3, b"b", b"1")]
 
 
+def test_given_transaction_markers_when_cleaned_then_they_go_a_horizon_after_their_records() -> None:
+    clock = ManualClock(NOW)
+    log = compact_log(clock)
+    put(log, (b"a", b"1"), producer_id=5, epoch=0, sequence=0, transactional=True)
+    log.append_marker(5, 0, commit=True)
+    put(log, (b"a", b"2"))
+    put(log, (b"z", b"1"), producer_id=5, epoch=0, sequence=1)
+    shapes = []
+    for seconds in (0, 0, 61):
+        clock.advance(seconds)
+        put(log, (b"x", b"%d" % seconds))
+        log.roll()
+        clean(log)
+        shapes.append([h.delete_horizon_ms is not None for h, _ in log.batches() if h.is_control])
+    assert shapes == [[False], [True], []]
+
+
 def test_given_an_open_transaction_when_cleaned_then_nothing_behind_its_start_is_touched() -> None:
     log = compact_log()
     put(log, (b"a", b"1"))
