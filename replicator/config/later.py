@@ -21,11 +21,6 @@ _KEYS: dict[KeyPath, str] = {
 }
 
 _VALUES: dict[KeyPath, dict[str, str]] = {
-    (*_LINK, "delivery"): {
-        "exactly_once": "this version offers `at_least_once` (a crash may repeat what was in flight, nothing is lost); "
-        "write `delivery: at_least_once`"
-    },
-    (*_LINK, "writing"): {"transactions": "lane transactions come with exactly_once; remove it"},
     (*_LINK, "on_gap"): {"continue": "in this version a gap always stops the partition; write `on_gap: stop`"},
     (*_LINK, "delete_topics"): {"true": "this version never deletes topics; remove it"},
     (*_LINK, "sync", "acls"): {"true": "this version doesn't copy ACLs; remove it"},

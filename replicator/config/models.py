@@ -105,8 +105,8 @@ class LinkConfig(_Frozen):
     target: str
     topics: TopicsConfig = TopicsConfig()
     groups: GroupsConfig = GroupsConfig()
-    delivery: Literal["exactly_once", "at_least_once"] = "at_least_once"
-    writing: Literal["auto"] = "auto"  # the way that exactly_once writes; of no effect under at_least_once
+    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    writing: Literal["auto", "transactions"] = "auto"  # how exactly_once writes; of no effect under at_least_once
     compression: Literal["source", "none", "gzip", "snappy", "lz4", "zstd"] = "source"
     lanes: Annotated[int, Field(ge=1, le=1024)] = 32
     replication_factor: Annotated[int, Field(ge=1, le=32)] | None = None  # None: the source's, at most the brokers

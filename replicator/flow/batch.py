@@ -29,7 +29,7 @@ class Batch:
 
     __slots__ = (
         "code", "data", "lease", "max_timestamp", "message", "offsets", "outcome", "record_count", "sequence",
-        "source_base", "source_epoch", "source_next", "target_base", "way",
+        "source_base", "source_epoch", "source_next", "target_base", "uncertain", "way",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +59,7 @@ class Batch:
         self.code = 0
         self.message = ""
         self.target_base = -1
+        self.uncertain = False  # sent, and an answer was lost: it may be in the log, whatever later answers say
 
     def release(self) -> None:
         """Its bytes aren't needed any more."""

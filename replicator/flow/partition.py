@@ -19,7 +19,7 @@ from uuid import UUID
 
 import structlog
 
-from replicator.errors import ProtocolError
+from replicator.errors import ProtocolError, ReplicatorError
 from replicator.flow import target_errors
 from replicator.flow.backpressure import Lease
 from replicator.flow.batch import PASSED, Batch, Outcome
@@ -65,6 +65,30 @@ class Surroundings(Protocol):
         """Count a fault."""
 
 
+class Gate(Protocol):
+    """A lane's transaction, as its partitions see it (`flow.transaction`)."""
+
+    transactional_id: str
+
+    def admits(self, flow: PartitionFlow, *, again: bool) -> bool:
+        """Whether the partition may send now; `again`: what it has sent in this transaction before."""
+
+    def ask(self, flow: PartitionFlow) -> None:
+        """It has something to send, and wants to be admitted."""
+
+    def sent(self, flow: PartitionFlow, batch: Batch) -> None:
+        """A batch is on its way."""
+
+    def acknowledged(self, batch: Batch) -> None:
+        """A batch is in the target's log."""
+
+    def settled(self, flow: PartitionFlow) -> None:
+        """Something of the partition was answered."""
+
+    def fail(self, error: ReplicatorError) -> None:
+        """The transaction can't go on."""
+
+
 class Outlet(Protocol):
     """Where a partition's batches leave: one connection to one broker."""
 
@@ -94,6 +118,7 @@ class PartitionFlow:
         latency: Histogram,
         now_ms: Callable[[], int],
         exclusive: bool,
+        gate: Gate | None = None,
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -145,6 +170,7 @@ class PartitionFlow:
         self._now_ms = now_ms
         self._exclusive = exclusive  # nobody else should write the target topic
         self._foreign_seen = False
+        self._gate = gate
         counters.state, counters.reason = self.state.value, None
 
     def __repr__(self) -> str:
@@ -202,7 +228,7 @@ class PartitionFlow:
         elif self._probing:
             self.source_is_well()
         if self.queue:
-            self._outside.write_again(self)
+            self.offer()
 
     def stop_fetching(self) -> None:
         """Until `try_fetching`: somebody looks into what is wrong on the source side."""
@@ -234,11 +260,41 @@ class PartitionFlow:
     # writing
 
     @property
-    def sendable(self) -> bool:
-        """Whether the writer may take a batch now."""
+    def transactional_id(self) -> str | None:
+        """The transactional id that its batches are sent under; None outside of transactions."""
+        return self._gate.transactional_id if self._gate is not None else None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it has something to send, if it may."""
         if self.closed or self._held or self._stopped or len(self.unresolved) - len(self._resend) >= MAX_UNRESOLVED:
             return False
         return bool(self._resend or self.queue)
+
+    @property
+    def sendable(self) -> bool:
+        """Whether the writer may take a batch now."""
+        return self.waiting and (self._gate is None or self._gate.admits(self, again=bool(self._resend)))
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether something was sent of which nobody knows if it is in the target's log."""
+        return any(batch.outcome is Outcome.SENT or batch.uncertain for batch in self.unresolved)
+
+    def offer(self) -> None:
+        """Have the writer look at it; in a transaction, ask to be part of it."""
+        if self._gate is not None and self.waiting:
+            self._gate.ask(self)
+        self._outside.write_again(self)
+
+    def _answered(self) -> None:
+        if self._gate is not None:
+            self._gate.settled(self)
+
+    def committed(self) -> None:
+        """The transaction ended: its marker takes the next offset of the target's log."""
+        if self.target_next >= 0:
+            self.target_next += 1
 
     @property
     def head_bytes(self) -> int:
@@ -264,10 +320,12 @@ class PartitionFlow:
                 producer_id=self.producer.producer_id,
                 producer_epoch=self.producer.epoch,
                 base_sequence=batch.sequence,
-                transactional=False,
+                transactional=self._gate is not None,
             )
         batch.outcome = Outcome.SENT
         self.in_flight += 1
+        if self._gate is not None:
+            self._gate.sent(self, batch)
         return batch
 
     def acknowledged(self, batch: Batch, target_base: int) -> None:
@@ -283,9 +341,11 @@ class PartitionFlow:
             head = self.unresolved[0]
             if 0 <= head.target_base < self.target_next:
                 self.fault(target_errors.truncated(self, head))
+                self._answered()
                 return
             self.unresolved.popleft()
             self._complete(head)
+        self._answered()
         if self._held:
             self._settle()
         elif self._tries or self._parked or self.state is State.FAULTED:
@@ -298,10 +358,12 @@ class PartitionFlow:
         self.in_flight -= 1
         batch.outcome = Outcome.FAILED
         batch.code, batch.message = code, message
+        batch.uncertain = batch.uncertain or code in _MAYBE_WRITTEN
         if self._stopped:
             return
         self._held = True
         self._settle()
+        self._answered()
 
     def adopt_producer(self, producer: ProducerIdAndEpoch) -> None:
         """Go on as this producer, with everything that isn't acknowledged (at least once: it may be there already)."""
@@ -332,7 +394,10 @@ class PartitionFlow:
         self.source_next, self.source_epoch = batch.source_next, batch.source_epoch
         if batch.max_timestamp >= 0:
             self.record_timestamp_ms = batch.max_timestamp
-            self._latency.observe(max(0, self._now_ms() - batch.max_timestamp) / 1000)
+            if self._gate is None:
+                self._latency.observe(max(0, self._now_ms() - batch.max_timestamp) / 1000)
+        if self._gate is not None:
+            self._gate.acknowledged(batch)
         counters = self._counters
         counters.records += count
         counters.bytes += len(batch.data)
@@ -363,6 +428,11 @@ class PartitionFlow:
         code = head.code
         if code in target_errors.TOO_LARGE and head.record_count > 1 and self._split(head):
             self._retry_now()
+        elif self._gate is not None and code in _TRANSACTION_OVER:
+            where = f"{self.target_topic}-{self.partition}"
+            self._gate.fail(
+                codes.BrokerError(code, f"transaction {self._gate.transactional_id}: {where}", head.message)
+            )
         elif code in _NEW_PRODUCER:
             self._retry_count()
             log.warning(
@@ -413,7 +483,7 @@ class PartitionFlow:
         self._resend = deque(batch for batch in self.unresolved if batch.outcome is not Outcome.ACKNOWLEDGED)
         for batch in self._resend:
             batch.outcome = Outcome.WAITING
-        self._outside.write_again(self)
+        self.offer()
 
     def target_found(self) -> None:
         """The target is there again. With something to send, its acknowledgement ends the fault; without, this does."""
@@ -444,7 +514,7 @@ class PartitionFlow:
                 producer_id=self.producer.producer_id,
                 producer_epoch=self.producer.epoch,
                 base_sequence=half.sequence,
-                transactional=False,
+                transactional=self._gate is not None,
             )
         head.release()
         place = self.unresolved.index(head)
@@ -570,5 +640,19 @@ _NEW_PRODUCER = frozenset(
         codes.UNKNOWN_PRODUCER_ID,
         codes.INVALID_PRODUCER_EPOCH,
         codes.PRODUCER_FENCED,
+    }
+)
+_TRANSACTION_OVER = _NEW_PRODUCER | {
+    codes.INVALID_TXN_STATE,
+    codes.INVALID_PRODUCER_ID_MAPPING,
+    codes.TRANSACTION_COORDINATOR_FENCED,
+    codes.TRANSACTION_ABORTABLE,
+}
+_MAYBE_WRITTEN = frozenset(  # the answer doesn't say that the batch isn't in the log
+    {
+        codes.UNKNOWN_SERVER_ERROR,
+        codes.REQUEST_TIMED_OUT,
+        codes.NETWORK_EXCEPTION,
+        codes.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
     }
 )

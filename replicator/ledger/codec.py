@@ -83,6 +83,17 @@ class Reader:
         except UnicodeDecodeError as error:
             raise LedgerFormatError(f"a text in a ledger record isn't UTF-8: {error}") from error
 
+    def blob(self, limit: int) -> bytes:
+        """The next byte string, of at most `limit` bytes."""
+        return self._take(self.count(limit))
+
+    def count(self, limit: int) -> int:
+        """The next number of things, at most `limit`."""
+        count = self.varint()
+        if not 0 <= count <= limit:
+            raise LedgerFormatError(f"a ledger record claims {count} where at most {limit} are allowed")
+        return count
+
     def uuid(self) -> UUID:
         """The next UUID."""
         return UUID(bytes=self._take(16))

@@ -11,6 +11,7 @@ rolling upgrade. Only a change that an older worker must not ignore takes a new 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from replicator.ledger.codec import LedgerFormatError, Reader, put_string, put_varint
@@ -20,6 +21,7 @@ __all__ = [
     "DETAIL_MAX_BYTES",
     "TOPIC_MAX_BYTES",
     "Entry",
+    "Gap",
     "LedgerFormatError",
     "PartitionFault",
     "Reason",
@@ -34,11 +36,14 @@ __all__ = [
 ]
 
 TOPIC_MAX_BYTES = 249  # Kafka's own limit
+BY_MAX_BYTES = 256
+MAX_GAPS = 16  # kept per partition; the audit trail has them all
+MAP_TAIL_MAX_BYTES = 4096
 DETAIL_MAX_BYTES = 1024  # what people read; longer details are cut when they are written
 
 _KEY_PARTITION = 1
 _VERSION = 1
-_MAX_VALUE_BYTES = 64 * 1024  # room for fields of later versions; an entry of this version stays below 2 KiB
+_MAX_VALUE_BYTES = 64 * 1024  # room for fields of later versions; an entry of this version stays below 8 KiB
 _MAX_KEY_BYTES = 1024
 
 # Numbers on disk. Never renumber; add at the end.
@@ -78,13 +83,31 @@ _REASONS = {code: reason for reason, code in _REASON_CODES.items()}
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """What is missing in the copy, and for good: somebody, or the link's policy, chose to go on without it.
+
+    `source_from` to `source_to` (exclusive) are the offsets that were passed over on the source, `target_from` to
+    `target_to` those that the target lost; equal where there are none on that side.
+    """
+
+    reason: Reason
+    source_from: int
+    source_to: int
+    target_from: int
+    target_to: int
+    at_ms: int
+    by: str  # "policy", or who accepted it
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One source partition's position and state. All positions describe one instant (rule B).
 
     `source_next` is the next source offset to copy. `target_next` is the target's log position after what was copied,
     -1 when unknown. `producer_id` and `producer_epoch` are those that wrote last (-1: none yet), `next_sequence` is the
     sequence that its next batch gets. Times are in ms since the epoch; `record_timestamp_ms` is that of the last copied
-    record, -1 when it has none.
+    record, -1 when it has none. `map_tail` holds the newest runs of the offset map, `map_chunks` is the number that the
+    next chunk of it will get in the map topic. `gaps` are the last ones, oldest first.
     """
 
     topic: str
@@ -104,6 +127,9 @@ class Entry:
     since_ms: int
     record_timestamp_ms: int
     written_ms: int
+    map_chunks: int = 0
+    map_tail: bytes = b""
+    gaps: tuple[Gap, ...] = ()
 
 
 def encode_key(topic: str, partition: int) -> bytes:
@@ -133,7 +159,7 @@ def decode_key(key: bytes) -> tuple[str, int] | None:
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """The value of an entry, below 2 KiB. A `detail` of more than DETAIL_MAX_BYTES bytes is cut."""
+    """The value of an entry, below 8 KiB. A `detail` of more than DETAIL_MAX_BYTES bytes is cut."""
     out = bytearray((_VERSION,))
     out += entry.source_topic_id.bytes
     put_varint(out, entry.source_leader_epoch)
@@ -150,6 +176,16 @@ def encode_entry(entry: Entry) -> bytes:
     put_varint(out, entry.since_ms)
     put_varint(out, entry.record_timestamp_ms)
     put_varint(out, entry.written_ms)
+    put_varint(out, entry.map_chunks)
+    put_varint(out, len(entry.map_tail))
+    out += entry.map_tail
+    gaps = entry.gaps[-MAX_GAPS:]
+    put_varint(out, len(gaps))
+    for gap in gaps:
+        out.append(reason_code(gap.reason))
+        for number in (gap.source_from, gap.source_to, gap.target_from, gap.target_to, gap.at_ms):
+            put_varint(out, number)
+        put_string(out, gap.by[: BY_MAX_BYTES // 4], BY_MAX_BYTES)
     return bytes(out)
 
 
@@ -196,6 +232,30 @@ def _decode_value(topic: str, partition: int, value: bytes) -> Entry:
         since_ms=reader.varint(),
         record_timestamp_ms=reader.varint(),
         written_ms=reader.varint(),
+        **_later_fields(reader),
+    )
+
+
+def _later_fields(reader: Reader) -> dict[str, Any]:
+    """What entries of earlier versions end without."""
+    if not reader.remaining:
+        return {}
+    return {
+        "map_chunks": reader.varint(),
+        "map_tail": reader.blob(MAP_TAIL_MAX_BYTES),
+        "gaps": tuple(_gap(reader) for _ in range(reader.count(MAX_GAPS))),
+    }
+
+
+def _gap(reader: Reader) -> Gap:
+    return Gap(
+        reason=reason_of(reader.byte()) or Reason.UNKNOWN,
+        source_from=reader.varint(),
+        source_to=reader.varint(),
+        target_from=reader.varint(),
+        target_to=reader.varint(),
+        at_ms=reader.varint(),
+        by=reader.string(BY_MAX_BYTES),
     )
 
 

@@ -64,10 +64,18 @@ class LedgerLog:
             position = staged.next_offset
         return pairs
 
-    async def write(self, producer: ProducerIdAndEpoch, pairs: Sequence[KeyValue], *, timeout_s: float = 30.0) -> None:
+    async def write(
+        self,
+        producer: ProducerIdAndEpoch,
+        pairs: Sequence[KeyValue],
+        *,
+        transactional_id: str | None = None,
+        timeout_s: float = 30.0,
+    ) -> None:
         """Append these pairs; returns when the target has acknowledged them (acks=all).
 
-        One call at a time. Retriable errors are tried again with the same bytes and sequence until `timeout_s` is over.
+        With a transactional id they are part of its open transaction. One call at a time. Retriable errors are tried
+        again with the same bytes and sequence until `timeout_s` is over.
         """
         deadline = time.monotonic() + timeout_s
         now = int(time.time() * 1000)
@@ -79,24 +87,25 @@ class LedgerLog:
                 producer_id=producer.producer_id,
                 producer_epoch=producer.epoch,
                 base_sequence=self._sequence,
-                transactional=False,
+                transactional=transactional_id is not None,
             )
-            await self._append(data, deadline)
+            await self._append(data, deadline, transactional_id)
             self._sequence = (self._sequence + count) & SEQUENCE_MASK
 
     def new_producer(self) -> None:
         """The lane has another producer now: its sequences begin at 0."""
         self._sequence = 0
 
-    async def _append(self, data: bytearray, deadline: float) -> None:
+    async def _append(self, data: bytearray, deadline: float, transactional_id: str | None) -> None:
         while True:
             try:
                 connection = await self._leader()
-                version = connection.pick(produce.PRODUCE, produce.MIN_VERSION, produce.MAX_VERSION)
+                highest = produce.MAX_VERSION if transactional_id is None else produce.MAX_TRANSACTIONAL_VERSION
+                version = connection.pick(produce.PRODUCE, produce.MIN_VERSION, highest)
                 by_id = version >= produce.TOPIC_ID_VERSION
                 topic = self._target.topic_id_of(self._topic) if by_id else self._topic
                 assert topic is not None
-                body = produce.encode_produce(version, {topic: [(self._lane, data)]})
+                body = produce.encode_produce(version, {topic: [(self._lane, data)]}, transactional_id=transactional_id)
                 reply = await connection.request(produce.PRODUCE, version, body, flexible=True)
                 results = produce.decode_produce(version, reply)
                 code, message = (results[0].error, results[0].message) if results else (codes.REQUEST_TIMED_OUT, "")

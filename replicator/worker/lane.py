@@ -7,16 +7,18 @@ positions; `flush()` hands over in good order; `close()` lets go at once (the la
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from replicator.errors import ReplicatorError
 from replicator.flow.partition import PartitionFlow
+from replicator.flow.transaction import TIMEOUT_MS, LaneTransaction
 from replicator.ledger.entry import Entry, encode_entry, encode_key
 from replicator.ledger.lane_record import LANE_KEY, decode_lane, encode_lane
 from replicator.ledger.load import entries_from_records
-from replicator.ledger.log import LedgerLog
+from replicator.ledger.log import KeyValue, LedgerLog
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
+from replicator.wire.transactions import TransactionalProducer
 
 Key = tuple[str, int]
 
@@ -24,12 +26,22 @@ Key = tuple[str, int]
 class Lane:
     """One lane owned by this worker."""
 
-    def __init__(self, number: int, ledger_topic: str, target: ClusterClient, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        number: int,
+        ledger_topic: str,
+        target: ClusterClient,
+        now_ms: Callable[[], int],
+        *,
+        transactional_id: str | None = None,
+        gates: Callable[[Lane, TransactionalProducer], LaneTransaction] | None = None,
+    ) -> None:
         self.number = number
         self.entries: dict[Key, Entry] = {}
         self.flows: dict[Key, PartitionFlow] = {}
         self.begun_ms: int | None = None  # since when the link has been running this lane; None: never before
         self.recovered = False
+        self.recovering: asyncio.Task[None] | None = None
         self.closed = False
         self._target = target
         self._log = LedgerLog(target, ledger_topic, number)
@@ -37,7 +49,18 @@ class Lane:
         self._producer: ProducerIdAndEpoch | None = None
         self._ledger_producer: ProducerIdAndEpoch | None = None
         self._dirty: set[Key] = set()
+        self._collected: dict[Key, Entry] = {}
+        self._gates = gates
+        self._transactions: TransactionalProducer | None = None
+        if transactional_id is not None:
+            self._transactions = TransactionalProducer(target, transactional_id, timeout_ms=TIMEOUT_MS)
+        self.transaction: LaneTransaction | None = None
         self._writing = asyncio.Lock()
+
+    @property
+    def running(self) -> bool:
+        """Recovered, and neither given up nor about to start over."""
+        return self.recovered and not self.closed and not (self.transaction and self.transaction.broken.done())
 
     @property
     def producer(self) -> ProducerIdAndEpoch:
@@ -46,24 +69,32 @@ class Lane:
         return self._producer
 
     async def recover(self) -> None:
-        """Read the ledger and become a producer. ReplicatorError if the target can't be reached or refuses."""
+        """Become the lane's producer, then read the ledger. ReplicatorError if the target can't be reached or refuses.
+
+        In this order: with a transactional id, a former owner can't commit any more once we are its producer, and what
+        it had committed is readable by then.
+        """
+        producer = await (self._transactions.init() if self._transactions else self._new_producer())
         pairs = await self._log.read()
         self.entries = entries_from_records(pairs)
         for key, value in pairs:
             if key == LANE_KEY and value is not None:
                 self.begun_ms = decode_lane(value)
-        self._producer = await self._new_producer()
-        self._ledger_producer = self._producer
+        self._producer = self._ledger_producer = producer
+        if self._transactions is not None and self._gates is not None:
+            self.transaction = self._gates(self, self._transactions)
         self.recovered = True
 
     def changed(self, flow: PartitionFlow) -> None:
         """The partition's entry is out of date."""
         self._dirty.add(flow.key)
+        if self.transaction is not None:
+            self.transaction.touch()
 
     @property
     def dirty(self) -> bool:
-        """Whether `write_entries` has something to do."""
-        return bool(self._dirty)
+        """Whether `write_entries` has something to do; in transactions, entries go with each commit by themselves."""
+        return bool(self._dirty) and self.transaction is None
 
     async def write_first(self, entries: list[Entry]) -> None:
         """Entries of partitions that begin now; acknowledged before a record of theirs is produced (rule A)."""
@@ -80,6 +111,9 @@ class Lane:
     async def write_entries(self) -> None:
         """Write an entry for each partition that changed. What fails stays to be written."""
         if not self._dirty or self.closed:
+            return
+        if self.transaction is not None:
+            await self.transaction.commit_with([])
             return
         dirty, self._dirty = self._dirty, set()
         written = {key: self._entry(self.flows[key]) for key in dirty if key in self.flows}
@@ -100,10 +134,35 @@ class Lane:
     def close(self) -> None:
         """Let go of all partitions; nothing is written any more."""
         self.closed = True
+        if self.transaction is not None:
+            self.transaction.fail(ReplicatorError(f"lane {self.number} was given up"))
+            closing = asyncio.ensure_future(self.transaction.close())
+            closing.add_done_callback(_done)
         for flow in self.flows.values():
             flow.close()
 
-    async def _write(self, pairs: list[tuple[bytes, bytes | None]]) -> None:
+    # the transaction's view of the ledger
+
+    def collect(self) -> list[KeyValue]:
+        """The entries that are out of date, for the commit that is about to be."""
+        dirty, self._dirty = self._dirty, set()
+        self._collected = {key: self._entry(self.flows[key]) for key in dirty if key in self.flows}
+        return [(encode_key(*key), encode_entry(entry)) for key, entry in self._collected.items()]
+
+    async def write_in_transaction(self, pairs: Sequence[KeyValue]) -> None:
+        """Append to the ledger, within the open transaction."""
+        assert self._transactions is not None
+        await self._log.write(self.producer, pairs, transactional_id=self._transactions.transactional_id)
+
+    def committed(self) -> None:
+        """What was collected is in the ledger."""
+        self.entries.update(self._collected)
+        self._collected = {}
+
+    async def _write(self, pairs: list[KeyValue]) -> None:
+        if self.transaction is not None:
+            await self.transaction.commit_with(pairs)
+            return
         async with self._writing:
             if self._ledger_producer is None:
                 self._ledger_producer = await self._new_producer()
@@ -139,3 +198,9 @@ class Lane:
             record_timestamp_ms=flow.record_timestamp_ms,
             written_ms=self._now_ms(),
         )
+
+
+def _done(closing: asyncio.Future[None]) -> None:
+    """Closing ends tasks that have nothing to say any more."""
+    if not closing.cancelled():
+        closing.exception()

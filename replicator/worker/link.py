@@ -21,6 +21,7 @@ from replicator.flow.fetcher import Fetcher
 from replicator.flow.partition import PartitionFlow
 from replicator.flow.source_errors import SourceErrors
 from replicator.flow.stage import Stage
+from replicator.flow.transaction import LaneTransaction
 from replicator.flow.writer import Writer
 from replicator.ledger.entry import Entry
 from replicator.ledger.identity import Identity, identify
@@ -31,6 +32,7 @@ from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, Partition
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import init_producer_id
+from replicator.wire.transactions import TransactionalProducer
 from replicator.worker.controller import Controller
 from replicator.worker.lane import Key, Lane
 from replicator.worker.membership import Membership
@@ -170,13 +172,56 @@ class LinkWorker:
     # membership
 
     async def _on_assigned(self, numbers: set[int]) -> None:
-        lanes = [Lane(number, ledger_topic(self.link.name), self._target, _now_ms) for number in sorted(numbers)]
+        lanes = [self._new_lane(number) for number in sorted(numbers)]
         self._lanes.update((lane.number, lane) for lane in lanes)
         self._spawn(self._recover_all(lanes))
         if 0 in numbers:
             self._control_now.set()
 
+    def _new_lane(self, number: int) -> Lane:
+        exactly_once = self.link.delivery == "exactly_once"
+        return Lane(
+            number,
+            ledger_topic(self.link.name),
+            self._target,
+            _now_ms,
+            transactional_id=f"replicator.{self.link.name}.{number}.{self._source.cluster_id}.t"
+            if exactly_once
+            else None,
+            gates=self._new_transaction if exactly_once else None,
+        )
+
+    def _new_transaction(self, lane: Lane, producer: TransactionalProducer) -> LaneTransaction:
+        transaction = LaneTransaction(
+            producer,
+            (ledger_topic(self.link.name), lane.number),
+            flows=lane.flows,
+            collect=lane.collect,
+            write=lane.write_in_transaction,
+            committed=lane.committed,
+            offer=self._writer.offer,
+            find_leader=self.find_target_leader,
+            latency=self._latency,
+            now_ms=_now_ms,
+        )
+        transaction.broken.add_done_callback(lambda broken: self._transaction_broken(lane, broken.result()))
+        return transaction
+
+    def _transaction_broken(self, lane: Lane, error: ReplicatorError) -> None:
+        if not lane.closed:
+            self._log.warning("lane starts over from its committed entries", lane=lane.number, error=str(error))
+            self._spawn(self._start_over(lane))
+
+    async def _start_over(self, lane: Lane) -> None:
+        """Recover the lane anew. If another worker has fenced us, membership will have told us by then."""
+        self._let_go({lane.number})
+        await asyncio.sleep(RETRY_S)
+        if lane.number in self._membership.owned and lane.number not in self._lanes:
+            await self._on_assigned({lane.number})
+
     async def _on_revoked(self, numbers: set[int]) -> None:
+        # A recovery that went on after the lane is another's would fence its new owner.
+        await self._stop_recovering(numbers)
         lanes = [lane for number in numbers if (lane := self._lanes.get(number)) is not None and lane.recovered]
         try:
             async with asyncio.timeout(FLUSH_S):
@@ -192,11 +237,19 @@ class LinkWorker:
     async def _on_lost(self, numbers: set[int]) -> None:
         self._let_go(numbers)
 
+    async def _stop_recovering(self, numbers: set[int]) -> None:
+        tasks = [lane.recovering for number in numbers if (lane := self._lanes.get(number)) and lane.recovering]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _let_go(self, numbers: set[int]) -> None:
         for number in numbers:
             lane = self._lanes.pop(number, None)
             if lane is None:
                 continue
+            if lane.recovering is not None:
+                lane.recovering.cancel()
             lane.close()
             for flow in lane.flows.values():
                 self._fetcher.remove(flow)
@@ -205,7 +258,9 @@ class LinkWorker:
 
     async def _recover_all(self, lanes: list[Lane]) -> None:
         began = time.monotonic()
-        await asyncio.gather(*(self._recover(lane, began) for lane in lanes))
+        for lane in lanes:
+            lane.recovering = asyncio.create_task(self._recover(lane, began), name=f"recover lane {lane.number}")
+        await asyncio.gather(*(lane.recovering for lane in lanes if lane.recovering), return_exceptions=True)
         recovered = [lane for lane in lanes if lane.recovered]
         self._log.info(
             "lanes recovered",
@@ -224,12 +279,14 @@ class LinkWorker:
                 await self._start_partitions(lane)
                 return
             except ReplicatorError as error:
+                if lane.transaction is not None:
+                    return  # it recovered, and its transaction broke: it starts over
                 # A topic or coordinator that has just come to be needs a moment: no alarm for that.
-                say = (
-                    self._log.warning if time.monotonic() - began > QUIET_S or not error.retriable else self._log.debug
-                )
+                retriable = error.retriable or isinstance(error, codes.BrokerError)
+                quiet = retriable and time.monotonic() - began < QUIET_S
+                say = self._log.debug if quiet else self._log.warning
                 say("can't recover the lane yet", lane=lane.number, error=str(error))
-                await asyncio.sleep(RETRY_S / 4 if error.retriable else 10 * RETRY_S)
+                await asyncio.sleep(RETRY_S / 4 if retriable else 10 * RETRY_S)
                 self._target.refresh_soon()
 
     # loops
@@ -249,9 +306,9 @@ class LinkWorker:
         await self._target.refresh()
         self._wanted = wanted
         for lane in list(self._lanes.values()):
-            if lane.recovered and not lane.closed:
-                self._compare(lane, source.topics.keys())
-                await self._start_partitions(lane)
+            if lane.running:
+                self._compare(lane)
+                await self._start_in(lane)
         self._fetcher.show_homeless()
         self._writer.show_homeless()
         if self._pending():
@@ -266,7 +323,7 @@ class LinkWorker:
             for key in self._wanted.get(lane.number, ())
         )
 
-    def _compare(self, lane: Lane, source_topics: object) -> None:
+    def _compare(self, lane: Lane) -> None:
         """Hold running partitions against the metadata just read."""
         for flow in lane.flows.values():
             if flow.topic not in self._source.topics or self._source.topics[flow.topic].error in _GONE:
@@ -284,6 +341,14 @@ class LinkWorker:
                 flow.fault(PartitionFault(Reason.TARGET_RECREATED, detail, topic=flow.topic, partition=flow.partition))
             elif flow.reason is Reason.TARGET_MISSING:
                 flow.target_found()
+
+    async def _start_in(self, lane: Lane) -> None:
+        """Start what is new in one lane; trouble of a lane that ends or starts over isn't the others' trouble."""
+        try:
+            await self._start_partitions(lane)
+        except ReplicatorError as error:
+            if lane.running:
+                self._log.warning("can't start partitions yet", lane=lane.number, error=str(error))
 
     async def _start_partitions(self, lane: Lane) -> None:
         """Start the partitions of a lane that aren't running and that both sides have."""
@@ -339,6 +404,7 @@ class LinkWorker:
             latency=self._latency,
             now_ms=_now_ms,
             exclusive=self.link.topics.naming == "prefix",
+            gate=lane.transaction,
         )
         lane.flows[flow.key] = flow
         self._counters.partitions[self.link.name, entry.topic, entry.partition] = counters

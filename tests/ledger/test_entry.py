@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from replicator.ledger.entry import (
     DETAIL_MAX_BYTES,
+    MAX_GAPS,
     Entry,
+    Gap,
     LedgerFormatError,
     PartitionFault,
     Reason,
@@ -42,6 +44,7 @@ ENTRIES = st.builds(
     record_timestamp_ms=INT64,
     written_ms=INT64,
 )
+LATER_FIELDS = bytes(3)  # no chunks, an empty tail, no gaps
 ENTRY = Entry(
     topic="orders",
     partition=3,
@@ -90,17 +93,28 @@ def test_given_arbitrary_bytes_when_decoded_then_the_only_error_is_a_format_erro
 
 def test_given_every_cut_of_a_value_when_decoded_then_it_is_refused_and_names_the_partition() -> None:
     value = encode_entry(ENTRY)
-    for end in range(len(value)):
+    first_version = len(value) - len(LATER_FIELDS)  # an older worker's entry ends here
+    for end in set(range(len(value))) - {first_version}:
         with pytest.raises(LedgerFormatError, match=r"orders-3"):
             decode(KEY, value[:end])
 
 
 def test_given_the_bytes_of_the_first_version_when_decoded_then_they_still_mean_the_same() -> None:
     assert KEY.hex() == "010c6f726465727306"
-    assert encode_entry(replace(ENTRY, state=State.FAULTED, reason=Reason.CORRUPT_BATCH, detail="x")).hex() == (
+    entry = replace(ENTRY, state=State.FAULTED, reason=Reason.CORRUPT_BATCH, detail="x")
+    first_version = bytes.fromhex(
         "01000000000000000000000000000000010e1275732e6f726465727300000000000000000000000000000002"
         "d00f880ec03e046e040502788080e682b966f681e682b9669087e682b966"
     )
+    assert encode_entry(entry) == first_version + LATER_FIELDS
+    assert decode(KEY, first_version) == entry
+
+
+def test_given_gaps_and_a_map_tail_when_encoded_then_they_come_back_and_the_oldest_gaps_are_forgotten() -> None:
+    gaps = tuple(Gap(Reason.RETENTION_OVERRUN, n, n + 5, 0, 0, 1_760_000_000_000, "ops") for n in range(MAX_GAPS + 3))
+    entry = decode(KEY, encode_entry(replace(ENTRY, map_chunks=7, map_tail=b"tail", gaps=gaps)))
+    assert entry is not None
+    assert (entry.map_chunks, entry.map_tail, entry.gaps) == (7, b"tail", gaps[3:])
 
 
 def test_given_a_newer_version_byte_when_decoded_then_the_error_says_upgrade() -> None:

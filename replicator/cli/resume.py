@@ -1,0 +1,151 @@
+"""`replicator resume`: let partitions go on that a gap has stopped."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import socket
+import time
+import uuid
+from typing import Annotated, Any
+
+import typer
+from confluent_kafka import KafkaException, Producer
+
+from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption, load_links
+from replicator.cli.output import console, print_json, table
+from replicator.config.librdkafka import client_properties
+from replicator.config.models import LinkConfig, Settings
+from replicator.errors import ConfigurationError, UnreachableError, WrongStateError
+from replicator.ledger.control import AcceptGap, FaultedPartition, encode_command
+from replicator.ledger.lanes import control_topic
+from replicator.ledger.status import LinkStatus, PartitionStatus, read_status_blocking
+from replicator.states import Reason, State
+from replicator.telemetry import logs
+from replicator.worker.gaps import ACCEPTABLE
+
+_WAIT_S = 30.0
+_DELIVERY_S = 15.0
+
+TopicOption = Annotated[str | None, typer.Option("--topic", metavar="REGEX", help="Source topics, by full match.")]
+
+
+def resume(
+    config: ConfigOption = DEFAULT_CONFIG,
+    link: LinkOption = None,
+    topic: TopicOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="All topics.")] = False,
+    accept_gap: Annotated[
+        bool, typer.Option("--accept-gap", help="Go on without the data that the reason names; it stays in status.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Go on with partitions that a gap in the data has stopped; what is missing stays recorded in the ledger."""
+    logs.configure(level="ERROR")
+    pattern = _pattern(topic, everything)
+    settings, links, _ = load_links(config, link)
+    chosen = [(item, _stopped(read_status_blocking(settings, item), pattern)) for item in links]
+    stopped = [(item, partition) for item, partitions in chosen for partition in partitions]
+    if output is Output.TEXT:
+        _show(stopped)
+    if not stopped:
+        if output is Output.JSON:
+            print_json({"accepted": []})
+        return
+    if not accept_gap:
+        raise WrongStateError(
+            "these partitions wait for somebody to accept the gap: add --accept-gap to go on without it"
+        )
+    if not dry_run:
+        if not yes:
+            typer.confirm("The data named above will be missing on the target for good. Go on?", abort=True)
+        for item, partitions in chosen:
+            if partitions:
+                _command(settings, item, partitions)
+                _wait(settings, item, partitions)
+    if output is Output.JSON:
+        print_json({"accepted": [_row(item, partition) for item, partition in stopped], "dry_run": dry_run})
+    else:
+        console().print("Nothing was changed." if dry_run else f"{len(stopped)} partitions go on.")
+
+
+def _pattern(topic: str | None, everything: bool) -> re.Pattern[str]:
+    if (topic is None) == (not everything):
+        raise ConfigurationError("name the topics: either --topic REGEX or --all")
+    try:
+        return re.compile(".*" if topic is None else topic)
+    except re.error as error:
+        raise ConfigurationError(f"--topic {topic!r} isn't a regular expression: {error}") from error
+
+
+def _stopped(status: LinkStatus, pattern: re.Pattern[str]) -> list[PartitionStatus]:
+    acceptable = {reason.value for reason in ACCEPTABLE}
+    return [
+        partition
+        for partition in status.partitions
+        if partition.state == State.FAULTED and partition.reason in acceptable and pattern.fullmatch(partition.topic)
+    ]
+
+
+def _command(settings: Settings, link: LinkConfig, partitions: list[PartitionStatus]) -> None:
+    command = AcceptGap(
+        uuid.uuid4(),
+        f"{getpass.getuser()}@{socket.gethostname()}",
+        int(time.time() * 1000),
+        tuple(FaultedPartition(p.topic, p.partition, Reason(str(p.reason)), p.since_ms) for p in partitions),
+    )
+    failures: list[Any] = []
+    properties = client_properties(settings.clusters[link.target], client_id="replicator-resume")
+    producer = Producer({**properties, "acks": "all", "enable.idempotence": True})
+    key, value = encode_command(command)
+    try:
+        producer.produce(
+            control_topic(link.name), value, key, partition=0, on_delivery=lambda error, _: failures.append(error)
+        )
+        producer.flush(_DELIVERY_S)
+    except KafkaException as error:
+        failures = [error]
+    if not failures or failures[0] is not None:
+        why = failures[0] if failures else "no answer in time"
+        raise UnreachableError(f"link {link.name}: the command can't be written to cluster {link.target}: {why}")
+
+
+def _wait(settings: Settings, link: LinkConfig, partitions: list[PartitionStatus]) -> None:
+    """Until no partition is in the state any more that the command was given for."""
+    deadline = time.monotonic() + _WAIT_S
+    waiting = {(p.topic, p.partition): p.since_ms for p in partitions}
+    while True:
+        now = {(p.topic, p.partition): p.since_ms for p in read_status_blocking(settings, link).partitions}
+        left = [at for at, since in waiting.items() if now.get(at) == since]
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            raise WrongStateError(
+                f"link {link.name}: {len(left)} partitions haven't gone on after {_WAIT_S:.0f} s, the first of them "
+                f"{left[0][0]}-{left[0][1]}; the command stands: start a worker (`replicator run`), then look at "
+                "`replicator status`"
+            )
+        time.sleep(0.5)
+
+
+def _show(stopped: list[tuple[LinkConfig, PartitionStatus]]) -> None:
+    out = console()
+    if not stopped:
+        out.print("No partition is stopped by a gap.")
+        return
+    shown = table("LINK", "TOPIC", "PARTITION", "REASON", "WHAT IS MISSING", numbers=frozenset({"PARTITION"}))
+    for link, partition in stopped:
+        shown.add_row(link.name, partition.topic, str(partition.partition), str(partition.reason), partition.detail)
+    out.print(shown)
+
+
+def _row(link: LinkConfig, partition: PartitionStatus) -> dict[str, Any]:
+    return {
+        "link": link.name,
+        "topic": partition.topic,
+        "partition": partition.partition,
+        "reason": partition.reason,
+        "detail": partition.detail,
+    }

@@ -1,0 +1,274 @@
+"""A lane's transactions on the target: which partitions are in, when to commit, and what is written with it.
+
+Batches of the lane's partitions and their ledger entries go into one Kafka transaction (KIP-98), so that positions and
+records become visible together, or not at all. One is open at a time; it is committed after `COMMIT_AFTER_S` or
+`COMMIT_BYTES`, whichever comes first.
+
+Invariants:
+- A: a batch is sent only while a transaction is open that its partition has been added to.
+- B: a transaction is committed only when nothing in it is uncertain: every batch sent is acknowledged, or refused by an
+  answer that says it isn't in the log. What lost its answer is sent again first.
+- C: the entries in a transaction describe exactly the batches acknowledged up to its end.
+- D: whatever goes wrong with the transaction itself ends the lane's run; recovery begins at the committed entries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from replicator.errors import ReplicatorError
+from replicator.flow.batch import Batch
+from replicator.flow.partition import HEAL_AFTER_S, PartitionFlow
+from replicator.states import PartitionFault, Reason
+from replicator.telemetry.counters import Histogram
+from replicator.wire import kafka_errors as codes
+from replicator.wire.transactions import TransactionalProducer
+
+COMMIT_AFTER_S = 0.5
+COMMIT_BYTES = 32 << 20
+TOUCH_AFTER_S = 1.0  # for entries alone, without records
+SETTLE_LIMIT_S = 20.0  # well below the transaction timeout
+TIMEOUT_MS = 60_000
+_LOOK_AGAIN_S = 0.5
+
+KeyValue = tuple[bytes, bytes | None]
+
+
+class LaneTransaction:
+    """The transactions of one lane, one after the other. The gate of its partitions (`flow.partition.Gate`)."""
+
+    def __init__(
+        self,
+        producer: TransactionalProducer,
+        ledger: tuple[str, int],
+        *,
+        flows: Mapping[tuple[str, int], PartitionFlow],
+        collect: Callable[[], list[KeyValue]],
+        write: Callable[[Sequence[KeyValue]], Awaitable[None]],
+        committed: Callable[[], None],
+        offer: Callable[[PartitionFlow], None],
+        find_leader: Callable[[PartitionFlow], None],
+        latency: Histogram,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.transactional_id = producer.transactional_id
+        self.broken: asyncio.Future[ReplicatorError] = asyncio.get_running_loop().create_future()
+        self._producer = producer
+        self._ledger = ledger
+        self._flows = flows
+        self._collect = collect
+        self._write = write
+        self._committed = committed
+        self._offer = offer
+        self._find_leader = find_leader
+        self._latency = latency
+        self._now_ms = now_ms
+        self._added: set[tuple[str, int]] = set()
+        self._asking: set[PartitionFlow] = set()
+        self._participants: set[PartitionFlow] = set()
+        self._times: list[int] = []
+        self._bytes = 0
+        self._closing = False
+        self._pairs: list[KeyValue] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._begun = asyncio.Event()
+        self._due = asyncio.Event()
+        self._asked = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._adding = asyncio.Lock()
+        self._touch_timer: asyncio.TimerHandle | None = None
+        self._tasks = [
+            asyncio.create_task(self._run(), name=f"transactions {self.transactional_id}"),
+            asyncio.create_task(self._admit(), name=f"admissions {self.transactional_id}"),
+        ]
+
+    # the partitions' gate
+
+    def admits(self, flow: PartitionFlow, *, again: bool) -> bool:
+        """Whether the partition may send now; `again`: only what it has sent in this transaction before."""
+        if self.broken.done() or (self._closing and not again):
+            return False
+        return (flow.target_topic, flow.partition) in self._added
+
+    def ask(self, flow: PartitionFlow) -> None:
+        """The partition has something to send: it is offered to the writer as soon as it may."""
+        if not self.broken.done() and (flow.target_topic, flow.partition) not in self._added:
+            self._asking.add(flow)
+            self._asked.set()
+
+    def sent(self, flow: PartitionFlow, batch: Batch) -> None:
+        """A batch of the partition is on its way."""
+        self._participants.add(flow)
+
+    def acknowledged(self, batch: Batch) -> None:
+        """A batch is in the target's log; its readers see it after the commit."""
+        self._bytes += len(batch.data)
+        if batch.max_timestamp >= 0:
+            self._times.append(batch.max_timestamp)
+        if self._bytes >= COMMIT_BYTES:
+            self._due.set()
+
+    def settled(self, flow: PartitionFlow) -> None:
+        """Something was answered: the barrier may be over."""
+        if self._closing:
+            self._settled.set()
+
+    def fail(self, error: ReplicatorError) -> None:
+        """The transaction can't go on (invariant D). The first reason counts."""
+        if not self.broken.done():
+            self.broken.set_result(error)
+
+    # the lane
+
+    def touch(self) -> None:
+        """An entry changed, maybe without a record: commit before long."""
+        if not self._begun.is_set() and self._touch_timer is None:
+            self._touch_timer = asyncio.get_running_loop().call_later(TOUCH_AFTER_S, self._begin)
+
+    async def commit_with(self, pairs: Sequence[KeyValue]) -> None:
+        """Commit soon, with these ledger records; returns when that is done. ReplicatorError if the lane's run ends."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.broken.done():
+            raise self.broken.result()
+        self._pairs += pairs
+        self._waiters.append(done)
+        self._begin()
+        self._due.set()
+        await done
+
+    async def close(self) -> None:
+        """Stop. An open transaction stays open: the next owner's InitProducerId aborts it."""
+        for task in self._tasks:
+            task.cancel()
+        if self._touch_timer is not None:
+            self._touch_timer.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._let_waiters_go(ReplicatorError("the lane was given up"))
+
+    # internals
+
+    def _begin(self) -> None:
+        if self._touch_timer is not None:
+            self._touch_timer.cancel()
+            self._touch_timer = None
+        self._begun.set()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._begun.wait()
+                try:
+                    async with asyncio.timeout(COMMIT_AFTER_S):
+                        await self._due.wait()
+                except TimeoutError:
+                    pass
+                await self._commit()
+        except ReplicatorError as error:
+            self.fail(error)
+            self._let_waiters_go(error)
+
+    async def _commit(self) -> None:
+        async with self._adding:
+            self._closing = True
+        waiters, self._waiters = self._waiters, []
+        try:
+            await self._until_settled()
+            pairs = [*self._collect(), *self._pairs]
+            self._pairs = []
+            if pairs and self._ledger not in self._added:
+                await self._add([self._ledger])
+            if pairs:
+                await self._write(pairs)
+            if self._added:
+                await self._producer.end(commit=True)
+        except BaseException:
+            self._waiters = waiters + self._waiters
+            raise
+        self._committed()
+        now = self._now_ms()
+        for time_ms in self._times:
+            self._latency.observe(max(0, now - time_ms) / 1000)
+        for flow in self._participants:
+            flow.committed()
+        self._added.clear()
+        self._participants.clear()
+        self._times.clear()
+        self._bytes = 0
+        self._due.clear()
+        self._begun.clear()
+        self._closing = False
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._waiters:
+            self._begin()
+            self._due.set()
+        for flow in self._flows.values():
+            if flow.waiting:
+                self.ask(flow)
+
+    async def _until_settled(self) -> None:
+        try:
+            async with asyncio.timeout(SETTLE_LIMIT_S):
+                while uncertain := [flow for flow in self._participants if flow.uncertain and not flow.closed]:
+                    self._settled.clear()
+                    await self._settled.wait()
+        except TimeoutError:
+            named = ", ".join(str(flow) for flow in uncertain[:5])
+            raise ReplicatorError(f"batches of {named} stay unanswered; the transaction is given up") from None
+
+    async def _admit(self) -> None:
+        """Add what asks to the open transaction: all that asked meanwhile in one request."""
+        try:
+            while True:
+                await self._asked.wait()
+                self._asked.clear()
+                async with self._adding:
+                    if self._closing:
+                        continue  # the commit asks again for everybody
+                    flows = [flow for flow in self._asking if not flow.closed]
+                    self._asking.clear()
+                    wanted = {(flow.target_topic, flow.partition): flow for flow in flows}
+                    refused = await self._add([*wanted]) if wanted else {}
+                for place, flow in wanted.items():
+                    if place in refused:
+                        self._refuse(flow, refused[place])
+                    else:
+                        self._offer(flow)
+        except ReplicatorError as error:
+            self.fail(error)
+
+    async def _add(self, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Add to the transaction; the error codes of those that can't be."""
+        refused: dict[tuple[str, int], int] = {}
+        while places:
+            topics: dict[str, list[int]] = {}
+            for topic, partition in places:
+                topics.setdefault(topic, []).append(partition)
+            found = await self._producer.add_partitions(topics)
+            if not found:
+                self._added.update(places)
+                self._begin()
+                break
+            refused.update(found)
+            places = [place for place in places if place not in found]
+        if self._ledger in refused:
+            code = refused[self._ledger]
+            raise codes.BrokerError(code, f"ledger {self._ledger[0]}-{self._ledger[1]} can't be part of a transaction")
+        return refused
+
+    def _refuse(self, flow: PartitionFlow, code: int) -> None:
+        pause = _LOOK_AGAIN_S
+        if code == codes.TOPIC_AUTHORIZATION_FAILED:
+            flow.fault(PartitionFault(Reason.NOT_AUTHORIZED, f"Write on topic {flow.target_topic} of the target."))
+            pause = HEAL_AFTER_S
+        else:
+            self._find_leader(flow)
+        asyncio.get_running_loop().call_later(pause, self.ask, flow)
+
+    def _let_waiters_go(self, error: ReplicatorError) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._waiters = []

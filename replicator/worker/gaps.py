@@ -1,0 +1,98 @@
+"""Going on behind a gap: what a partition's entry becomes when somebody accepts that data is missing for good.
+
+The gap itself stays in the entry, and so in `status`. Where offsets begin to mean something else (another topic under
+the same name, a log that was cut), the offset map begins anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from replicator.errors import UnreachableError, WrongStateError
+from replicator.ledger.entry import Entry, Gap
+from replicator.states import Reason, State
+from replicator.wire.cluster import ClusterClient
+from replicator.wire.fetch import READ_UNCOMMITTED
+from replicator.wire.kafka_errors import NONE
+from replicator.wire.leader_epoch import end_offset_of_epoch
+from replicator.wire.list_offsets import EARLIEST, LATEST
+
+BY_POLICY = "policy on_gap: continue"
+ACCEPTABLE = frozenset(
+    {
+        Reason.RETENTION_OVERRUN,
+        Reason.SOURCE_TRUNCATED,
+        Reason.SOURCE_RECREATED,
+        Reason.TARGET_TRUNCATED,
+        Reason.TARGET_RECREATED,
+        Reason.FOREIGN_WRITER,
+    }
+)
+_MAP_GOES_ON = frozenset({Reason.RETENTION_OVERRUN, Reason.FOREIGN_WRITER})
+
+
+class Gaps:
+    """Finds where to go on; asks both clusters, changes nothing."""
+
+    def __init__(self, source: ClusterClient, target: ClusterClient, now_ms: Callable[[], int]) -> None:
+        self._source = source
+        self._target = target
+        self._now_ms = now_ms
+
+    async def entry_behind(self, entry: Entry, reason: Reason, by: str) -> Entry:
+        """The entry to go on with. WrongStateError if this can't be accepted, UnreachableError to try later."""
+        if reason not in ACCEPTABLE:
+            raise WrongStateError(f"{entry.topic}-{entry.partition}: {reason.value} isn't a gap that could be accepted")
+        source_next, source_to = await self._source_position(entry, reason)
+        target_end = await self._offset(self._target, entry.target_topic, entry.partition, LATEST)
+        target_from, target_to = 0, 0
+        if reason is Reason.TARGET_TRUNCATED:
+            target_from, target_to = min(target_end, entry.target_next), max(entry.target_next, 0)
+        elif reason is Reason.TARGET_RECREATED:
+            target_to = max(entry.target_next, 0)
+        now = self._now_ms()
+        gap = Gap(reason, entry.source_next, source_to, target_from, target_to, now, by)
+        changed = replace(
+            entry,
+            source_topic_id=self._source.topic_id_of(entry.topic) or entry.source_topic_id,
+            target_topic_id=self._target.topic_id_of(entry.target_topic) or entry.target_topic_id,
+            source_next=source_next,
+            source_leader_epoch=-1 if source_next != entry.source_next else entry.source_leader_epoch,
+            target_next=target_end,
+            state=State.COPYING,
+            reason=None,
+            detail="",
+            since_ms=now,
+            written_ms=now,
+            gaps=(*entry.gaps, gap),
+        )
+        return changed if reason in _MAP_GOES_ON else replace(changed, map_chunks=0, map_tail=b"")
+
+    async def _source_position(self, entry: Entry, reason: Reason) -> tuple[int, int]:
+        """Where to read next, and the end of what is missing on the source (exclusive; the start if nothing is)."""
+        present = entry.source_next
+        if reason is Reason.RETENTION_OVERRUN:
+            start = await self._offset(self._source, entry.topic, entry.partition, EARLIEST)
+            return max(start, present), max(start, present)
+        if reason is Reason.SOURCE_RECREATED:
+            return await self._offset(self._source, entry.topic, entry.partition, EARLIEST), present
+        if reason is Reason.SOURCE_TRUNCATED:
+            return await self._truncation(entry), present
+        return present, present
+
+    async def _truncation(self, entry: Entry) -> int:
+        """Where the source's log begins to differ from what was copied."""
+        end = await self._offset(self._source, entry.topic, entry.partition, LATEST)
+        leader = self._source.leader(entry.topic, entry.partition)
+        if leader is not None and entry.source_leader_epoch >= 0:
+            connection = await self._source.connection(leader.leader, "admin")
+            known = await end_offset_of_epoch(connection, entry.topic, entry.partition, entry.source_leader_epoch)
+            end = min(end, known) if known >= 0 else end
+        return min(end, entry.source_next)
+
+    async def _offset(self, cluster: ClusterClient, topic: str, partition: int, where: int) -> int:
+        listed = (await cluster.offsets([(topic, partition, where)], READ_UNCOMMITTED)).get((topic, partition))
+        if listed is None or listed.error != NONE:
+            raise UnreachableError(f"cluster {cluster.alias}: {topic}-{partition} can't be asked for its offsets now")
+        return listed.offset
