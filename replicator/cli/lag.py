@@ -21,7 +21,7 @@ from replicator.cli.output import age, count, table
 from replicator.cli.status import Status, headline, show
 from replicator.telemetry import logs
 
-_NUMBERS = frozenset({"PARTITION", "LAG", "BEHIND"})
+_NUMBERS = frozenset({"PART", "LAG", "BEHIND"})
 
 
 def lag(
@@ -41,7 +41,7 @@ def render(found: Status) -> RenderableType:
     """The lags as text."""
     parts: list[RenderableType] = []
     for link in found["links"]:
-        shown = table("TOPIC", "PARTITION", "LAG", "BEHIND", "STATE", numbers=_NUMBERS)
+        shown = table("TOPIC", "PART", "LAG", "BEHIND", "STATE", numbers=_NUMBERS)
         for row in sorted(link["partitions"], key=_worst_first):
             shown.add_row(row["topic"], str(row["partition"]), count(row["lag"]), age(row["lag_ms"]), row["state"])
         parts += [headline(link), shown, Text()]

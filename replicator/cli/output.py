@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,9 +13,14 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
 
+from replicator.errors import ReplicatorError
+
 T = TypeVar("T")
 
 _WIDE = 500  # columns where nobody looks: a pipe's reader wants whole lines
+
+
+_FLEXIBLE = ("TOPIC", "COPY", "WHY")  # give way on a narrow terminal, by going over several lines
 
 
 def console() -> Console:
@@ -49,7 +55,7 @@ def table(*columns: str, numbers: frozenset[str] = frozenset()) -> Table:
     """An empty table without lines; the columns named in `numbers` are set to the right."""
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
-        made.add_column(column, justify="right" if column in numbers else "left", no_wrap=column != "WHY")
+        made.add_column(column, justify="right" if column in numbers else "left", no_wrap=column not in _FLEXIBLE)
     return made
 
 
@@ -64,20 +70,28 @@ async def watch(
     as_json: Callable[[T], Any] | None,
     every_s: float,
 ) -> None:
-    """Ask and show again and again until cancelled: a table that stays in place, or a JSON line each time."""
-    if as_json is not None:
-        while True:
-            print_json(as_json(await ask()), compact=True)
-            await asyncio.sleep(every_s)
+    """Ask and show again and again until cancelled: a table that stays in place, or a JSON line each time.
+
+    The first question must succeed; when a later one fails, that is shown, and asked again.
+    """
     out = console()
-    if not out.is_terminal:
+    found = await ask()
+    live = Live(console=out, auto_refresh=False) if out.is_terminal and as_json is None else None
+    with live or contextlib.nullcontext():
         while True:
-            out.print(render(await ask()))
-            await asyncio.sleep(every_s)
-    with Live(console=out, auto_refresh=False, screen=False) as live:
-        while True:
-            live.update(render(await ask()), refresh=True)
-            await asyncio.sleep(every_s)
+            if as_json is not None:
+                print_json(as_json(found), compact=True)
+            elif live is not None:
+                live.update(render(found), refresh=True)
+            else:
+                out.print(render(found))
+            while True:
+                await asyncio.sleep(every_s)
+                try:
+                    found = await ask()
+                    break
+                except ReplicatorError as error:
+                    complain(str(error))
 
 
 def age(milliseconds: int | None) -> str:

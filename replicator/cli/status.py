@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -26,7 +27,8 @@ from replicator.telemetry import logs
 
 REFRESH_S = 2.0
 _STYLES = {"COPYING": "green", "PENDING": "dim", "PAUSED": "yellow", "FAULTED": "bold red"}
-_NUMBERS = frozenset({"PARTITION", "LAG", "BEHIND", "SOURCE-NEXT", "SOURCE-END", "TARGET-NEXT"})
+_COLUMNS = ("TOPIC", "PART", "STATE", "LAG", "BEHIND", "SOURCE", "END", "TARGET", "SINCE")
+_NUMBERS = frozenset({"PART", "LAG", "BEHIND", "SOURCE", "END", "TARGET", "SINCE"})
 
 Status = dict[str, Any]
 
@@ -92,18 +94,7 @@ def headline(link: Status) -> Text:
 
 
 def _partitions(link: Status) -> RenderableType:
-    shown = table(
-        "TOPIC",
-        "PARTITION",
-        "STATE",
-        "LAG",
-        "BEHIND",
-        "SOURCE-NEXT",
-        "SOURCE-END",
-        "TARGET-NEXT",
-        "SINCE",
-        numbers=_NUMBERS,
-    )
+    shown = table(*_COLUMNS, numbers=_NUMBERS)
     for row in link["partitions"]:
         shown.add_row(
             row["topic"],
@@ -114,9 +105,15 @@ def _partitions(link: Status) -> RenderableType:
             count(row["source_next"]),
             count(row["source_end"]),
             count(row["target_next"]),
-            row["since"] or "-",
+            _ago(row["since"]),
         )
     return shown
+
+
+def _ago(moment: str | None) -> str:
+    if moment is None:
+        return "-"
+    return age(int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds() * 1000))
 
 
 def _troubles(link: Status) -> list[RenderableType]:
@@ -125,6 +122,6 @@ def _troubles(link: Status) -> list[RenderableType]:
         lines.append(Text(f"positions of the source are unknown: {link['source_error']}", style="red"))
     for row in link["partitions"]:
         if row["reason"]:
-            lines.append(Text(f"{row['topic']}-{row['partition']}: {row['reason']}", style="red"))
+            lines.append(Text(f"{row['topic']}-{row['partition']}: {row['reason']} since {row['since']}", style="red"))
             lines += [Text(f"  {row[key]}") for key in ("detail", "next_step") if row.get(key)]
     return lines

@@ -83,7 +83,7 @@ def _show(link: LinkConfig, listed: list[dict[str, Any]], everything: bool) -> N
     out = console()
     selected = [row for row in listed if row["selected"]]
     others = [row for row in listed if not row["selected"]]
-    shown = table("TOPIC", "COPY", "PARTITIONS", "STATE", "WHY", numbers=frozenset({"PARTITIONS"}))
+    shown = table("TOPIC", "COPY", "PARTS", "STATE", "WHY", numbers=frozenset({"PARTS"}))
     for row in selected + (others if everything else []):
         shown.add_row(row["topic"], row["remote"] or "-", str(row["partitions"] or "-"), _state(row), row["detail"])
     out.print(f"{link.name}: {link.source} -> {link.target}", style="bold")

@@ -18,7 +18,7 @@ from replicator.dr.report import PartitionReport, VerifyReport
 from replicator.errors import ConfigurationError
 from replicator.telemetry import logs
 
-_NUMBERS = frozenset({"PARTITION", "RECORDS", "DIFFERENCES", "NOT-COPIED"})
+_NUMBERS = frozenset({"PART", "RECORDS", "DIFFERENCES", "NOT-COPIED"})
 
 
 def verify(
@@ -67,7 +67,7 @@ def _compare(settings: Settings, link: LinkConfig, topic: re.Pattern[str] | None
 
 def _show(report: VerifyReport) -> None:
     out = console()
-    shown = table("TOPIC", "PARTITION", "RECORDS", "DIFFERENCES", "NOT-COPIED", "RESULT", numbers=_NUMBERS)
+    shown = table("TOPIC", "PART", "RECORDS", "DIFFERENCES", "NOT-COPIED", "RESULT", numbers=_NUMBERS)
     for part in report.partitions:
         result = Text("equal", style="green") if part.ok else Text("different", style="bold red")
         shown.add_row(

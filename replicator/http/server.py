@@ -37,6 +37,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
     "Referrer-Policy": "no-referrer",
+    "Server": "replicator",
     "X-Content-Type-Options": "nosniff",
 }
 

@@ -55,7 +55,7 @@ LATENCY = Metric(
     "replicator_latency_seconds",
     "histogram",
     ("link",),
-    "From a record's timestamp to the target's acknowledgement, one observation per record of the batch's newest time.",
+    "From the timestamp of a batch's newest record to the target's acknowledgement of the batch.",
 )
 FAULTS = Metric(
     "replicator_faults", "counter", ("link", "reason"), "Times a partition was stopped or held up, by reason."

@@ -43,6 +43,7 @@ def configure(
         *([_Bind("worker", worker)] if worker is not None else []),
         *([structlog.processors.format_exc_info] if as_json else []),
         redact,
+        *([_event_first] if as_json else []),
     ]
     renderer: Any = (
         structlog.processors.JSONRenderer(default=str)
@@ -78,6 +79,11 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
     for key in list(event):
         event[key] = _redacted(key, event[key], 0)
     return event
+
+
+def _event_first(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What people look for first stands first in the line."""
+    return {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event} | dict(event)
 
 
 def _traceback(output: TextIO, exc_info: Any) -> None:

@@ -15,7 +15,6 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.exposition import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from replicator import __version__
@@ -129,18 +128,38 @@ def _gauge(metric: catalogue.Metric, samples: Samples) -> Metric:
 
 
 def merged(expositions: Mapping[str, str | None]) -> bytes:
-    """One exposition of several workers', each sample with the label `worker`; None: that one didn't answer."""
-    families: dict[str, Metric] = {}
+    """One exposition of several workers', each sample with the label `worker`; None: that one didn't answer.
+
+    Works on lines, as `exposition` writes them: parsing and writing a large one again takes ten times as long.
+    """
     up = _gauge(
         catalogue.Metric(catalogue.WORKER_UP.name, "gauge", ("worker",), catalogue.WORKER_UP.help),
         [((worker,), 0 if text is None else 1) for worker, text in sorted(expositions.items())],
     )
+    families: dict[str, list[str]] = {}  # name -> its HELP and TYPE lines, then samples
     for worker, text in sorted(expositions.items()):
-        for family in text_string_to_metric_families(text or ""):
-            whole = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
-            for sample in family.samples:
-                whole.samples.append(sample._replace(labels={"worker": worker, **sample.labels}))
-    return generate_latest(_Ready([up, *families.values()]))
+        samples: list[str] = []
+        known = False
+        for line in (text or "").splitlines():
+            if line.startswith("# HELP "):
+                name = line.split(" ", 3)[2]
+                known = name in families
+                samples = families.setdefault(name, [])
+            if not line.startswith("#"):
+                samples.append(_labelled(line, worker))
+            elif not known:
+                samples.append(line)
+    lines = [line for family in families.values() for line in family]
+    return generate_latest(_Ready([up])) + "".join(f"{line}\n" for line in lines).encode()
+
+
+def _labelled(line: str, worker: str) -> str:
+    """The sample with one more label; a `{` before the first space opens the others."""
+    name, space, value = line.partition(" ")
+    bare, brace, labels = name.partition("{")
+    if brace:
+        return f'{bare}{{worker="{worker}",{labels}{space}{value}'
+    return f'{name}{{worker="{worker}"}}{space}{value}'
 
 
 class _Ready(CollectorRegistry):

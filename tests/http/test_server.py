@@ -166,7 +166,7 @@ async def test_given_children_on_sockets_then_the_parent_answers_for_all(
     url = await start(AggregateService(children))
     async with client.get(f"{url}/metrics") as answer:
         text = await answer.text()
-        assert 'replicator_records_total{link="l",partition="0",topic="orders",worker="w1"} 9.0' in text
+        assert 'replicator_records_total{worker="w1",link="l",partition="0",topic="orders"} 9.0' in text
         assert 'replicator_worker_up{worker="w0"} 1.0' in text
     async with client.get(f"{url}/readyz") as answer:
         assert (answer.status, await answer.json())[1]["reasons"] == ["w1: lane 3 is recovering"]
