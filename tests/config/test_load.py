@@ -45,7 +45,7 @@ def test_given_a_plain_file_then_defaults_fill_the_rest() -> None:
     loaded = settings(GOOD)
     link = loaded.link("us-to-eu")
     assert loaded.clusters["us"].bootstrap_servers == "b1:9092"
-    assert (link.lanes, link.delivery, link.topics.start) == (32, "at_least_once", "earliest")
+    assert (link.lanes, link.delivery, link.topics.start) == (32, "exactly_once", "earliest")
     assert link.selects("orders.v2")
     assert not link.selects("xorders")
     assert not link.selects("orders.internal")
@@ -117,7 +117,11 @@ def test_given_no_such_file_then_the_next_step_is_named(tmp_path: Path) -> None:
         ('"b2:9092"', '"b2"', "r.yaml:3: clusters.eu.bootstrap_servers: 'b2' isn't an address; write host:port"),
         ('"b2:9092"', '"b2:99999"', "'b2:99999' isn't an address"),
         ('"b2:9092"', "${NOPE}", "between braces or brackets ${NAME} needs quotes"),
-        ('"b2:9092"', '"${NOPE}"', "bootstrap_servers: environment variable NOPE is not set; set it, or give a default"),
+        (
+            '"b2:9092"',
+            '"${NOPE}"',
+            "bootstrap_servers: environment variable NOPE is not set; set it, or give a default",
+        ),
         ('"b2:9092"', "{file: /no/such}", "bootstrap_servers: file /no/such can't be read: No such file"),
         ('"payments"', '"pay(ments"', "r.yaml:9: links[0].topics.include[1]: 'pay(ments' isn't a regular expression"),
         ('"payments"', '"*"', "did you mean `.*`? Patterns are regular expressions"),
@@ -132,8 +136,8 @@ def test_given_no_such_file_then_the_next_step_is_named(tmp_path: Path) -> None:
         ("name: us-to-eu", "name: l\n    lanes: 0", "links[0].lanes: '0' must be at least 1"),
         ("name: us-to-eu", "name: l\n    lanes: 4000", "links[0].lanes: '4000' must be at most 1024"),
         ("name: us-to-eu", "name: l\n    name: m", "links[0].name: is given twice, first in line 5"),
-        ("name: us-to-eu", "name: l\n    delivery: exactly_once", "this version offers `at_least_once`"),
-        ("name: us-to-eu", "name: l\n    writing: transactions", "writing: transactions isn't available"),
+        ("name: us-to-eu", "name: l\n    delivery: at_most_once", "must be exactly_once or at_least_once"),
+        ("name: us-to-eu", "name: l\n    writing: fenced", "'fenced' must be auto or transactions"),
         ("name: us-to-eu", "name: l\n    on_gap: continue", "a gap always stops the partition"),
         ("name: us-to-eu", "name: l\n    bandwidth: 1", "bandwidth: isn't available in this version"),
         ("name: us-to-eu", "name: l\n    sync: {acls: true}", "this version doesn't copy ACLs"),
