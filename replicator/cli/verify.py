@@ -20,6 +20,8 @@ from replicator.telemetry import logs
 
 _NUMBERS = frozenset({"PART", "RECORDS", "DIFFERENCES", "NOT-COPIED"})
 
+_SHOWN = 5  # differences of a partition, in text
+
 
 def verify(
     config: ConfigOption = DEFAULT_CONFIG,
@@ -88,7 +90,7 @@ def _show(report: VerifyReport) -> None:
 def _details(part: PartitionReport) -> list[str]:
     name = f"{part.topic}-{part.partition}"
     lines = [f"{name}: {note}" for note in part.notes]
-    for difference in part.differences:
+    for difference in part.differences[:_SHOWN]:
         fields = f" ({', '.join(difference.fields)})" if difference.fields else ""
         places = ", ".join(
             f"{side} offset {offset}"
@@ -98,8 +100,10 @@ def _details(part: PartitionReport) -> list[str]:
         lines.append(
             f"{name}: {difference.kind}{fields} at {places}" + (f": {difference.detail}" if difference.detail else "")
         )
-    if part.found > len(part.differences):
-        lines.append(f"{name}: and {count(part.found - len(part.differences))} more")
+    if part.found > _SHOWN:
+        lines.append(
+            f"{name}: and {count(part.found - min(_SHOWN, len(part.differences)))} more (-o json has more of them)"
+        )
     if not part.complete:
         lines.append(f"{name}: given up after too many differences")
     return lines
