@@ -58,18 +58,18 @@ class OffsetMap:
         """`take` of what has been decoded. `runs` are in order themselves."""
         if not runs:
             return
-        if runs.sources[0] >= self._source_end and runs.targets[0] >= self._target_end:
-            first = runs[0]
-            mine = self._runs
-            if self and (first.source, first.target) == (self._source_end, self._target_end):
-                self._take_again(len(mine) - 1, runs)
-                return
+        mine = self._runs
+        start = runs.sources[0], runs.targets[0]
+        if (
+            start[0] >= self._source_end
+            and start[1] >= self._target_end
+            and start != (self._source_end, self._target_end)
+        ):
             mine.extend(runs)
             last = mine[len(mine) - 1]
             self._source_end, self._target_end = last.source_end, last.target_end
-            return
-        known = min(bisect_left(self._runs.sources, runs.sources[0]), bisect_left(self._runs.targets, runs.targets[0]))
-        self._take_again(max(0, known - 1), runs)
+        else:
+            self._take_again(min(bisect_left(mine.sources, start[0]), bisect_left(mine.targets, start[1])), runs)
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -125,9 +125,8 @@ class OffsetMap:
         if not 0 <= index < len(self._runs.source_gaps):
             return 0
         at = self._runs[index]
-        if not at[side] < offset < (at.source_end, at.target_end)[side]:
-            return 0  # its first record is where it says, and behind it comes the next stretch
-        return at.source_gap + at.target_gap
+        behind = offset >= (at.source_end, at.target_end)[side]  # there the next stretch begins
+        return 0 if behind else at.source_gap + at.target_gap
 
     def _take_again(self, known: int, runs: Runs) -> None:
         """Merge `runs` with the stretches from index `known` on, which they may repeat."""
