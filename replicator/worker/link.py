@@ -25,7 +25,7 @@ from replicator.flow.transaction import LaneTransaction
 from replicator.flow.writer import Writer
 from replicator.ledger.entry import Entry
 from replicator.ledger.identity import Identity, identify
-from replicator.ledger.lanes import group_id, lane_of, ledger_topic
+from replicator.ledger.lanes import control_topic, group_id, lane_of, ledger_topic, map_topic
 from replicator.ledger.selection import skip_reason
 from replicator.states import PartitionFault, Reason, State
 from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, PartitionCounters, WorkerCounters
@@ -82,7 +82,7 @@ class LinkWorker:
         await self._patiently(self._source.all_topics)
         await self._patiently(self._target.all_topics)
         await self._patiently(self._controller.prepare)
-        self._target.watch([ledger_topic(self.link.name)])
+        self._target.watch([ledger_topic(self.link.name), map_topic(self.link.name), control_topic(self.link.name)])
         self._fetcher = Fetcher(self._source, self._budget, self._errors)
         self._writer = Writer(self._target)
         properties = client_properties(
@@ -182,7 +182,7 @@ class LinkWorker:
         exactly_once = self.link.delivery == "exactly_once"
         return Lane(
             number,
-            ledger_topic(self.link.name),
+            self.link.name,
             self._target,
             _now_ms,
             transactional_id=f"replicator.{self.link.name}.{number}.{self._source.cluster_id}.t"
@@ -196,9 +196,7 @@ class LinkWorker:
             producer,
             (ledger_topic(self.link.name), lane.number),
             flows=lane.flows,
-            collect=lane.collect,
-            write=lane.write_in_transaction,
-            committed=lane.committed,
+            state=lane,
             offer=self._writer.offer,
             find_leader=self.find_target_leader,
             latency=self._latency,
@@ -405,6 +403,7 @@ class LinkWorker:
             now_ms=_now_ms,
             exclusive=self.link.topics.naming == "prefix",
             gate=lane.transaction,
+            runs=lane.map_tail(entry),
         )
         lane.flows[flow.key] = flow
         self._counters.partitions[self.link.name, entry.topic, entry.partition] = counters
