@@ -138,6 +138,13 @@ class Lane:
             raise
         self.entries.update(written)
 
+    def drop(self, flow: PartitionFlow) -> None:
+        """End this partition's run; another one begins from its entry."""
+        flow.close()
+        self.flows.pop(flow.key, None)
+        self._tails.pop(flow.key, None)
+        self._dirty.discard(flow.key)
+
     def map_tail(self, entry: Entry) -> MapTail:
         """Where the partition of this entry notes what is copied where."""
         tail = self._tails[entry.topic, entry.partition] = MapTail(entry.map_chunks, entry.map_tail)

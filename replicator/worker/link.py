@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 
 import structlog
 
@@ -23,9 +24,12 @@ from replicator.flow.source_errors import SourceErrors
 from replicator.flow.stage import Stage
 from replicator.flow.transaction import LaneTransaction
 from replicator.flow.writer import Writer
+from replicator.ledger.codec import LedgerFormatError
+from replicator.ledger.control import FaultedPartition, decode_command
 from replicator.ledger.entry import Entry
 from replicator.ledger.identity import Identity, identify
 from replicator.ledger.lanes import control_topic, group_id, lane_of, ledger_topic, map_topic
+from replicator.ledger.log import LedgerLog
 from replicator.ledger.selection import skip_reason
 from replicator.states import PartitionFault, Reason, State
 from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, PartitionCounters, WorkerCounters
@@ -34,6 +38,7 @@ from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import init_producer_id
 from replicator.wire.transactions import TransactionalProducer
 from replicator.worker.controller import Controller
+from replicator.worker.gaps import ACCEPTABLE, BY_POLICY, Gaps
 from replicator.worker.lane import Key, Lane
 from replicator.worker.membership import Membership
 from replicator.worker.starting import StartingPoints
@@ -44,6 +49,7 @@ DISCOVERY_S = 5.0
 SOON_S = 0.5  # between discoveries while something is expected to appear
 ENTRIES_S = 1.0
 FLUSH_S = 4.0
+COMMANDS_S = 1.0
 RETRY_S = 1.0
 QUIET_S = 5.0
 SETTLE_S = 0.05  # what asks for a step often comes in bursts
@@ -74,6 +80,9 @@ class LinkWorker:
         self._wanted: dict[int, set[Key]] = {}
         self._trouble = "not connected yet"
         self._controller = Controller(settings, link, self._entries)
+        self._gaps = Gaps(self._source, self._target, _now_ms)
+        self._commands = LedgerLog(self._target, control_topic(link.name), 0)
+        self._commands_at = -1
 
     # life
 
@@ -102,6 +111,7 @@ class LinkWorker:
         self._spawn(self._every(self._discover, DISCOVERY_S, self._discover_now, "look for topics and partitions"))
         self._spawn(self._every(self._write_entries, ENTRIES_S, self._entries_now, "write ledger entries"))
         self._spawn(self._every(self._control, DISCOVERY_S, self._control_now, "create and grow target topics"))
+        self._spawn(self._every(self._read_commands, COMMANDS_S, asyncio.Event(), "read commands"))
         self._trouble = ""
 
     async def stop(self) -> None:
@@ -159,6 +169,47 @@ class LinkWorker:
         key = self.link.name, reason.value
         self._counters.faults[key] = self._counters.faults.get(key, 0) + 1
         self._entries_now.set()
+        if self.link.on_gap == "continue" and reason in ACCEPTABLE - {Reason.FOREIGN_WRITER}:
+            self._spawn(self._accept_gap(flow, BY_POLICY))
+
+    async def _accept_gap(self, flow: PartitionFlow, by: str) -> None:
+        """Go on behind what is missing; the fault, and then the gap, are in the ledger before anything is copied."""
+        reason, since_ms = flow.reason, flow.since_ms
+        while not flow.closed and flow.reason is reason and flow.since_ms == since_ms and reason is not None:
+            lane = self._lanes.get(lane_of(*flow.key, self.link.lanes))
+            try:
+                if lane is None or not lane.running:
+                    return
+                await lane.write_entries()
+                entry = await self._gaps.entry_behind(lane.entries[flow.key], reason, by)
+                lane.drop(flow)
+                self._fetcher.remove(flow)
+                self._writer.remove(flow)
+                await lane.write_first([entry])
+                self._log.warning(
+                    "going on behind a gap",
+                    topic=flow.topic, partition=flow.partition, reason=reason.value, by=by, gap=asdict(entry.gaps[-1]),
+                )  # fmt: skip
+                self._discover_now.set()
+                return
+            except ReplicatorError as error:
+                self._log.warning("can't go on behind the gap yet", partition=str(flow), error=str(error))
+                await asyncio.sleep(RETRY_S)
+
+    async def _read_commands(self) -> None:
+        """Carry out what was commanded for partitions of ours, as long as they are in the state it was meant for."""
+        pairs, self._commands_at = await self._commands.read_from(self._commands_at)
+        for key, value in pairs:
+            try:
+                command = decode_command(key, value)
+            except LedgerFormatError as error:
+                self._log.error("command can't be read", error=str(error))
+                continue
+            for wanted in command.partitions if command is not None else ():
+                lane = self._lanes.get(lane_of(wanted.topic, wanted.partition, self.link.lanes))
+                flow = lane.flows.get((wanted.topic, wanted.partition)) if lane is not None else None
+                if command is not None and flow is not None and _is_meant(flow, wanted):
+                    self._spawn(self._accept_gap(flow, command.by))
 
     async def _replace_producer(self, flow: PartitionFlow) -> None:
         while not flow.closed:
@@ -498,6 +549,10 @@ class LinkWorker:
 
 
 _GONE = frozenset({codes.UNKNOWN_TOPIC_OR_PARTITION, codes.UNKNOWN_TOPIC_ID})
+
+
+def _is_meant(flow: PartitionFlow, wanted: FaultedPartition) -> bool:
+    return flow.state is State.FAULTED and flow.reason is wanted.reason and flow.since_ms == wanted.since_ms
 
 
 def _now_ms() -> int:
