@@ -83,6 +83,8 @@ class LinkWorker:
         self._gaps = Gaps(self._source, self._target, _now_ms)
         self._commands = LedgerLog(self._target, control_topic(link.name), 0)
         self._commands_at = -1
+        self._accepted: dict[Key, tuple[FaultedPartition, str]] = {}
+        self._accepting: set[PartitionFlow] = set()
 
     # life
 
@@ -170,10 +172,21 @@ class LinkWorker:
         self._counters.faults[key] = self._counters.faults.get(key, 0) + 1
         self._entries_now.set()
         if self.link.on_gap == "continue" and reason in ACCEPTABLE - {Reason.FOREIGN_WRITER}:
-            self._spawn(self._accept_gap(flow, BY_POLICY))
+            self._begin_accepting(flow, BY_POLICY)
+
+    def _begin_accepting(self, flow: PartitionFlow, by: str) -> None:
+        if flow not in self._accepting:
+            self._accepting.add(flow)
+            self._spawn(self._accept_gap(flow, by))
 
     async def _accept_gap(self, flow: PartitionFlow, by: str) -> None:
         """Go on behind what is missing; the fault, and then the gap, are in the ledger before anything is copied."""
+        try:
+            await self._until_accepted(flow, by)
+        finally:
+            self._accepting.discard(flow)
+
+    async def _until_accepted(self, flow: PartitionFlow, by: str) -> None:
         reason, since_ms = flow.reason, flow.since_ms
         while not flow.closed and flow.reason is reason and flow.since_ms == since_ms and reason is not None:
             lane = self._lanes.get(lane_of(*flow.key, self.link.lanes))
@@ -205,11 +218,15 @@ class LinkWorker:
             except LedgerFormatError as error:
                 self._log.error("command can't be read", error=str(error))
                 continue
-            for wanted in command.partitions if command is not None else ():
-                lane = self._lanes.get(lane_of(wanted.topic, wanted.partition, self.link.lanes))
-                flow = lane.flows.get((wanted.topic, wanted.partition)) if lane is not None else None
-                if command is not None and flow is not None and _is_meant(flow, wanted):
-                    self._spawn(self._accept_gap(flow, command.by))
+            if command is not None:
+                self._accepted.update(
+                    {(wanted.topic, wanted.partition): (wanted, command.by) for wanted in command.partitions}
+                )
+        for at, (wanted, by) in self._accepted.items():  # also of partitions that only now are ours
+            lane = self._lanes.get(lane_of(*at, self.link.lanes))
+            flow = lane.flows.get(at) if lane is not None else None
+            if flow is not None and _is_meant(flow, wanted):
+                self._begin_accepting(flow, by)
 
     async def _replace_producer(self, flow: PartitionFlow) -> None:
         while not flow.closed:
