@@ -27,6 +27,7 @@ from broker import maintenance
 from broker.clock import Clock, SystemClock
 from broker.config import BrokerConfig
 from broker.coordinators import Coordinators
+from broker.elections import Elections
 from broker.errors import KafkaError
 from broker.faults import Faults
 from broker.fetch_sessions import FetchSessions
@@ -98,13 +99,13 @@ class Cluster:
         self.nodes: dict[int, Node] = {
             node_id: Node(self, node_id, tuple(listeners), rack=None) for node_id in range(nodes)
         }
+        self._elections = Elections(self)
         self._on_tick: list[Callable[[], None]] = []
         self._ticker: asyncio.Task[None] | None = None
         self._maintenance = maintenance.Maintenance(self)
         self._store = MetadataStore(self.files)
         self.cluster_id = self._store.cluster_id or urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self.config.on_change.append(self._config_changed)
-        self._on_leader_change: list[Callable[[Partition], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._load()
         self.coordinators = Coordinators(self)
@@ -113,11 +114,15 @@ class Cluster:
     # -- life
 
     async def start(self) -> None:
-        """Listen on every node."""
+        """Listen on every node. Raises OSError when an address isn't free; then everything is closed again."""
         self.coordinators.start()
-        for node in self.nodes.values():
-            await node.listen()
-        self._elect_everywhere()
+        try:
+            for node in self.nodes.values():
+                await node.listen()
+        except OSError:
+            await self.stop()
+            raise
+        self._elections.everywhere()
         self._ticker = asyncio.create_task(self._tick(), name="broker-tick")
 
     async def stop(self) -> None:
@@ -163,7 +168,7 @@ class Cluster:
 
     def on_leader_change(self, callback: Callable[[Partition], None]) -> None:
         """Have `callback` called whenever a partition gets another leader (or none)."""
-        self._on_leader_change.append(callback)
+        self._elections.on_change.append(callback)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run background work that is cancelled when the cluster stops; errors are logged and counted."""
@@ -180,7 +185,7 @@ class Cluster:
 
     def tick(self) -> None:
         """Run the periodic work once; tests with a clock of their own call it."""
-        self._fence_frozen()
+        self._elections.fence_frozen()
         idle_seconds = self.config.get_int("connections.max.idle.ms") / 1000
         for node in self.nodes.values():
             if node.state is NodeState.RUNNING:
@@ -214,7 +219,7 @@ class Cluster:
         node = self.nodes[node_id]
         await node.close()
         self.fetch_sessions.forget_node(node_id)
-        self._elect_everywhere()
+        self._elections.everywhere()
 
     async def start_node(self, node_id: int) -> None:
         """Bring a stopped node back on its former ports; its replicas are in sync at once."""
@@ -228,7 +233,7 @@ class Cluster:
                 states.expire(self.clock.now_ms(), self.config.get_int("producer.id.expiration.ms"))
         node.fenced = False
         await node.listen()
-        self._elect_everywhere()
+        self._elections.everywhere()
 
     async def freeze_node(self, node_id: int) -> None:
         """Let it accept connections and answer nothing. It loses leadership after broker.session.timeout.ms."""
@@ -239,71 +244,20 @@ class Cluster:
         node = self.nodes[node_id]
         node.fenced = False
         node.thaw()
-        self._elect_everywhere()
-
-    def _fence_frozen(self) -> None:
-        timeout = self.config.get_int("broker.session.timeout.ms") / 1000
-        for node in self.nodes.values():
-            if node.frozen_since is None or node.fenced:
-                continue
-            if self.clock.monotonic() - node.frozen_since >= timeout:
-                node.fenced = True
-                self._elect_everywhere()
-
-    def _elect_everywhere(self) -> None:
-        for partition in self.topics.partitions():
-            self._elect(partition)
-
-    def _elect(self, partition: Partition) -> None:
-        """Bring leader and in-sync replicas in line with which nodes are alive."""
-        alive = tuple(node_id for node_id in partition.replicas if self.nodes[node_id].alive)
-        eligible = tuple(node_id for node_id in alive if node_id in partition.isr)
-        if eligible:
-            leader = partition.leader if partition.leader in eligible else eligible[0]
-            partition.isr = alive
-        else:
-            leader = -1  # nobody in sync is alive: the last in-sync replicas stay on record
-        if leader != partition.leader:
-            self._set_leader(partition, leader)
-        self.refresh_isr(partition)
-
-    def refresh_isr(self, partition: Partition) -> None:
-        """Let the log know whether enough replicas are in sync for its high watermark to move."""
-        partition.log.set_isr_sufficient(partition.leader != -1 and len(partition.isr) >= partition.min_insync)
-
-    def _set_leader(self, partition: Partition, leader: int) -> None:
-        partition.leader = leader
-        partition.leader_epoch += 1
-        if leader != -1:
-            partition.log.become_leader(partition.leader_epoch)
-        partition.log.wake()
-        for callback in self._on_leader_change:
-            callback(partition)
+        self._elections.everywhere()
 
     async def elect_unclean(self, topic: str, partition: int, truncate_to: int) -> None:
         """Give the partition to another live replica whose log ends at `truncate_to`: what lay behind it is lost.
 
         Raises KeyError for an unknown partition, KafkaError when no replica is alive.
         """
-        found = self._partition(topic, partition)
-        alive = [node_id for node_id in found.replicas if self.nodes[node_id].alive]
-        if not alive:
-            raise KafkaError(ErrorCode.eligible_leaders_not_available, f"no replica of {found.name} is alive")
-        others = [node_id for node_id in alive if node_id != found.leader]
-        found.log.truncate(truncate_to)
-        found.isr = tuple(alive)
-        self._set_leader(found, others[0] if others else alive[0])
-        self.refresh_isr(found)
+        self._elections.unclean(self._partition(topic, partition), truncate_to)
         self.save()
 
     async def move_leader(self, topic: str, partition: int, node_id: int) -> None:
         """A clean election of another in-sync replica. Raises KeyError, or ValueError when it isn't in sync."""
-        found = self._partition(topic, partition)
-        if node_id not in found.isr or not self.nodes[node_id].alive:
-            raise ValueError(f"node {node_id} isn't an in-sync replica of {found.name}")
-        if node_id != found.leader:
-            self._set_leader(found, node_id)
-            self.save()
+        self._elections.move(self._partition(topic, partition), node_id)
+        self.save()
 
     # -- topics
 
@@ -399,7 +353,7 @@ class Cluster:
         topic.configs = dict(configs)
         topic.config_changed()
         for partition in topic.partitions:
-            self.refresh_isr(partition)
+            self._elections.refresh_isr(partition)
         self.save()
 
     def save(self) -> None:
@@ -427,7 +381,7 @@ class Cluster:
         partition = Partition(topic, index, replicas, replicas, -1, -1, self._open_log(topic, index))
         topic.partitions.append(partition)
         partition.isr = tuple(node_id for node_id in replicas if self.nodes[node_id].alive) or replicas
-        self._elect(partition)
+        self._elections.elect(partition)
         partition.leader_epoch = max(partition.leader_epoch, 0)
 
     def _open_log(self, topic: Topic, index: int) -> PartitionLog:

@@ -57,8 +57,8 @@ class Files(Protocol):
     def read_all(self, name: str) -> bytes | None:
         """A small file's content, or None when it isn't there."""
 
-    def write_all(self, name: str, content: bytes) -> None:
-        """Replace a small file's content in one step, synced."""
+    def write_all(self, name: str, content: bytes, *, sync: bool = True) -> None:
+        """Replace a small file's content in one step; without `sync` a power failure may undo it."""
 
 
 class MemoryFile:
@@ -136,7 +136,7 @@ class MemoryFiles:
         found = self._files.get(name)
         return None if found is None else b"".join(found.read(0, found.size))
 
-    def write_all(self, name: str, content: bytes) -> None:
+    def write_all(self, name: str, content: bytes, *, sync: bool = True) -> None:
         file = MemoryFile()
         file.append([content])
         self._files[name] = file
@@ -146,6 +146,7 @@ class DiskFile:
     """A file descriptor; reads go through the page cache."""
 
     def __init__(self, path: Path) -> None:
+        self._dirty = False
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._size = os.fstat(self._fd).st_size
 
@@ -155,6 +156,7 @@ class DiskFile:
 
     def append(self, parts: Sequence[Buffer]) -> None:
         total = sum(len(part) for part in parts)
+        self._dirty = True
         written = os.writev(self._fd, parts)
         self._size += written
         if written < total:
@@ -172,7 +174,9 @@ class DiskFile:
         self._size = size
 
     def sync(self) -> None:
-        os.fsync(self._fd)
+        if self._dirty:
+            os.fsync(self._fd)
+            self._dirty = False
 
     def close(self) -> None:
         os.close(self._fd)
@@ -213,14 +217,15 @@ class DiskFiles:
         except FileNotFoundError:
             return None
 
-    def write_all(self, name: str, content: bytes) -> None:
+    def write_all(self, name: str, content: bytes, *, sync: bool = True) -> None:
         path = self._root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(path.name + ".new")
         with temporary.open("wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
 
 
@@ -274,8 +279,8 @@ class FaultyFiles:
     def read_all(self, name: str) -> bytes | None:
         return self._inner.read_all(name)
 
-    def write_all(self, name: str, content: bytes) -> None:
-        self._inner.write_all(name, content)
+    def write_all(self, name: str, content: bytes, *, sync: bool = True) -> None:
+        self._inner.write_all(name, content, sync=sync)
 
 
 class _FaultyFile:

@@ -167,9 +167,8 @@ class PartitionLog:
         active = self.segments[-1]
         if len(active):
             self._sync(active)
-            self.files.write_all(
-                f"{self.directory}/{active.next_offset:020d}.snapshot", self.producer_states.snapshot()
-            )
+            path = f"{self.directory}/{active.next_offset:020d}.snapshot"
+            self.files.write_all(path, self.producer_states.snapshot(), sync=False)
             self.segments.append(Segment(self.files, self.directory, active.next_offset))
 
     def _write(self, records: Buffer, header: BatchHeader) -> int:

@@ -106,6 +106,7 @@ def clean_stop(target: PartitionLog) -> None:
     for name in target.files.names(target.directory):
         if name.endswith(".snapshot"):
             target.files.delete(f"{target.directory}/{name}")
-    path = f"{target.directory}/{target.log_end_offset:020d}.snapshot"
-    target.files.write_all(path, target.producer_states.snapshot())
-    target.files.write_all(f"{target.directory}/{CLEAN}", b"")
+    if target.producer_states.entries or target.producer_states.aborted:
+        path = f"{target.directory}/{target.log_end_offset:020d}.snapshot"
+        target.files.write_all(path, target.producer_states.snapshot(), sync=False)
+    target.files.write_all(f"{target.directory}/{CLEAN}", b"", sync=False)

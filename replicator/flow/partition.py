@@ -168,6 +168,9 @@ class PartitionFlow:
         self._stopped = False  # nothing is written any more
         self._parked = False  # has been waiting for the target for long
         self._fault_of_target = False
+        # Brokers take any sequence of a producer that they don't know: were its first batch refused for a moment, the
+        # second would be appended before it. So a producer's first batch goes alone.
+        self._producer_known = False
         self._producer_replaced = False  # since the last acknowledgement
         self._tries = 0
         self._failing_since_ms = 0
@@ -279,9 +282,10 @@ class PartitionFlow:
     @property
     def waiting(self) -> bool:
         """Whether it has something to send, if it may."""
-        if self.closed or self._held or self._stopped or len(self.unresolved) - len(self._resend) >= MAX_UNRESOLVED:
+        if self.closed or self._held or self._stopped:
             return False
-        return bool(self._resend or self.queue)
+        most = MAX_UNRESOLVED if self._producer_known else 1
+        return len(self.unresolved) - len(self._resend) < most and bool(self._resend or self.queue)
 
     @property
     def sendable(self) -> bool:
@@ -347,6 +351,7 @@ class PartitionFlow:
         self.in_flight -= 1
         batch.outcome = Outcome.ACKNOWLEDGED
         batch.target_base = target_base
+        self._producer_known = True
         if self._stopped:
             return
         while self.unresolved and self.unresolved[0].outcome is Outcome.ACKNOWLEDGED:
@@ -378,11 +383,17 @@ class PartitionFlow:
         self._answered()
 
     def adopt_producer(self, producer: ProducerIdAndEpoch) -> None:
-        """Go on as this producer, with everything that isn't acknowledged (at least once: it may be there already)."""
+        """Go on as this producer, with everything from the first batch on that isn't acknowledged.
+
+        At least once: it may be there already. What is acknowledged behind that batch goes again as well: brokers may
+        remember a producer's last batch alone, and the target's log must not end with an older record than it did.
+        """
         self.producer = producer
         self.next_sequence = 0
         for batch in self.unresolved:
             batch.sequence = -1
+            batch.outcome = Outcome.WAITING
+        self._producer_known = False
         self._producer_replaced = True
         self._outside.changed(self)
         self._retry_now()

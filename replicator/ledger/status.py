@@ -107,7 +107,9 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
         ends = source.ends((name, p) for name in wanted for p in range(source_topics[name]))
     except ReplicatorError as error:
         source_error = str(error)
-    shown = {at: entry for at, entry in entries.items() if link.selects(entry.topic)}
+    shown = {
+        at: entry for at, entry in entries.items() if link.selects(entry.topic) and not _left_over(at, source_topics)
+    }
     behind = [(at, entry.source_next) for at, entry in shown.items() if ends.get(at, -1) > entry.source_next >= 0]
     now_ms = int(time.time() * 1000)
     next_times = source.times(behind) if behind else {}
@@ -126,6 +128,12 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
         partitions=tuple(sorted(partitions, key=lambda at: (at.topic, at.partition))),
         source_error=source_error,
     )
+
+
+def _left_over(at: Key, source_topics: Mapping[str, int]) -> bool:
+    """Whether the entry is of a partition that the topic doesn't have since it was made anew with fewer."""
+    topic, partition = at
+    return partition >= source_topics.get(topic, partition + 1)
 
 
 def _read_ledger(target: _Side, link: LinkConfig, lanes: int) -> tuple[dict[Key, Entry], dict[str, StoredProblem]]:

@@ -120,7 +120,7 @@ def test_given_no_such_file_then_the_next_step_is_named(tmp_path: Path) -> None:
         (
             '"b2:9092"',
             '"${NOPE}"',
-            "bootstrap_servers: environment variable NOPE is not set; set it, or give a default",
+            "environment variable NOPE is not set; set it, or give a default",
         ),
         ('"b2:9092"', "{file: /no/such}", "bootstrap_servers: file /no/such can't be read: No such file"),
         ('"payments"', '"pay(ments"', "r.yaml:9: links[0].topics.include[1]: 'pay(ments' isn't a regular expression"),

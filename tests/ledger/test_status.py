@@ -87,6 +87,7 @@ async def test_given_entries_when_status_is_read_then_the_last_ones_ends_and_lag
     rig.enter(fault)
     rig.enter(replace(entry, partition=2))
     rig.enter(replace(entry, partition=2), tombstone=True)
+    rig.enter(replace(entry, partition=4))  # the topic had five partitions before it was made anew
 
     found = by_partition(await rig.status())
 

@@ -188,6 +188,11 @@ class KafkaCluster:
         """A fresh AdminClient on the inter-broker listener, allowed everything."""
         return AdminClient({"bootstrap.servers": self.internal, "log_level": 0})
 
+    def segment(self, topic: str, partition: int, node: int = 0) -> Path | None:
+        """The newest log segment of a partition, on disk."""
+        segments = sorted((self._directory / f"data{node}" / f"{topic}-{partition}").glob("*.log"))
+        return segments[-1] if segments else None
+
     def log(self, node: int) -> str:
         """What the node has printed."""
         path = self._directory / f"node{node}.log"

@@ -164,6 +164,11 @@ class Worker:
         """Whether it is."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll() if self._process else None
+
     def kill(self) -> None:
         """kill -9."""
         assert self._process is not None

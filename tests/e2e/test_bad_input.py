@@ -1,0 +1,383 @@
+"""What can't be copied, and what may happen to either side: a clear reason, for that partition alone.
+
+Each test has a healthy topic beside the bad one, which must be copied all the while.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from tests.support.bundled import BundledCluster
+from tests.support.checker import Seen, compare_topics, read_partition
+from tests.support.copying import create, produce
+from tests.support.kafka import USERNAME, KafkaCluster
+from tests.support.replicator import Installation, Worker
+from tests.support.waiting import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+Pair = tuple[BundledCluster | KafkaCluster, BundledCluster | KafkaCluster]
+
+
+@pytest.fixture(scope="module")
+def bundled_pair() -> Iterator[Pair]:
+    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
+        yield source, target
+
+
+@pytest.fixture
+def rig(bundled_pair: Pair, tmp_path: Path, request: pytest.FixtureRequest) -> Rig:
+    return Rig(bundled_pair, tmp_path, request.node.name)
+
+
+def records(count: int, start: int = 0, size: int = 10) -> list[Seen]:
+    return [Seen(i, b"k%d" % i, os.urandom(size), (), 1_790_000_000_000 + i) for i in range(start, start + count)]
+
+
+class Rig:
+    """A bad topic and a healthy one, of one partition each, from us to eu; both start with 20 records."""
+
+    def __init__(self, pair: Pair, directory: Path, name: str) -> None:
+        self.source, self.target = pair
+        short = f"{name.removeprefix('test_given_')[:40]}-{crc32(name.encode()):08x}"
+        self.bad, self.good = f"{short}-bad", f"{short}-good"
+        link = {"name": short, "source": "us", "target": "eu", "topics": {"include": [f"{short}-.*"]}}
+        self.installation = Installation(directory, {"us": self.source, "eu": self.target}, [link])
+        self.ledger = f"__replicator_{link['name']}_ledger"
+        for topic in (self.bad, self.good):
+            create(self.source.admin(), topic)
+            self.write(topic, records(12))
+            self.write(topic, records(8, start=12))  # two batches: logs are cut between batches
+
+    def write(self, topic: str, what: list[Seen]) -> None:
+        produce(self.source.client_config, topic, 0, what)
+
+    def worker(self) -> Worker:
+        return self.installation.worker()
+
+    def copied(self, *topics: str) -> bool:
+        """Whether `status` and an independent reader agree that these are copied, all of them."""
+        status = self.installation.status()
+        for topic in topics:
+            found = status.get((topic, 0))
+            assert found is not None, f"{topic} isn't in the status"
+            assert found["lag"] == 0, f"{found}"
+        verdict = compare_topics(
+            self.source.client_config, self.target.client_config, dict.fromkeys(topics, 1), rename="us.{}"
+        )
+        assert verdict.problems == []
+        return True
+
+    def wait_copied(self, *topics: str) -> None:
+        wait_for(lambda: self.copied(*topics), within=40, every=0.3, what=f"{topics} are copied")
+
+    def wait_fault(self, reason: str, *details: str, topic: str | None = None) -> dict[str, Any]:
+        """Wait until the bad partition shows this reason, with `details` in its text; the healthy one is at its end."""
+
+        def faulted() -> dict[str, Any]:
+            status = self.installation.status()
+            found = status.get((topic or self.bad, 0))
+            assert found is not None, f"not in the status: {sorted(status)}"
+            assert found["reason"] == reason, f"{found}"
+            assert status[self.good, 0]["lag"] == 0, f"{status[self.good, 0]}"
+            return found
+
+        found = wait_for(faulted, within=40, every=0.3, what=f"reason {reason}")
+        assert found["state"] == "FAULTED"
+        assert found["since"]
+        assert found["next_step"]
+        for detail in details:
+            assert detail in found["detail"], f"{detail!r} isn't in {found['detail']!r}"
+        return found
+
+    def good_goes_on(self) -> None:
+        self.write(self.good, records(5, start=1000))
+        self.wait_copied(self.good)
+
+    def set_config(self, cluster: BundledCluster | KafkaCluster, topic: str, name: str, value: str) -> None:
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        admin = cluster.admin()
+        admin.incremental_alter_configs([resource])[resource].result(15)
+
+
+def delete_records(cluster: BundledCluster | KafkaCluster, topic: str, before: int) -> None:
+    admin, place = cluster.admin(), TopicPartition(topic, 0, before)
+    admin.delete_records([place])[place].result(15)
+
+
+def delete_topic(cluster: BundledCluster | KafkaCluster, topic: str) -> None:
+    admin = cluster.admin()
+    admin.delete_topics([topic])[topic].result(15)
+    wait_for(lambda: topic not in admin.list_topics(timeout=5).topics, within=15, what=f"{topic} is deleted")
+
+
+def test_given_a_record_larger_than_the_target_takes_then_it_waits_until_the_limit_is_raised(rig: Rig) -> None:
+    create(rig.target.admin(), f"us.{rig.bad}", config={"max.message.bytes": "100000"})
+    rig.write(rig.bad, [*records(1, start=20, size=200_000), *records(3, start=21)])
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_fault("RECORD_TOO_LARGE", "20", "100000")
+        rig.good_goes_on()
+        rig.set_config(rig.target, f"us.{rig.bad}", "max.message.bytes", "1000000")
+        rig.wait_copied(rig.bad, rig.good)
+
+
+def test_given_a_batch_larger_than_the_target_takes_then_it_is_split_and_nothing_is_wrong(rig: Rig) -> None:
+    create(rig.target.admin(), f"us.{rig.bad}", config={"max.message.bytes": "5000"})
+    rig.write(rig.bad, records(200, start=20, size=900))
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_copied(rig.bad, rig.good)
+
+
+def test_given_a_null_key_for_a_compacted_target_then_refused_until_the_policy_is_changed(rig: Rig) -> None:
+    create(rig.target.admin(), f"us.{rig.bad}", config={"cleanup.policy": "compact"})
+    rig.write(rig.bad, [Seen(20, None, b"no key", (), 1_790_000_000_000)])
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_fault("RECORD_REFUSED", "20")
+        rig.good_goes_on()
+        rig.set_config(rig.target, f"us.{rig.bad}", "cleanup.policy", "delete")
+        rig.wait_copied(rig.bad, rig.good)
+
+
+def test_given_the_source_deleted_what_was_not_copied_yet_then_retention_overrun_from_to(rig: Rig) -> None:
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_copied(rig.bad, rig.good)
+        worker.terminate()
+    rig.write(rig.bad, records(20, start=20))
+    delete_records(rig.source, rig.bad, 30)
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_fault("RETENTION_OVERRUN", "20", "30")
+        rig.good_goes_on()
+        assert len(read_partition(rig.target.client_config, f"us.{rig.bad}", 0)) == 20
+
+
+def test_given_an_unclean_election_cut_the_source_then_source_truncated(rig: Rig) -> None:
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_copied(rig.bad, rig.good)
+        assert isinstance(rig.source, BundledCluster)
+        rig.source.elect_unclean(rig.bad, 0, 12)
+        rig.write(rig.bad, records(15, start=500))
+        rig.wait_fault("SOURCE_TRUNCATED", "12")
+        rig.good_goes_on()
+        assert len(read_partition(rig.target.client_config, f"us.{rig.bad}", 0)) == 20
+
+
+def test_given_an_unclean_election_cut_the_target_then_target_truncated(rig: Rig) -> None:
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_copied(rig.bad, rig.good)
+        assert isinstance(rig.target, BundledCluster)
+        rig.target.elect_unclean(f"us.{rig.bad}", 0, 12)
+        rig.write(rig.bad, records(15, start=500))
+        rig.wait_fault("TARGET_TRUNCATED", "12")
+        rig.good_goes_on()
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
+def test_given_the_source_topic_was_recreated_then_said_and_nothing_of_it_is_copied(rig: Rig, running: bool) -> None:
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_copied(rig.bad, rig.good)
+        if not running:
+            worker.terminate()
+        delete_topic(rig.source, rig.bad)
+        create(rig.source.admin(), rig.bad)
+        rig.write(rig.bad, records(40, start=500))
+        if running:
+            rig.wait_fault("SOURCE_RECREATED")
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_fault("SOURCE_RECREATED")
+        rig.good_goes_on()
+        assert len(read_partition(rig.target.client_config, f"us.{rig.bad}", 0)) == 20
+
+
+def test_given_the_target_topic_was_recreated_then_said_and_the_rest_goes_on(rig: Rig) -> None:
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_copied(rig.bad, rig.good)
+        delete_topic(rig.target, f"us.{rig.bad}")
+        create(rig.target.admin(), f"us.{rig.bad}")
+        rig.write(rig.bad, records(5, start=500))
+        rig.wait_fault("TARGET_RECREATED")
+        rig.good_goes_on()
+
+
+def test_given_the_target_topic_was_deleted_then_said_and_the_rest_goes_on(rig: Rig) -> None:
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_copied(rig.bad, rig.good)
+        delete_topic(rig.target, f"us.{rig.bad}")
+        rig.write(rig.bad, records(5, start=500))
+        found = wait_for(
+            lambda: rig.installation.status()[rig.bad, 0]["reason"], within=30, every=0.3, what="a reason is given"
+        )
+        assert found in ("TARGET_MISSING", "TARGET_RECREATED")
+        rig.good_goes_on()
+
+
+def test_given_a_name_too_long_with_its_prefix_then_that_topic_alone_is_left_out_and_said(rig: Rig) -> None:
+    long = rig.bad + "x" * (248 - len(rig.bad))
+    create(rig.source.admin(), long)
+    rig.write(long, records(5))
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_fault("TOPIC_NAME_INVALID", "249", topic=long)
+        rig.wait_copied(rig.bad, rig.good)
+    said = rig.installation.run("topics", "-o", "json").stdout
+    assert long in said
+
+
+def test_given_the_ledger_is_gone_while_copies_hold_data_then_run_refuses_and_names_them(rig: Rig) -> None:
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_copied(rig.bad, rig.good)
+        worker.terminate()
+    before = len(read_partition(rig.target.client_config, f"us.{rig.bad}", 0))
+    delete_topic(rig.target, rig.ledger)
+    with rig.worker() as worker:
+        wait_for(lambda: not worker.running, within=20, what="run refuses")
+        said = worker.log()
+        assert worker.exit_code == 4, said
+        assert f"us.{rig.bad}" in said
+        assert "Traceback" not in said
+    assert len(read_partition(rig.target.client_config, f"us.{rig.bad}", 0)) == before
+
+
+def test_given_partitions_are_added_on_the_source_then_they_are_copied_within_ten_seconds(rig: Rig) -> None:
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_copied(rig.bad, rig.good)
+        admin = rig.source.admin()
+        admin.create_partitions([NewPartitions(rig.bad, 3)])[rig.bad].result(15)
+        wait_for(
+            lambda: len(admin.list_topics(rig.bad, timeout=5).topics[rig.bad].partitions) == 3, within=10, what="grown"
+        )
+        produce(rig.source.client_config, rig.bad, 2, records(5))
+        wait_for(
+            lambda: rig.installation.status().get((rig.bad, 2), {}).get("target_next") == 5, within=10, what="copied"
+        )
+        create(rig.source.admin(), rig.bad + "-new")
+        produce(rig.source.client_config, rig.bad + "-new", 0, records(5))
+        wait_for(lambda: rig.copied(rig.bad + "-new"), within=10, what="the new topic is copied")
+
+
+class TestOnRealKafka:
+    """What the bundled broker can't be made to do."""
+
+    pytestmark = pytest.mark.kafka
+
+    @pytest.fixture
+    def rig(
+        self, kafka_source: KafkaCluster, kafka_target: KafkaCluster, tmp_path: Path, request: pytest.FixtureRequest
+    ) -> Rig:
+        return Rig((kafka_source, kafka_target), tmp_path, request.node.name)
+
+    def test_given_a_corrupt_batch_then_that_partition_stops_at_its_offset(
+        self, rig: Rig, kafka_source: KafkaCluster
+    ) -> None:
+        rig.write(rig.bad, records(1, start=20, size=500))
+        segment = kafka_source.segment(rig.bad, 0)
+        assert segment
+        data = segment.read_bytes()
+        with segment.open("r+b") as file:
+            file.seek(len(data) - 20)
+            file.write(b"X")
+            os.fsync(file.fileno())
+        with rig.worker() as worker:
+            worker.wait_ready()
+            rig.wait_fault("CORRUPT_BATCH", "20")
+            rig.good_goes_on()
+            assert len(read_partition(rig.target.client_config, f"us.{rig.bad}", 0)) == 20
+
+    def test_given_a_principal_without_a_grant_then_that_topic_waits_and_goes_on_once_granted(
+        self, tmp_path: Path, kafka_source: KafkaCluster
+    ) -> None:
+        with KafkaCluster(name="guarded", security="plain", authorizer=True) as target:
+            rig = Rig((kafka_source, target), tmp_path, "test_given_no_grant")
+            create(target.admin(), f"us.{rig.bad}")
+            principal = f"User:{USERNAME}"
+            grant(target, ResourceType.BROKER, "kafka-cluster", principal)
+            grant(target, ResourceType.GROUP, "replicator.", principal, prefixed=True)
+            grant(target, ResourceType.TOPIC, "__replicator_", principal, prefixed=True)
+            grant(target, ResourceType.TOPIC, f"us.{rig.good}", principal)
+            for operation in (AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS):
+                grant(target, ResourceType.TOPIC, f"us.{rig.bad}", principal, operation)
+            with rig.worker() as worker:
+                worker.wait_ready()
+                rig.wait_fault("NOT_AUTHORIZED", f"us.{rig.bad}")
+                rig.write(rig.good, records(5, start=1000))
+                wait_for(
+                    lambda: rig.installation.status()[rig.good, 0]["target_next"] == 25, within=30, what="good goes on"
+                )
+                grant(target, ResourceType.TOPIC, f"us.{rig.bad}", principal)
+                wait_for(
+                    lambda: rig.installation.status()[rig.bad, 0]["target_next"] == 20, within=40, what="bad goes on"
+                )
+
+    @pytest.mark.parametrize(("magic", "compression"), [(0, 0), (1, 0), (1, 1)])
+    def test_given_records_of_old_formats_then_they_are_copied_as_new_ones(
+        self, tmp_path: Path, kafka_target: KafkaCluster, magic: int, compression: int
+    ) -> None:
+        with KafkaCluster(name="old") as source:
+            rig = Rig((source, kafka_target), tmp_path, f"test_given_old_{magic}_{compression}")
+            old = LegacyRecordBatchBuilder(magic, compression, 1 << 20)
+            for index in range(10):
+                old.append(index, 1_500_000_000_000 + index if magic else None, b"k%d" % index, b"old")
+            topic = f"{rig.bad}-old"
+            create(source.admin(), topic)
+            wait_for(lambda: source.segment(topic, 0), within=10, what="the partition is there")
+            source.kill_node(0)
+            segment = source.segment(topic, 0)
+            assert segment
+            segment.write_bytes(bytes(old.build()))
+            source.start_node(0)
+            with rig.worker() as worker:
+                worker.wait_ready()
+                wait_for(
+                    lambda: rig.installation.status()[topic, 0]["target_next"] == 10, within=40, what="they are copied"
+                )
+                copied = read_partition(kafka_target.client_config, f"us.{topic}", 0)
+                assert [(r.key, r.value, r.timestamp_ms) for r in copied] == [
+                    (b"k%d" % i, b"old", 1_500_000_000_000 + i if magic else -1) for i in range(10)
+                ]
+
+
+def grant(
+    cluster: KafkaCluster,
+    kind: ResourceType,
+    name: str,
+    principal: str,
+    operation: AclOperation = AclOperation.ALL,
+    *,
+    prefixed: bool = False,
+) -> None:
+    pattern = ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL
+    binding = AclBinding(kind, name, pattern, principal, "*", operation, AclPermissionType.ALLOW)
+    admin = cluster.admin()
+    admin.create_acls([binding])[binding].result(15)
