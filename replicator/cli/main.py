@@ -15,6 +15,7 @@ from replicator.cli.demo import demo
 from replicator.cli.init import init
 from replicator.cli.lag import lag
 from replicator.cli.output import complain
+from replicator.cli.resume import resume
 from replicator.cli.run import run
 from replicator.cli.status import status
 from replicator.cli.topics import topics
@@ -68,6 +69,7 @@ app.command("run")(run)
 app.command("status")(status)
 app.command("lag")(lag)
 app.command("topics")(topics)
+app.command("resume")(resume)
 app.command("verify")(verify)
 app.command("completion")(completion)
 

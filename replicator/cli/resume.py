@@ -7,6 +7,7 @@ import re
 import socket
 import time
 import uuid
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -94,7 +95,7 @@ def _command(settings: Settings, link: LinkConfig, partitions: list[PartitionSta
         uuid.uuid4(),
         f"{getpass.getuser()}@{socket.gethostname()}",
         int(time.time() * 1000),
-        tuple(FaultedPartition(p.topic, p.partition, Reason(str(p.reason)), p.since_ms) for p in partitions),
+        tuple(FaultedPartition(p.topic, p.partition, Reason(str(p.reason)), _since_ms(p)) for p in partitions),
     )
     failures: list[Any] = []
     properties = client_properties(settings.clusters[link.target], client_id="replicator-resume")
@@ -112,12 +113,17 @@ def _command(settings: Settings, link: LinkConfig, partitions: list[PartitionSta
         raise UnreachableError(f"link {link.name}: the command can't be written to cluster {link.target}: {why}")
 
 
+def _since_ms(partition: PartitionStatus) -> int:
+    since = datetime.fromisoformat(str(partition.since))
+    return int(since.timestamp()) * 1000 + since.microsecond // 1000
+
+
 def _wait(settings: Settings, link: LinkConfig, partitions: list[PartitionStatus]) -> None:
     """Until no partition is in the state any more that the command was given for."""
     deadline = time.monotonic() + _WAIT_S
-    waiting = {(p.topic, p.partition): p.since_ms for p in partitions}
+    waiting = {(p.topic, p.partition): p.since for p in partitions}
     while True:
-        now = {(p.topic, p.partition): p.since_ms for p in read_status_blocking(settings, link).partitions}
+        now = {(p.topic, p.partition): p.since for p in read_status_blocking(settings, link).partitions}
         left = [at for at, since in waiting.items() if now.get(at) == since]
         if not left:
             return

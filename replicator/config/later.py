@@ -21,7 +21,6 @@ _KEYS: dict[KeyPath, str] = {
 }
 
 _VALUES: dict[KeyPath, dict[str, str]] = {
-    (*_LINK, "on_gap"): {"continue": "in this version a gap always stops the partition; write `on_gap: stop`"},
     (*_LINK, "delete_topics"): {"true": "this version never deletes topics; remove it"},
     (*_LINK, "sync", "acls"): {"true": "this version doesn't copy ACLs; remove it"},
     (*_LINK, "sync", "groups"): {"true": "this version doesn't copy consumer-group positions; remove it"},

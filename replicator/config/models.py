@@ -111,7 +111,7 @@ class LinkConfig(_Frozen):
     lanes: Annotated[int, Field(ge=1, le=1024)] = 32
     replication_factor: Annotated[int, Field(ge=1, le=32)] | None = None  # None: the source's, at most the brokers
     separator: str = "."
-    on_gap: Literal["stop"] = "stop"  # a gap in the source's data waits for a human
+    on_gap: Literal["stop", "continue"] = "stop"  # what is missing for good waits for a human, or is only recorded
     delete_topics: OnlyFalse = False  # a topic deleted on the source stays on the target, as with MirrorMaker 2
     sync: SyncConfig = SyncConfig()
 

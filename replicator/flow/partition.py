@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -89,6 +89,16 @@ class Gate(Protocol):
         """The transaction can't go on."""
 
 
+class Runs(Protocol):
+    """Where it is noted which source offsets went to which target offsets: the offset map."""
+
+    def add(self, source_start: int, target_start: int, length: int) -> None:
+        """Contiguous on both sides."""
+
+    def add_offsets(self, offsets: Sequence[int], target_start: int) -> None:
+        """With holes on the source."""
+
+
 class Outlet(Protocol):
     """Where a partition's batches leave: one connection to one broker."""
 
@@ -119,6 +129,7 @@ class PartitionFlow:
         now_ms: Callable[[], int],
         exclusive: bool,
         gate: Gate | None = None,
+        runs: Runs | None = None,
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -174,6 +185,7 @@ class PartitionFlow:
         self._exclusive = exclusive  # nobody else should write the target topic
         self._foreign_seen = False
         self._gate = gate
+        self._runs = runs
         counters.state, counters.reason = self.state.value, None
 
     def __repr__(self) -> str:
@@ -402,6 +414,8 @@ class PartitionFlow:
             self.target_next = base + count
         elif self.target_next >= 0:
             self.target_next += count
+        if self._runs is not None and self.target_next >= 0:
+            self._note_run(self._runs, batch, self.target_next - count)
         self.source_next, self.source_epoch = batch.source_next, batch.source_epoch
         if batch.max_timestamp >= 0:
             self.record_timestamp_ms = batch.max_timestamp
@@ -418,6 +432,23 @@ class PartitionFlow:
             counters.batches_rebuilt[batch.way] = counters.batches_rebuilt.get(batch.way, 0) + 1
         batch.release()
         self._advanced()
+
+    def _note_run(self, runs: Runs, batch: Batch, target_base: int) -> None:
+        try:
+            if batch.offsets is None:
+                runs.add(batch.source_base, target_base, batch.record_count)
+            else:
+                runs.add_offsets(batch.offsets, target_base)
+        except ReplicatorError as error:
+            self.fault(
+                PartitionFault(
+                    Reason.INTERNAL_ERROR,
+                    str(error),
+                    topic=self.topic,
+                    partition=self.partition,
+                    offset=batch.source_base,
+                )
+            )
 
     def _advanced(self) -> None:
         if self.idle:

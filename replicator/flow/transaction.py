@@ -15,7 +15,8 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from replicator.errors import ReplicatorError
 from replicator.flow.batch import Batch
@@ -35,6 +36,19 @@ _LOOK_AGAIN_S = 0.5
 KeyValue = tuple[bytes, bytes | None]
 
 
+class LaneState(Protocol):
+    """The lane's own records that belong into a transaction: its ledger entries and parts of its offset map."""
+
+    def places(self) -> list[tuple[str, int]]:
+        """The internal partitions that `write` would write to now; empty if nothing has changed."""
+
+    async def write(self, pairs: Sequence[KeyValue]) -> None:
+        """Append what has changed, and these records, within the open transaction."""
+
+    def committed(self) -> None:
+        """What was written counts."""
+
+
 class LaneTransaction:
     """The transactions of one lane, one after the other. The gate of its partitions (`flow.partition.Gate`)."""
 
@@ -44,9 +58,7 @@ class LaneTransaction:
         ledger: tuple[str, int],
         *,
         flows: Mapping[tuple[str, int], PartitionFlow],
-        collect: Callable[[], list[KeyValue]],
-        write: Callable[[Sequence[KeyValue]], Awaitable[None]],
-        committed: Callable[[], None],
+        state: LaneState,
         offer: Callable[[PartitionFlow], None],
         find_leader: Callable[[PartitionFlow], None],
         latency: Histogram,
@@ -57,9 +69,7 @@ class LaneTransaction:
         self._producer = producer
         self._ledger = ledger
         self._flows = flows
-        self._collect = collect
-        self._write = write
-        self._committed = committed
+        self._state = state
         self._offer = offer
         self._find_leader = find_leader
         self._latency = latency
@@ -174,18 +184,18 @@ class LaneTransaction:
         waiters, self._waiters = self._waiters, []
         try:
             await self._until_settled()
-            pairs = [*self._collect(), *self._pairs]
-            self._pairs = []
-            if pairs and self._ledger not in self._added:
-                await self._add([self._ledger])
-            if pairs:
-                await self._write(pairs)
+            pairs, self._pairs = self._pairs, []
+            places = {*self._state.places(), *([self._ledger] if pairs else [])}
+            if places - self._added:
+                await self._add([*(places - self._added)])
+            if places:
+                await self._state.write(pairs)
             if self._added:
                 await self._producer.end(commit=True)
         except BaseException:
             self._waiters = waiters + self._waiters
             raise
-        self._committed()
+        self._state.committed()
         now = self._now_ms()
         for time_ms in self._times:
             self._latency.observe(max(0, now - time_ms) / 1000)
@@ -253,9 +263,9 @@ class LaneTransaction:
                 break
             refused.update(found)
             places = [place for place in places if place not in found]
-        if self._ledger in refused:
-            code = refused[self._ledger]
-            raise codes.BrokerError(code, f"ledger {self._ledger[0]}-{self._ledger[1]} can't be part of a transaction")
+        own = [place for place in refused if place[1] == self._ledger[1] and place[0].startswith("__replicator_")]
+        if own:
+            raise codes.BrokerError(refused[own[0]], f"{own[0][0]}-{own[0][1]} can't be part of a transaction")
         return refused
 
     def _refuse(self, flow: PartitionFlow, code: int) -> None:

@@ -34,13 +34,17 @@ class LedgerLog:
 
     def __init__(self, target: ClusterClient, topic: str, lane: int) -> None:
         self._target = target
-        self._topic = topic
+        self.topic = topic
         self._lane = lane
         self._sequence = 0
 
     async def read(self) -> list[tuple[bytes | None, bytes | None]]:
         """All (key, value) pairs up to the end as it was when this was called, in log order."""
-        key = (self._topic, self._lane)
+        return (await self.read_from(-1))[0]
+
+    async def read_from(self, offset: int) -> tuple[list[tuple[bytes | None, bytes | None]], int]:
+        """As `read`, from this offset on (-1: from the start); and the offset to go on from next time."""
+        key = (self.topic, self._lane)
         bounds = []
         for where in (EARLIEST, LATEST):
             listed = (await self._target.offsets([(*key, where)], fetch.READ_COMMITTED)).get(key)
@@ -49,7 +53,8 @@ class LedgerLog:
             if listed.error:
                 raise BrokerError(listed.error, self._said("list offsets"))
             bounds.append(listed.offset)
-        position, end = bounds
+        start, end = bounds
+        position = max(start, offset)
         stage, budget = Stage("source"), ByteBudget(1 << 40)
         pairs: list[tuple[bytes | None, bytes | None]] = []
         while position < end:
@@ -62,7 +67,7 @@ class LedgerLog:
             for batch in staged.batches:
                 pairs += [(r.key, r.value) for r in records.decode(batch.data, v2.read_header(batch.data, 0))]
             position = staged.next_offset
-        return pairs
+        return pairs, position
 
     async def write(
         self,
@@ -103,7 +108,7 @@ class LedgerLog:
                 highest = produce.MAX_VERSION if transactional_id is None else produce.MAX_TRANSACTIONAL_VERSION
                 version = connection.pick(produce.PRODUCE, produce.MIN_VERSION, highest)
                 by_id = version >= produce.TOPIC_ID_VERSION
-                topic = self._target.topic_id_of(self._topic) if by_id else self._topic
+                topic = self._target.topic_id_of(self.topic) if by_id else self.topic
                 assert topic is not None
                 body = produce.encode_produce(version, {topic: [(self._lane, data)]}, transactional_id=transactional_id)
                 reply = await connection.request(produce.PRODUCE, version, body, flexible=True)
@@ -122,7 +127,7 @@ class LedgerLog:
     async def _fetch(self, position: int) -> fetch.FetchedPartition:
         connection = await self._leader()
         version = connection.pick(fetch.FETCH, fetch.MIN_VERSION, fetch.MAX_VERSION)
-        topic = self._target.topic_id_of(self._topic) if version >= fetch.TOPIC_ID_VERSION else self._topic
+        topic = self._target.topic_id_of(self.topic) if version >= fetch.TOPIC_ID_VERSION else self.topic
         assert topic is not None
         body = fetch.encode_fetch(
             version,
@@ -145,7 +150,7 @@ class LedgerLog:
         raise BrokerError(response.error or codes.REQUEST_TIMED_OUT, self._said("read"))
 
     async def _leader(self) -> Connection:
-        leader = self._target.leader(self._topic, self._lane)
+        leader = self._target.leader(self.topic, self._lane)
         if leader is None:
             raise UnreachableError(self._said("has no leader"))
         return await self._target.connection(leader.leader, _SLOT)
@@ -157,4 +162,4 @@ class LedgerLog:
             return  # the caller tries again, and says so when its time is over
 
     def _said(self, what: str) -> str:
-        return f"cluster {self._target.alias}: ledger {self._topic}-{self._lane}: {what}"
+        return f"cluster {self._target.alias}: ledger {self.topic}-{self._lane}: {what}"

@@ -14,8 +14,11 @@ from replicator.flow.partition import PartitionFlow
 from replicator.flow.transaction import TIMEOUT_MS, LaneTransaction
 from replicator.ledger.entry import Entry, encode_entry, encode_key
 from replicator.ledger.lane_record import LANE_KEY, decode_lane, encode_lane
+from replicator.ledger.lanes import ledger_topic, map_topic
 from replicator.ledger.load import entries_from_records
 from replicator.ledger.log import KeyValue, LedgerLog
+from replicator.ledger.map_chunks import encode_chunk_key
+from replicator.ledger.map_tail import MapTail
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
 from replicator.wire.transactions import TransactionalProducer
@@ -29,7 +32,7 @@ class Lane:
     def __init__(
         self,
         number: int,
-        ledger_topic: str,
+        link: str,
         target: ClusterClient,
         now_ms: Callable[[], int],
         *,
@@ -44,12 +47,14 @@ class Lane:
         self.recovering: asyncio.Task[None] | None = None
         self.closed = False
         self._target = target
-        self._log = LedgerLog(target, ledger_topic, number)
+        self._ledger = LedgerLog(target, ledger_topic(link), number)
+        self._map = LedgerLog(target, map_topic(link), number)
+        self._tails: dict[Key, MapTail] = {}
         self._now_ms = now_ms
         self._producer: ProducerIdAndEpoch | None = None
         self._ledger_producer: ProducerIdAndEpoch | None = None
         self._dirty: set[Key] = set()
-        self._collected: dict[Key, Entry] = {}
+        self._written: dict[Key, Entry] = {}
         self._gates = gates
         self._transactions: TransactionalProducer | None = None
         if transactional_id is not None:
@@ -75,7 +80,7 @@ class Lane:
         it had committed is readable by then.
         """
         producer = await (self._transactions.init() if self._transactions else self._new_producer())
-        pairs = await self._log.read()
+        pairs = await self._ledger.read()
         self.entries = entries_from_records(pairs)
         for key, value in pairs:
             if key == LANE_KEY and value is not None:
@@ -108,6 +113,10 @@ class Lane:
             self.begun_ms = self._now_ms()
             await self._write([(LANE_KEY, encode_lane(self.begun_ms))])
 
+    async def write_pairs(self, pairs: list[KeyValue]) -> None:
+        """Other records of the ledger that this lane is responsible for."""
+        await self._write(pairs)
+
     async def write_entries(self) -> None:
         """Write an entry for each partition that changed. What fails stays to be written."""
         if not self._dirty or self.closed:
@@ -115,14 +124,31 @@ class Lane:
         if self.transaction is not None:
             await self.transaction.commit_with([])
             return
-        dirty, self._dirty = self._dirty, set()
-        written = {key: self._entry(self.flows[key]) for key in dirty if key in self.flows}
+        dirty = set(self._dirty)
+        chunks = self._chunks(dirty)
+        if chunks:  # before the entries, which count on them
+            await self._append(self._map, chunks)
+            self._forget_chunks(dirty)
+        self._dirty -= dirty
+        written = self._entries_of(dirty)
         try:
-            await self._write([(encode_key(*key), encode_entry(entry)) for key, entry in written.items()])
+            await self._write(_pairs(written))
         except ReplicatorError:
             self._dirty |= dirty
             raise
         self.entries.update(written)
+
+    def drop(self, flow: PartitionFlow) -> None:
+        """End this partition's run; another one begins from its entry."""
+        flow.close()
+        self.flows.pop(flow.key, None)
+        self._tails.pop(flow.key, None)
+        self._dirty.discard(flow.key)
+
+    def map_tail(self, entry: Entry) -> MapTail:
+        """Where the partition of this entry notes what is copied where."""
+        tail = self._tails[entry.topic, entry.partition] = MapTail(entry.map_chunks, entry.map_tail)
+        return tail
 
     async def flush(self) -> None:
         """Stop fetching, wait until what is in flight is acknowledged, and write the last entries."""
@@ -141,44 +167,77 @@ class Lane:
         for flow in self.flows.values():
             flow.close()
 
-    # the transaction's view of the ledger
+    # the state that goes with a transaction (`flow.transaction.LaneState`)
 
-    def collect(self) -> list[KeyValue]:
-        """The entries that are out of date, for the commit that is about to be."""
+    def places(self) -> list[tuple[str, int]]:
+        """The internal partitions that `write` would write to now."""
+        logs = [self._ledger] if self._dirty else []
+        if self._chunks(self._dirty):
+            logs.append(self._map)
+        return [(log.topic, self.number) for log in logs]
+
+    async def write(self, pairs: Sequence[KeyValue]) -> None:
+        """Append the parts of the map and the entries that changed, and `pairs`, within the open transaction."""
         dirty, self._dirty = self._dirty, set()
-        self._collected = {key: self._entry(self.flows[key]) for key in dirty if key in self.flows}
-        return [(encode_key(*key), encode_entry(entry)) for key, entry in self._collected.items()]
-
-    async def write_in_transaction(self, pairs: Sequence[KeyValue]) -> None:
-        """Append to the ledger, within the open transaction."""
-        assert self._transactions is not None
-        await self._log.write(self.producer, pairs, transactional_id=self._transactions.transactional_id)
+        chunks = self._chunks(dirty)
+        if chunks:
+            await self._in_transaction(self._map, chunks)
+            self._forget_chunks(dirty)
+        self._written = self._entries_of(dirty)
+        await self._in_transaction(self._ledger, [*_pairs(self._written), *pairs])
 
     def committed(self) -> None:
-        """What was collected is in the ledger."""
-        self.entries.update(self._collected)
-        self._collected = {}
+        """What was written is in the ledger."""
+        self.entries.update(self._written)
+        self._written = {}
+
+    async def _in_transaction(self, log: LedgerLog, pairs: Sequence[KeyValue]) -> None:
+        assert self._transactions is not None
+        await log.write(self.producer, pairs, transactional_id=self._transactions.transactional_id)
 
     async def _write(self, pairs: list[KeyValue]) -> None:
         if self.transaction is not None:
             await self.transaction.commit_with(pairs)
-            return
+        else:
+            await self._append(self._ledger, pairs)
+
+    async def _append(self, log: LedgerLog, pairs: Sequence[KeyValue]) -> None:
         async with self._writing:
             if self._ledger_producer is None:
                 self._ledger_producer = await self._new_producer()
-                self._log.new_producer()
+                self._ledger.new_producer()
+                self._map.new_producer()
             try:
-                await self._log.write(self._ledger_producer, pairs)
+                await log.write(self._ledger_producer, pairs)
             except BaseException:
                 # Nobody knows whether these bytes are in the log. Other entries under their sequences could be taken
                 # for duplicates of them, so this producer writes no more.
                 self._ledger_producer = None
                 raise
 
+    def _chunks(self, keys: set[Key]) -> list[KeyValue]:
+        return [
+            (encode_chunk_key(*key, number), value)
+            for key in keys
+            if key in self._tails
+            for number, value in self._tails[key].flush()
+        ]
+
+    def _forget_chunks(self, keys: set[Key]) -> None:
+        for key in keys:
+            tail = self._tails.get(key)
+            if tail is not None and (numbers := [number for number, _ in tail.flush()]):
+                tail.flushed(numbers)
+
+    def _entries_of(self, keys: set[Key]) -> dict[Key, Entry]:
+        return {key: self._entry(self.flows[key]) for key in keys if key in self.flows}
+
     async def _new_producer(self) -> ProducerIdAndEpoch:
         return await init_producer_id(await self._target.any_connection())
 
     def _entry(self, flow: PartitionFlow) -> Entry:
+        tail = self._tails[flow.key]
+        known = self.entries.get(flow.key)
         return Entry(
             topic=flow.topic,
             partition=flow.partition,
@@ -197,7 +256,14 @@ class Lane:
             since_ms=flow.since_ms,
             record_timestamp_ms=flow.record_timestamp_ms,
             written_ms=self._now_ms(),
+            map_chunks=tail.chunks,
+            map_tail=tail.encoded(),
+            gaps=known.gaps if known is not None else (),
         )
+
+
+def _pairs(entries: dict[Key, Entry]) -> list[KeyValue]:
+    return [(encode_key(*key), encode_entry(entry)) for key, entry in entries.items()]
 
 
 def _done(closing: asyncio.Future[None]) -> None:

@@ -138,7 +138,6 @@ def test_given_no_such_file_then_the_next_step_is_named(tmp_path: Path) -> None:
         ("name: us-to-eu", "name: l\n    name: m", "links[0].name: is given twice, first in line 5"),
         ("name: us-to-eu", "name: l\n    delivery: at_most_once", "must be exactly_once or at_least_once"),
         ("name: us-to-eu", "name: l\n    writing: fenced", "'fenced' must be auto or transactions"),
-        ("name: us-to-eu", "name: l\n    on_gap: continue", "a gap always stops the partition"),
         ("name: us-to-eu", "name: l\n    bandwidth: 1", "bandwidth: isn't available in this version"),
         ("name: us-to-eu", "name: l\n    sync: {acls: true}", "this version doesn't copy ACLs"),
         ("name: us-to-eu", "name: l\n    delete_topics: true", "this version never deletes topics"),
