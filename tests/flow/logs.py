@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -16,6 +18,7 @@ from broker.storage.batch import (
     end_transaction_marker,
     make_header,
     seal,
+    with_header,
 )
 from replicator.flow.partition import PartitionFlow
 from replicator.flow.stage import Stage
@@ -151,3 +154,16 @@ def flow_of(outside: Any, *, topic: str = "orders", partition: int = 0, **change
         "exclusive": True,
     }
     return PartitionFlow(**(settings | changes))
+
+
+def with_right_checksum(data: bytes) -> bytes:
+    """The same bytes with a CRC that fits them."""
+    return bytes(with_header(data))
+
+
+async def until(true: Callable[[], object], what: str) -> None:
+    """Let others run until `true()`; fail after five seconds."""
+    deadline = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < deadline, f"{what} didn't happen in time"
+        await asyncio.sleep(0.002)

@@ -289,8 +289,7 @@ async def test_given_a_broker_that_loses_an_append_then_the_checker_says_so() ->
     schedule.target.append = forgetful  # type: ignore[method-assign]
     schedule.lose_connection = schedule.change_mood = lambda: None  # type: ignore[method-assign]
     with pytest.raises(AssertionError):
-        await schedule.run()
-        assert values(schedule.target.log) == values(schedule.rows)
+        await schedule.run()  # the positions are held against the log at each change
     assert lost
 
 
