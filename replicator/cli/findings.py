@@ -22,10 +22,13 @@ from replicator.sync.admin import Admin, Topic, TopicSpec
 from replicator.sync.topics import TopicPlan, TopicSync
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.connection import Connection
+from replicator.wire.kafka_errors import TRANSACTIONAL_ID_AUTHORIZATION_FAILED, BrokerError
+from replicator.wire.producer_id import init_producer_id
 
 _CLIENT_ID = "replicator-check"
 _TIMEOUT_S = 15.0
 _BROKER_TIMEOUT_S = 8.0
+_IMPOSSIBLE_TIMEOUT_MS = 2**31 - 1  # far above transaction.max.timeout.ms; refused after the permission is checked
 _NAMED = 5  # topics that a finding names before it says how many more there are
 
 # API -> (name, version needed): what Kafka 2.8 offers; topic ids need the Metadata version.
@@ -176,6 +179,8 @@ async def _link(settings: Settings, link: LinkConfig, where: str) -> list[Findin
     findings += await _creatable(link, target_admin, plan)
     findings += await _internal(link, where, target, target_admin)
     findings += await _group(link, target)
+    if link.delivery == "exactly_once":
+        findings += await _transactional(settings, link)
     if not any(finding.level is Level.PROBLEM for finding in findings):
         findings.append(_ok(where, "the principals may do all that the link needs"))
     return findings
@@ -282,6 +287,24 @@ async def _group(link: LinkConfig, properties: dict[str, Any]) -> list[Finding]:
         for operation, name in _GROUP.items()
         if allowed is not None and operation not in allowed
     ]
+
+
+async def _transactional(settings: Settings, link: LinkConfig) -> list[Finding]:
+    """May we use transactional ids? Asks for a producer with a timeout that no broker grants: nothing comes of it."""
+    client = ClusterClient(link.target, settings.clusters[link.target], _CLIENT_ID)
+    name = f"replicator.{link.name}.check"
+    try:
+        connection = await asyncio.wait_for(client.any_connection(), _TIMEOUT_S)
+        await init_producer_id(connection, name, _IMPOSSIBLE_TIMEOUT_MS)
+    except BrokerError as error:
+        if error.code == TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            what = f"Write isn't allowed on transactional ids such as {name}"
+            step = f"grant Describe and Write on transactional ids with the prefix replicator.{link.name}., "
+            step += "or write `delivery: at_least_once`"
+            return [_problem(f"cluster {link.target}", what, "delivery: exactly_once needs transactions", step)]
+    finally:
+        await client.close()
+    return []
 
 
 def _some(names: Iterable[str]) -> str:

@@ -132,6 +132,7 @@ ALLOWED = (
         ResourcePatternType.PREFIXED,
         ("CREATE", "DESCRIBE", "READ", "WRITE", "DESCRIBE_CONFIGS"),
     ),
+    (ResourceType.TRANSACTIONAL_ID, "replicator.", ResourcePatternType.PREFIXED, ("WRITE", "DESCRIBE")),
     (ResourceType.GROUP, "replicator.", ResourcePatternType.PREFIXED, ("READ", "DESCRIBE")),
 )
 
@@ -164,6 +165,7 @@ def test_given_real_kafka_with_acls_then_what_is_not_allowed_is_named_until_it_i
             "grant Create on topic us.orders",
             "with the prefix __replicator_us-to-eu_",
             "Read isn't allowed on group replicator.us-to-eu",
+            "Write isn't allowed on transactional ids such as replicator.us-to-eu.",
         ):
             assert words in denied.stdout
         allow(guarded, ALLOWED)
