@@ -85,6 +85,8 @@ def run(
         _fail(f"can't open {data}: {error}")
     try:
         asyncio.run(_serve(cluster, _address(control, "--control") if control else None))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--control") from error
     except OSError as error:
         _fail(f"can't listen on {listen}: {error.strerror or error}")
 

@@ -167,25 +167,47 @@ async def _read_or_wait(
 ) -> list[PartitionResult]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + request.max_wait_ms / 1000
+    enough = min(request.min_bytes, request.max_bytes)
     while True:
         results = _read_all(ctx, request, wanted)
-        ready = sum(result.size for result in results) >= min(request.min_bytes, request.max_bytes)
+        ready = sum(result.size for result in results) >= enough
         troubled = any(result.error is not ErrorCode.none or result.diverging for result in results)
         if ready or troubled or not wanted or loop.time() >= deadline or ctx.connection.closed:
             return results
+        await _wait_for_enough(ctx, request.isolation, wanted, enough, deadline)
+        await ctx.node.thawed.wait()
+
+
+async def _wait_for_enough(
+    ctx: RequestContext, isolation: int, wanted: list[FetchPartition], enough: int, deadline: float
+) -> None:
+    """Until the partitions hold that many bytes, one of them changes its leader or goes away, or time is up."""
+    loop = asyncio.get_running_loop()
+    partitions = [(item, partition) for item in wanted if (partition := _find(ctx, item)) is not None]
+    epochs = [partition.leader_epoch for _, partition in partitions]
+    while loop.time() < deadline and not ctx.connection.closed:
         waiter: asyncio.Future[None] = loop.create_future()
-        logs = [partition.log for item in wanted if (partition := _find(ctx, item)) is not None]
-        for log in logs:
-            log.add_waiter(waiter)
+        for _, partition in partitions:
+            partition.log.add_waiter(waiter)
         try:
             async with asyncio.timeout_at(deadline):
                 await waiter
         except TimeoutError:
-            pass  # the deadline is checked above, after one last look
+            return
         finally:
-            for log in logs:
-                log.remove_waiter(waiter)
-        await ctx.node.thawed.wait()
+            for _, partition in partitions:
+                partition.log.remove_waiter(waiter)
+        if any(_find(ctx, item) is not partition for item, partition in partitions):
+            return
+        if epochs != [partition.leader_epoch for _, partition in partitions]:
+            return
+        found = 0
+        for item, partition in partitions:
+            if item.fetch_offset < partition.log.log_start_offset:
+                return
+            found += partition.log.available(item.fetch_offset, isolation, item.max_bytes)
+            if found >= enough:
+                return
 
 
 def _read_all(ctx: RequestContext, request: FetchRequest, wanted: list[FetchPartition]) -> list[PartitionResult]:

@@ -70,6 +70,28 @@ async def test_given_a_waiting_fetch_when_something_is_appended_then_it_answers_
         assert loop.time() - start >= 0.1
 
 
+async def test_given_a_waiting_fetch_when_too_little_comes_then_it_waits_for_enough() -> None:
+    async with running() as cluster, client_of(cluster) as client:
+        fill(cluster)
+        log = cluster.log("t", 0)
+        size = len(stored_batch())
+        waiting = asyncio.create_task(client.fetched("t", 6, max_wait=4000, min_bytes=3 * size))
+        for _ in range(3):
+            await _until(lambda: bool(log._waiters))
+            assert not waiting.done()
+            log.append_as_client(stored_batch())
+        assert len(read_batches((await asyncio.wait_for(waiting, 2)).records)) == 3
+
+
+async def test_given_a_waiting_fetch_when_the_leader_moves_then_it_answers_at_once() -> None:
+    async with running(nodes=2) as cluster, client_of(cluster, 0) as client:
+        cluster.create_topic("t", assignments={0: [0, 1]})
+        waiting = asyncio.create_task(client.fetched("t", 0, max_wait=4000))
+        await _until(lambda: bool(cluster.log("t", 0)._waiters))
+        await cluster.move_leader("t", 0, 1)
+        assert (await asyncio.wait_for(waiting, 2)).error_code is ErrorCode.not_leader_or_follower
+
+
 async def test_given_a_waiting_fetch_when_the_topic_is_deleted_then_it_answers_an_error() -> None:
     async with running() as cluster, client_of(cluster) as client:
         topic = fill(cluster)
