@@ -9,6 +9,7 @@ import structlog
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
 from replicator.ledger.entry import Entry
+from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.sync.admin import Admin, TopicSpec
 from replicator.sync.topics import TopicSync
@@ -34,8 +35,8 @@ class Controller:
         await refuse_missing_ledger(self._link, self._source, self._target)
         await ensure_topics(self._link, self._target, TopicSpec)
 
-    async def run(self) -> bool:
-        """Create and grow target topics where that is due; whether anything was done."""
+    async def run(self) -> tuple[bool, dict[str, TopicProblem]]:
+        """Create and grow target topics where that is due; whether anything was done, and what isn't copied and why."""
         plan = await self._topics.plan()
         problems = dict(plan.problems)
         if not plan.empty:
@@ -50,4 +51,4 @@ class Controller:
                 )  # fmt: skip
         for name in self._said.keys() - problems.keys():
             del self._said[name]
-        return not plan.empty
+        return not plan.empty, problems

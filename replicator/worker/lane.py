@@ -7,7 +7,7 @@ positions; `flush()` hands over in good order; `close()` lets go at once (the la
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from replicator.errors import ReplicatorError
 from replicator.flow.partition import PartitionFlow
@@ -19,6 +19,8 @@ from replicator.ledger.load import entries_from_records
 from replicator.ledger.log import KeyValue, LedgerLog
 from replicator.ledger.map_chunks import encode_chunk_key
 from replicator.ledger.map_tail import MapTail
+from replicator.ledger.selection import TopicProblem
+from replicator.ledger.topic_problem import StoredProblem, problem_changes, problems_from_records
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
 from replicator.wire.transactions import TransactionalProducer
@@ -54,6 +56,7 @@ class Lane:
         self._producer: ProducerIdAndEpoch | None = None
         self._ledger_producer: ProducerIdAndEpoch | None = None
         self._dirty: set[Key] = set()
+        self._problems: dict[str, StoredProblem] = {}
         self._written: dict[Key, Entry] = {}
         self._gates = gates
         self._transactions: TransactionalProducer | None = None
@@ -85,6 +88,7 @@ class Lane:
         for key, value in pairs:
             if key == LANE_KEY and value is not None:
                 self.begun_ms = decode_lane(value)
+        self._problems = problems_from_records(pairs)
         self._producer = self._ledger_producer = producer
         if self._transactions is not None and self._gates is not None:
             self.transaction = self._gates(self, self._transactions)
@@ -113,9 +117,12 @@ class Lane:
             self.begun_ms = self._now_ms()
             await self._write([(LANE_KEY, encode_lane(self.begun_ms))])
 
-    async def write_pairs(self, pairs: list[KeyValue]) -> None:
-        """Other records of the ledger that this lane is responsible for."""
-        await self._write(pairs)
+    async def write_problems(self, problems: Mapping[str, TopicProblem]) -> None:
+        """Which topics aren't copied and why (lane 0): what has changed of it."""
+        pairs, updated = problem_changes(self._problems, problems, self._now_ms())
+        if pairs:
+            await self._write(pairs)
+            self._problems = updated
 
     async def write_entries(self) -> None:
         """Write an entry for each partition that changed. What fails stays to be written."""

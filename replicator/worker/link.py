@@ -519,8 +519,14 @@ class LinkWorker:
                 raise result
 
     async def _control(self) -> None:
-        if 0 in self._membership.owned and await self._controller.run():
+        if 0 not in self._membership.owned:
+            return
+        changed, problems = await self._controller.run()
+        if changed:
             self._discover_now.set()
+        lane = self._lanes.get(0)
+        if lane is not None and lane.running:
+            await lane.write_problems(problems)
 
     async def _every(self, step: Callable[[], Awaitable[None]], seconds: float, now: asyncio.Event, what: str) -> None:
         """Run `step` again and again. A failure is said, counted, and tried again: the daemon outlives its clusters."""
