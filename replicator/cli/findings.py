@@ -16,8 +16,15 @@ from confluent_kafka.admin import AclOperation, AdminClient
 
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
-from replicator.errors import AuthorizationError, ReplicatorError, UnreachableError, UnsupportedVersionError
-from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_topic
+from replicator.errors import (
+    AuthorizationError,
+    ReplicatorError,
+    UnreachableError,
+    UnsupportedVersionError,
+    WrongStateError,
+)
+from replicator.ledger.lanes import group_id, ledger_topic
+from replicator.ledger.topic import internal_topics, refuse_missing_ledger
 from replicator.sync.admin import Admin, Topic, TopicSpec
 from replicator.sync.topics import TopicPlan, TopicSync
 from replicator.wire.cluster import ClusterClient
@@ -165,8 +172,9 @@ async def _link(settings: Settings, link: LinkConfig, where: str) -> list[Findin
     source, target = (
         client_properties(settings.clusters[alias], client_id=_CLIENT_ID) for alias in (link.source, link.target)
     )
+    source_admin = Admin(source, link.source, timeout_s=_TIMEOUT_S)
     target_admin = Admin(target, link.target, timeout_s=_TIMEOUT_S)
-    plan = await TopicSync(link, Admin(source, link.source, timeout_s=_TIMEOUT_S), target_admin).plan()
+    plan = await TopicSync(link, source_admin, target_admin).plan()
     findings = _selected(link, where, plan)
     names = sorted(plan.pairs)
     asked = await _topic_operations(source, names)
@@ -178,6 +186,10 @@ async def _link(settings: Settings, link: LinkConfig, where: str) -> list[Findin
     findings += _missing(link.target, growing, _TARGET_GROWING, "partitions couldn't be added")
     findings += await _creatable(link, target_admin, plan)
     findings += await _internal(link, where, target, target_admin)
+    try:
+        await refuse_missing_ledger(link, source_admin, target_admin)
+    except WrongStateError as error:
+        findings.append(_problem(where, str(error), exit_code=WrongStateError.exit_code))
     findings += await _group(link, target)
     if link.delivery == "exactly_once":
         findings += await _transactional(settings, link)
@@ -250,19 +262,25 @@ async def _creatable(link: LinkConfig, target: Admin, plan: TopicPlan) -> list[F
 
 
 async def _internal(link: LinkConfig, where: str, properties: dict[str, Any], target: Admin) -> list[Finding]:
-    names = [ledger_topic(link.name), map_topic(link.name), control_topic(link.name)]
-    present = await target.describe_topics(names)
+    wanted = internal_topics(link, len((await target.describe_cluster()).brokers))
+    present = await target.describe_topics([topic.name for topic in wanted])
     known = sorted(name for name, answer in present.items() if isinstance(answer, Topic))
     operations = await _topic_operations(properties, known)
     findings = _missing(link.target, operations, _INTERNAL_TOPIC, "the link couldn't keep its positions")
-    absent = [TopicSpec(name, 1, 1) for name in names if name not in present]
-    answers = {**present, **await target.create_topics(absent, validate_only=True)}
+    absent = [topic for topic in wanted if topic.name not in present]
+    specs = [TopicSpec(topic.name, topic.partitions, topic.replication_factor, topic.configs) for topic in absent]
+    answers = {**present, **await target.create_topics(specs, validate_only=True)}
     refused = {name: error for name, error in answers.items() if isinstance(error, AuthorizationError)}
     if refused:
         step = f"grant Create, Describe, Read and Write on topics with the prefix {ledger_topic(link.name)[:-6]}"
         what = f"internal topics {_some(refused)} couldn't be used"
         findings.append(_problem(f"cluster {link.target}", what, str(next(iter(refused.values()))), step))
-    ledger = present.get(names[0])
+    for name, error in answers.items():
+        if isinstance(error, ReplicatorError) and name not in refused:
+            findings.append(
+                _problem(f"cluster {link.target}", f"internal topic {name} couldn't be created", str(error))
+            )
+    ledger = present.get(ledger_topic(link.name))
     partitions = getattr(ledger, "partitions", link.lanes)
     if partitions != link.lanes:
         what = f"the link was started with {partitions} lanes, and lanes is {link.lanes} now"

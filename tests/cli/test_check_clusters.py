@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from confluent_kafka import Producer
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -122,6 +123,18 @@ def test_given_a_broker_that_advertises_a_wrong_address_then_check_names_it(
     assert result.exit_code == 3
     assert "broker" in result.stdout
     assert "no-such-host.invalid" in result.stdout
+
+
+def test_given_copies_without_a_ledger_then_check_says_what_may_be_done(
+    source: BundledCluster, target: BundledCluster, tmp_path: Path
+) -> None:
+    create(target, NewTopic("us.orders", 2, 1))
+    producer = Producer({"bootstrap.servers": target.bootstrap})
+    producer.produce("us.orders", b"older copy")
+    assert producer.flush(20) == 0
+    result = run("check", config(tmp_path, reach(source), reach(target), topics={"include": ["orders"]}))
+    assert result.exit_code == 4
+    assert "__replicator_us-to-eu_ledger on cluster eu doesn't exist" in result.stdout
 
 
 ALLOWED = (
