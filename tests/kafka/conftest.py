@@ -14,7 +14,8 @@ from tests.support.kafka import KafkaCluster
 @pytest.fixture(scope="session")
 def bundled_broker() -> Iterator[BundledCluster]:
     """One bundled node for the session."""
-    with BundledCluster() as cluster:
+    quick = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000"}
+    with BundledCluster(properties=quick) as cluster:
         yield cluster
 
 

@@ -49,9 +49,10 @@ class Scene:
         return client
 
     def group_coordinator(self, group: str) -> RawClient:
-        """A connection to the group's coordinator."""
+        """A connection to the group's coordinator, which has loaded what it needs."""
         client = coordinator(self.bootstrap, group, GROUP)
         self._opened.append(client)
+        retry(lambda: client.call("describe_groups", 5, groups=[group]).groups[0], lambda row: row.error_code, BUSY)
         return client
 
     # --- topics ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,52 @@
+"""What Kafka 4.1 answers and the bundled broker doesn't know. Each entry fails when that changes: then it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.kafka.scene import Scene, unique
+
+LEFT_OUT: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "consumer groups of KIP-848": (
+        "consumer_group_heartbeat",
+        1,
+        {
+            "group_id": unique("g"),
+            "member_id": unique("m"),
+            "member_epoch": 0,
+            "rebalance_timeout": 10_000,
+            "subscribed_topic_names": ["t"],
+            "topic_partitions": [],
+        },
+    ),
+    "describing consumer groups of KIP-848": ("consumer_group_describe", 1, {"group_ids": ["g"]}),
+    "ACLs": (
+        "describe_acls",
+        3,
+        {"resource_type_filter": 1, "pattern_type_filter": 1, "operation": 1, "permission_type": 1},
+    ),
+    "client quotas": ("describe_client_quotas", 1, {"components": [], "strict": False}),
+    "changing SCRAM users": ("describe_user_scram_credentials", 0, {"users": None}),
+    "feature levels": ("update_features", 2, {"timeout": 1000, "validate_only": True}),
+    "reassignments": ("list_partition_reassignments", 0, {"timeout": 1000, "topics": None}),
+    "other log directories": ("alter_replica_log_dirs", 2, {"dirs": []}),
+    "the KRaft quorum": (
+        "describe_quorum",
+        2,
+        {"topics": [{"topic_name": "__cluster_metadata", "partitions": [{"partition_index": 0}]}]},
+    ),
+    "delegation tokens": ("describe_delegation_token", 3, {"owners": None}),
+    "share groups": ("share_group_describe", 1, {"group_ids": ["g"]}),
+}
+
+
+@pytest.mark.parametrize("what", LEFT_OUT)
+def test_given_an_api_of_kafka_when_asked_then_it_is_answered(
+    scene: Scene, what: str, request: pytest.FixtureRequest
+) -> None:
+    if scene.kind == "bundled":
+        request.applymarker(pytest.mark.xfail(strict=True, reason=f"the bundled broker leaves out {what}"))
+    api, version, values = LEFT_OUT[what]
+    scene.client.call(api, version, **values)
