@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable
 from broker.clock import Clock
 
 Action = Callable[[], None]
+SLACK = 1000
 
 
 class Timers:
@@ -34,6 +35,9 @@ class Timers:
         self._tickets[key] = ticket
         self._actions[ticket] = (key, action)
         heapq.heappush(self._heap, (self._clock.monotonic() + max(delay_ms, 0) / 1000, ticket))
+        if len(self._heap) > 2 * len(self._actions) + SLACK:  # every heartbeat leaves a dead entry behind
+            self._heap = [entry for entry in self._heap if entry[1] in self._actions]
+            heapq.heapify(self._heap)
         self._changed.set()
 
     def cancel(self, key: Hashable) -> None:
