@@ -80,7 +80,7 @@ def _ok(where: str, what: str) -> Finding:
 
 
 def _problem(where: str, what: str, why: str = "", next_step: str = "", exit_code: int = 1) -> Finding:
-    return Finding(Level.PROBLEM, where, what, why, next_step, exit_code)
+    return Finding(Level.PROBLEM, where, what.removeprefix(f"{where}: "), why, next_step, exit_code)
 
 
 async def examine(settings: Settings, links: Collection[LinkConfig]) -> list[Finding]:

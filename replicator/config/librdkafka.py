@@ -7,7 +7,7 @@ from typing import Any
 
 from replicator.config.models import ClusterConfig, SecurityConfig
 
-LOGGER_NAME = "replicator.librdkafka"
+LOGGER_NAME = "replicator.librdkafka"  # `telemetry.logs` keeps it from repeating itself
 
 
 def client_properties(cluster: ClusterConfig, *, client_id: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import io
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+import time
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
@@ -22,6 +23,9 @@ _SECRET_IN_TEXT = re.compile(
     r"(?i)\b((?:sasl\.|ssl\.key\.)?(?:password|secret|token)|authorization)(\s*[=:]\s*)(?:bearer\s+)?[^\s,;'\"]+"
 )
 _MAX_DEPTH = 6
+_MAX_KINDS = 1000
+_NUMBER = re.compile(r"\d+")
+LIBRDKAFKA = "replicator.librdkafka"  # the logger that `config.librdkafka` gives it
 
 
 def configure(
@@ -66,12 +70,38 @@ def configure(
     root.setLevel(level)
     for noisy in ("aiohttp.access", "asyncio"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    librdkafka = logging.getLogger(LIBRDKAFKA)
+    librdkafka.filters[:] = [Seldom()]
+    # What it calls errors are failed connections, of which it makes many; those who asked are told in any case.
+    librdkafka.setLevel(logging.CRITICAL if root.level >= logging.ERROR else root.level)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+class Seldom(logging.Filter):
+    """Lets a line through that wasn't there within the last half minute; numbers don't make a line another one."""
+
+    def __init__(self, every_s: float = 30.0, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._every_s = every_s
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is to be written."""
+        now = self._clock()
+        kind = _NUMBER.sub("", record.getMessage())
+        last = self._last.get(kind)
+        if last is not None and now - last < self._every_s:
+            return False
+        if len(self._last) >= _MAX_KINDS:
+            self._last.clear()
+        self._last[kind] = now
+        return True
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

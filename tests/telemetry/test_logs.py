@@ -67,3 +67,25 @@ def test_given_secrets_anywhere_then_none_is_written(as_json: bool) -> None:
     assert "hush" not in stream.getvalue()
     assert "ValueError: token=***" in stream.getvalue()
     assert logs.MASK in stream.getvalue()
+
+
+def test_given_a_client_library_that_repeats_itself_then_it_is_heard_once_in_a_while() -> None:
+    now = [0.0]
+    seldom = logs.Seldom(30, lambda: now[0])
+
+    def heard(text: str) -> bool:
+        return seldom.filter(logging.LogRecord("x", logging.ERROR, "", 0, text, (), None))
+
+    assert heard("broker 1 down (after 3ms)")
+    assert not heard("broker 1 down (after 17ms)")
+    assert heard("broker refused")
+    now[0] = 30.0
+    assert heard("broker 1 down (after 4ms)")
+
+
+def test_given_a_verb_that_prints_results_then_the_client_library_is_silent() -> None:
+    stream = io.StringIO()
+    logs.configure(stream=stream, level="ERROR")
+    logging.getLogger(logs.LIBRDKAFKA).error("connection failed")
+    structlog.get_logger("a").error("ours")
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["ours"]
