@@ -63,6 +63,7 @@ async def serve(
         token = cert_file = None
     if not token and not is_loopback(address):
         raise ConfigurationError(f"service.http {address} can be reached from other machines: set service.token")
+    tls = _tls(cert_file, key_file)
     face: Face = WorkerFace(service) if isinstance(service, Service) else service
     runner = web.AppRunner(
         application(face, token, check_host=not address.startswith("unix:")),
@@ -73,7 +74,7 @@ async def serve(
     )
     await runner.setup()
     try:
-        await _site(runner, address, _tls(cert_file, key_file)).start()
+        await _site(runner, address, tls).start()
     except OSError as error:
         await runner.cleanup()
         raise ConfigurationError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from replicator.http.aggregate import AggregateService
 from replicator.http.server import OneAtATime, serve, urls
 from replicator.http.service import Face, Service
 from replicator.telemetry.counters import PartitionCounters, WorkerCounters
+from tests.support.certificates import CertificateAuthority
 
 
 class Fake:
@@ -136,6 +139,27 @@ async def test_given_a_taken_address_then_the_error_names_it(start: Started) -> 
         await serve(Fake(), url.removeprefix("http://"))
 
 
+async def test_given_a_certificate_then_it_is_https(tmp_path: Path) -> None:
+    authority = CertificateAuthority(tmp_path)
+    server = authority.issue("server")
+    runner = await serve(Fake(), "127.0.0.1:0", "hush", cert_file=str(server.certificate), key_file=str(server.key))
+    try:
+        url = urls(runner)[0]
+        assert url.startswith("https://")
+        trust = ssl.create_default_context(cafile=str(authority.certificate))
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as session:
+            async with session.get(f"{url}/metrics", headers={"Authorization": "Bearer hush"}) as answer:
+                assert answer.status == 200
+    finally:
+        await runner.cleanup()
+
+
+async def test_given_a_certificate_that_is_none_then_the_error_names_it(tmp_path: Path) -> None:
+    (tmp_path / "c.pem").write_text("nothing")
+    with pytest.raises(ConfigurationError, match=r"service\.cert_file .*c\.pem: can't be used"):
+        await serve(Fake(), "127.0.0.1:0", cert_file=str(tmp_path / "c.pem"))
+
+
 async def test_given_an_unreachable_cluster_then_status_is_503_with_the_reason(
     start: Started, client: aiohttp.ClientSession
 ) -> None:
@@ -182,8 +206,6 @@ async def test_given_children_on_sockets_then_the_parent_answers_for_all(
 
 
 async def test_given_a_socket_left_by_a_killed_process_then_it_is_replaced(start: Started, tmp_path: Path) -> None:
-    import socket
-
     path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(path)
