@@ -188,6 +188,7 @@ def test_given_a_plain_batch_then_its_bytes_pass_and_the_response_stays_leased()
         (logs.batch(logs.rows(0, 3), append_time=9), 0, Rebuild.APPEND_TIME),
         (logs.batch(logs.rows(0, 3)), 1, Rebuild.PARTIAL),
     ],
+    ids=["holes", "append time", "partial"],
 )
 def test_given_a_batch_that_cannot_pass_then_it_is_rebuilt_and_counted_by_itself(
     data: bytes, start: int, why: str
