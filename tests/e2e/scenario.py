@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tests.support.checker import Verdict, compare_topics
@@ -55,7 +55,7 @@ class Scenario:
         """Wait until `status` says that all of them are copied to the end."""
         return self.installation.wait_until_copied(self.partitions, within=within)
 
-    def judge(self, *, rewinds: int = 0) -> Verdict:
+    def judge(self, *, rewinds: int = 0, interleaved: bool = False) -> Verdict:
         """The independent judge's verdict; AssertionError unless every record is there, in order, byte for byte."""
         verdict = compare_topics(
             self.source.client_config,
@@ -63,6 +63,7 @@ class Scenario:
             self.corpus.topics,
             rename=PREFIX + "{}",
             rewinds=rewinds,
+            interleaved=interleaved,
             acknowledged=self.corpus.acknowledged.read(),
         )
         print(f"{verdict.records} records, {verdict.duplicates} duplicates in {verdict.rewinds} rewinds")
@@ -78,7 +79,7 @@ class Scenario:
         before, began = self.target_ends(), time.monotonic()
 
         def moved() -> bool:
-            still = {where for where, end in self.target_ends().items() if end <= before[where]}
+            still = {where for where, end in self.target_ends().items() if end <= max(before[where], 0)}
             assert not still, f"standing still: {sorted(still)}"
             return True
 
@@ -87,8 +88,14 @@ class Scenario:
 
 
 def log_ends(cluster: Cluster, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:
-    """Log end offsets (of uncommitted records too) of all partitions of `topics`."""
+    """Log end offsets (of uncommitted records too) of all partitions of `topics`; -1 for one that has no leader now."""
     places = {TopicPartition(topic, n): OffsetSpec.latest() for topic, count in topics.items() for n in range(count)}
     admin = cluster.admin()
     futures = admin.list_offsets(places, request_timeout=10)
-    return {(place.topic, place.partition): int(future.result(15).offset) for place, future in futures.items()}
+    ends = {}
+    for place, future in futures.items():
+        try:
+            ends[place.topic, place.partition] = int(future.result(15).offset)
+        except KafkaException:
+            ends[place.topic, place.partition] = -1
+    return ends

@@ -92,3 +92,46 @@ def test_given_workers_come_and_go_in_good_order_then_each_record_arrives_exactl
         fourth.wait_ready()
         scenario.wait_until_copied()
         assert scenario.target_ends() == ends  # positions were written: a restart copies nothing twice
+
+
+def test_given_all_workers_are_killed_at_once_again_and_again_then_nothing_is_lost(
+    pair: tuple[Cluster, Cluster], tmp_path: Path
+) -> None:
+    scenario = Scenario(*pair, tmp_path, "all-killed")
+    scenario.corpus.write()
+    with scenario.corpus.keep_writing(scenario.acks):
+        for _ in range(3):
+            with scenario.installation.worker() as one, scenario.installation.worker() as other:
+                scenario.wait_until_all_move(within=30)
+                one.kill()
+                other.kill()
+    with scenario.installation.worker() as last:
+        last.wait_ready()
+        scenario.wait_until_copied()
+        scenario.judge(rewinds=3)
+        last.terminate()
+
+
+def test_given_a_worker_is_suspended_and_goes_on_later_then_nothing_is_lost_or_overtaken(
+    pair: tuple[Cluster, Cluster], tmp_path: Path
+) -> None:
+    scenario = Scenario(*pair, tmp_path, "suspended")
+    scenario.corpus.write()
+    with scenario.installation.worker() as survivor, scenario.installation.worker() as victim:
+        survivor.wait_ready()
+        victim.wait_ready()
+        with scenario.corpus.keep_writing(scenario.acks) as writer:
+            scenario.wait_until_all_move(within=20)
+            victim.freeze()
+            scenario.wait_until_all_move(within=10)
+            rounds = writer.rounds
+            wait_for(lambda: writer.rounds > rounds + 30, within=30, what="producers go on")
+            victim.thaw()
+            scenario.wait_until_all_move(within=20)
+            victim.wait_ready()
+            rounds = writer.rounds
+            wait_for(lambda: writer.rounds > rounds + 30, within=30, what="producers go on")
+        scenario.wait_until_copied()
+        scenario.judge(rewinds=2, interleaved=True)
+        victim.terminate()
+        survivor.terminate()

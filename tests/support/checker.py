@@ -58,12 +58,20 @@ class Verdict:
 
 
 def compare_partition(
-    where: str, source: Sequence[Seen], target: Sequence[Seen], *, rewinds: int = 0, window: int = 50_000
+    where: str,
+    source: Sequence[Seen],
+    target: Sequence[Seen],
+    *,
+    rewinds: int = 0,
+    interleaved: bool = False,
+    window: int = 50_000,
 ) -> Verdict:
     """Judge one partition: every source record once, in order, equal in content.
 
     `rewinds` is how often the target may jump back, as at-least-once delivery does after a crash: to a record at most
-    `window` records back, from where everything follows again without a gap. Nothing may ever jump forward.
+    `window` records back, from where everything follows again without a gap. Nothing may ever jump forward, but for
+    this: with `interleaved` a jump back may end anywhere and the copy goes on where it was, as when a worker that was
+    suspended writes once more what it had in flight, while its successor is already writing.
     """
     verdict = Verdict(records=len(source))
     contents = [record.content() for record in source]
@@ -80,6 +88,10 @@ def compare_partition(
         following = {p + 1 for p in positions if p < len(contents) and contents[p] == content}
         if not following:
             following = {p + 1 for p in places.get(content, ()) if p < furthest}
+            if not following and interleaved and furthest < len(contents) and contents[furthest] == content:
+                positions = {furthest + 1}
+                furthest += 1
+                continue
             if not following:
                 expected = source[furthest] if furthest < len(source) else "the end"
                 verdict.problems.append(f"{where}: target has {record} where source has {expected}")
@@ -93,7 +105,7 @@ def compare_partition(
     if furthest < len(source):
         missing = len(source) - furthest
         verdict.problems.append(f"{where}: target ends {missing} records early, before source {source[furthest]}")
-    elif len(source) not in positions:
+    elif len(source) not in positions and not interleaved:
         verdict.problems.append(f"{where}: target jumped back and didn't come forward again")
     verdict.duplicates = len(target) - furthest
     if verdict.rewinds > rewinds:
@@ -118,6 +130,7 @@ def compare_topics(
     *,
     rename: str = "{}",
     rewinds: int = 0,
+    interleaved: bool = False,
     acknowledged: Iterable[tuple[str, int, int, str]] = (),
 ) -> Verdict:
     """Compare whole topics (name -> partitions) of two clusters, given as librdkafka settings.
@@ -135,7 +148,7 @@ def compare_topics(
             where = f"{topic}-{partition}"
             written = read_partition(source, topic, partition)
             copied = read_partition(target, rename.format(topic), partition)
-            verdict += compare_partition(where, written, copied, rewinds=rewinds)
+            verdict += compare_partition(where, written, copied, rewinds=rewinds, interleaved=interleaved)
             by_offset = {record.offset: record for record in written}
             for offset, digest in acks[topic, partition].items():
                 record = by_offset.get(offset)

@@ -92,6 +92,17 @@ def test_given_one_crash_is_allowed_when_more_went_wrong_then_red(planted: str, 
     assert compare_partition("t-0", SOURCE, copy, rewinds=1).problems, planted
 
 
+def test_given_two_writers_may_overlap_when_the_earlier_one_repeats_its_last_records_then_green() -> None:
+    overlapping = COPY[:12] + COPY[4:8] + COPY[12:] + COPY[9:11]
+    assert compare_partition("t-0", SOURCE, overlapping, rewinds=2, interleaved=True).problems == []
+    assert compare_partition("t-0", SOURCE, overlapping, rewinds=1, interleaved=True).problems
+    assert compare_partition("t-0", SOURCE, overlapping, rewinds=2).problems
+    for damaged_copy in (COPY[:12] + COPY[4:8] + COPY[13:], COPY[:12] + COPY[4:6] + COPY[7:], overlapping[:-6]):
+        assert compare_partition("t-0", SOURCE, damaged_copy, rewinds=1, interleaved=True).problems
+    for lossy in (COPY[:12] + COPY[4:8] + COPY[13:], overlapping[:-6]):
+        assert compare_partition("t-0", SOURCE, lossy, rewinds=9, interleaved=True).problems
+
+
 def test_given_a_repeat_longer_than_anything_in_flight_then_red() -> None:
     assert compare_partition("t-0", SOURCE, COPY + COPY[2:], rewinds=1, window=10).problems
 
