@@ -47,5 +47,25 @@ def identify(entry: Entry, source_topic_id: UUID | None, target_topic_id: UUID |
     return Identity.TARGET_MISSING if target_topic_id is None else Identity.TARGET_RECREATED
 
 
+def explain(
+    entry: Entry,
+    reason: Reason,
+    source_topic_id: UUID | None,
+    target_topic_id: UUID | None,
+    *,
+    source: str,
+    target: str,
+) -> str:
+    """The detail of what `identify` found, for people; `source` and `target` are the clusters' aliases."""
+    if reason is Reason.SOURCE_MISSING:
+        return f"Topic {entry.topic} (id {entry.source_topic_id}) isn't on cluster {source}."
+    if reason is Reason.SOURCE_RECREATED:
+        return f"Topic {entry.topic} on cluster {source} had id {entry.source_topic_id}, and now has {source_topic_id}."
+    where = f"{entry.target_topic} (id {entry.target_topic_id})"
+    if reason is Reason.TARGET_MISSING:
+        return f"Topic {where} isn't on cluster {target}."
+    return f"Topic {where} on cluster {target} now has id {target_topic_id}."
+
+
 def _same(known: UUID, present: UUID) -> bool:
     return known == present or NO_ID in (known, present)

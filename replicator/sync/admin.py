@@ -36,7 +36,7 @@ from confluent_kafka.admin import (
 )
 
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
-from replicator.ledger.client_calls import topic_names
+from replicator.ledger.client_calls import topic_names, topic_uuid
 from replicator.ledger.client_errors import NoLeaderError, RefusedError, replicator_error
 
 T = TypeVar("T")
@@ -384,10 +384,9 @@ def _isolation(committed: bool) -> Any:
 
 
 def _topic(answer: Any) -> Topic:
-    most, least = answer.topic_id.get_most_significant_bits(), answer.topic_id.get_least_significant_bits()
     return Topic(
         name=answer.name,
-        topic_id=UUID(int=((most & (1 << 64) - 1) << 64) | (least & (1 << 64) - 1)),
+        topic_id=topic_uuid(answer.topic_id),
         partitions=len(answer.partitions),
         replication_factor=max((len(partition.replicas) for partition in answer.partitions), default=0),
         internal=answer.is_internal,

@@ -15,7 +15,7 @@ from replicator.config.models import LinkConfig
 from replicator.errors import AuthorizationError, ReplicatorError
 from replicator.ledger.client_errors import RefusedError
 from replicator.ledger.entry import Entry
-from replicator.ledger.identity import identify
+from replicator.ledger.identity import explain, identify
 from replicator.ledger.lanes import control_topic
 from replicator.ledger.selection import Selection, TopicProblem, select
 from replicator.states import Reason
@@ -197,20 +197,9 @@ def _identity_problems(
         target_id = None if pair is None or pair.target is None else pair.target.topic_id
         reason = identify(entry, source_id, target_id).reason
         if reason is not None:
-            problems[name] = TopicProblem(reason, _identity_detail(link, entry, reason, source_id, target_id))
+            detail = explain(entry, reason, source_id, target_id, source=link.source, target=link.target)
+            problems[name] = TopicProblem(reason, detail)
     return problems
-
-
-def _identity_detail(link: LinkConfig, entry: Entry, reason: Reason, source_id: object, target_id: object) -> str:
-    if reason is Reason.SOURCE_MISSING:
-        return f"Topic {entry.topic} (id {entry.source_topic_id}) isn't on cluster {link.source}."
-    if reason is Reason.SOURCE_RECREATED:
-        return f"Topic {entry.topic} on cluster {link.source} had id {entry.source_topic_id}, and now has {source_id}."
-    if reason is Reason.TARGET_MISSING:
-        return f"Topic {entry.target_topic} (id {entry.target_topic_id}) isn't on cluster {link.target}."
-    return (
-        f"Topic {entry.target_topic} on cluster {link.target} had id {entry.target_topic_id}, and now has {target_id}."
-    )
 
 
 async def _create(target: Admin, specs: Iterable[TopicSpec]) -> dict[str, ReplicatorError]:

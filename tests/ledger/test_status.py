@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicCollection
 from confluent_kafka.admin import NewTopic
 
 from replicator.config.models import ClusterConfig, LinkConfig, Settings, TopicsConfig
 from replicator.errors import UnreachableError
+from replicator.ledger.client_calls import topic_uuid
 from replicator.ledger.entry import Entry, Reason, State, encode_entry, encode_key
 from replicator.ledger.lanes import lane_of, ledger_topic
 from replicator.ledger.selection import TopicProblem
@@ -40,6 +41,12 @@ class Rig:
         self.link = LinkConfig(name=self.tag, source="us", target="eu", lanes=LANES, topics=topics)
         side = ClusterConfig(bootstrap_servers=cluster.bootstrap)
         self.settings = Settings(clusters={"us": side, "eu": side}, links=(self.link,))
+
+    def entry(self, topic: str, partition: int = 0) -> Entry:
+        """An entry about the topics as they are, whose copy bears the same name and is the same topic."""
+        topic_id = topic_uuid(self.admin.describe_topics(TopicCollection([topic]))[topic].result().topic_id)
+        names = {"topic": topic, "target_topic": topic}
+        return replace(ENTRY, partition=partition, source_topic_id=topic_id, target_topic_id=topic_id, **names)
 
     def topic(self, name: str, partitions: int) -> str:
         for future in self.admin.create_topics([NewTopic(name, partitions, 1)]).values():
@@ -80,7 +87,7 @@ async def test_given_entries_when_status_is_read_then_the_last_ones_ends_and_lag
     for n in range(10):
         rig.write(topic, 0, None, b"x", timestamp=now - 60_000 + n * 1000)
         rig.write(topic, 1, None, b"x")
-    entry = replace(ENTRY, topic=topic, partition=0, target_next=99, record_timestamp_ms=now - 500_000, since_ms=now)
+    entry = replace(rig.entry(topic), target_next=99, record_timestamp_ms=now - 500_000, since_ms=now)
     rig.enter(replace(entry, source_next=3))
     rig.enter(replace(entry, source_next=7))
     fault = replace(entry, partition=1, source_next=10, state=State.FAULTED, reason=Reason.CORRUPT_BATCH, detail="d")
@@ -107,6 +114,28 @@ async def test_given_entries_when_status_is_read_then_the_last_ones_ends_and_lag
     assert faulted.next_step == Reason.CORRUPT_BATCH.next_step
     for p in (2, 3):
         assert (found[topic, p].state, found[topic, p].since, found[topic, p].source_end) == ("PENDING", None, 0)
+
+
+async def test_given_topics_gone_or_made_anew_when_status_is_read_then_it_says_so_though_no_worker_has_noticed(
+    rig: Rig,
+) -> None:
+    topic = rig.topic(f"{rig.tag}-orders", 4)
+    rig.topic(ledger_topic(rig.tag), LANES)
+    entry = rig.entry(topic)
+    other = UUID(int=7)
+    rig.enter(replace(entry, topic=f"{rig.tag}-gone"))
+    rig.enter(replace(entry, partition=0, source_topic_id=other))
+    rig.enter(replace(entry, partition=1, target_topic_id=other))
+    rig.enter(replace(entry, partition=2, target_topic="nowhere"))
+    rig.enter(replace(entry, partition=3, state=State.FAULTED, reason=Reason.CORRUPT_BATCH, target_topic_id=other))
+    found = {(at.topic, at.partition): (at.state, at.reason) for at in (await rig.status()).partitions}
+    assert found == {
+        (f"{rig.tag}-gone", 0): ("FAULTED", "SOURCE_MISSING"),
+        (topic, 0): ("FAULTED", "SOURCE_RECREATED"),
+        (topic, 1): ("FAULTED", "TARGET_RECREATED"),
+        (topic, 2): ("FAULTED", "TARGET_MISSING"),
+        (topic, 3): ("FAULTED", "CORRUPT_BATCH"),
+    }
 
 
 async def test_given_a_topic_whose_name_does_not_fit_when_status_is_read_then_it_is_faulted(rig: Rig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from uuid import UUID, uuid4
@@ -172,15 +173,16 @@ async def test_given_a_topic_when_asked_and_changed_then_the_answers_are_typed_a
     assert isinstance((await admin.describe_configs(["nowhere"]))["nowhere"], ReplicatorError)
 
     producer = Producer(source_cluster.client_config)
-    for time_ms in (1000, 2000, 3000):
+    now_ms = int(time.time() * 1000)  # older ones could be deleted by retention
+    for time_ms in (now_ms, now_ms + 1000, now_ms + 2000):
         producer.produce(tag, b"x", partition=0, timestamp=time_ms)
     assert producer.flush(10) == 0
     found = await admin.list_offsets({(tag, 0): LATEST, (tag, 1): EARLIEST, ("nowhere", 0): LATEST})
     assert [at.offset for at in found.values() if isinstance(at, ListedOffset)] == [3, 0]
     assert isinstance(found["nowhere", 0], RefusedError)
-    at_2 = (await admin.list_offsets({(tag, 0): at_timestamp(1500)}))[tag, 0]
+    at_2 = (await admin.list_offsets({(tag, 0): at_timestamp(now_ms + 500)}))[tag, 0]
     assert isinstance(at_2, ListedOffset)
-    assert (at_2.offset, at_2.timestamp) == (1, 2000)
+    assert (at_2.offset, at_2.timestamp) == (1, now_ms + 1000)
     assert await admin.log_spans([(tag, 0), (tag, 1)]) == {(tag, 0): 3, (tag, 1): 0}
 
     assert await admin.delete_topics([tag]) == {tag: None}
