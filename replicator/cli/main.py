@@ -19,6 +19,7 @@ from replicator.cli.resume import resume
 from replicator.cli.run import run
 from replicator.cli.status import status
 from replicator.cli.topics import topics
+from replicator.cli.translate import translate
 from replicator.cli.verify import verify
 from replicator.errors import ReplicatorError
 
@@ -70,6 +71,7 @@ app.command("status")(status)
 app.command("lag")(lag)
 app.command("topics")(topics)
 app.command("resume")(resume)
+app.command("translate")(translate)
 app.command("verify")(verify)
 app.command("completion")(completion)
 

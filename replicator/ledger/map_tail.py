@@ -48,6 +48,10 @@ class _Flush:
     runs: int
     open_chunk: _Chunk | None
 
+    @property
+    def next_number(self) -> int:
+        return self.written[-1][0] + 1
+
 
 class MapTail:
     """Takes the runs of one partition as they are acknowledged. Belongs to one event loop.
@@ -123,7 +127,7 @@ class MapTail:
             self.add(offsets[first], target_start + first, len(offsets) - first)
 
     def encoded(self) -> bytes:
-        """The tail for the entry. After `flush` and `flushed` it has at most `TAIL_RUNS` runs."""
+        """The tail for an entry: all runs that `flushed` hasn't dropped, `TAIL_RUNS` at most right after it."""
         if not self._sources:
             return b""
         out = put_head(0, 0, (self._sources[0], self._targets[0]), (self._source_end, self._target_end))
@@ -131,11 +135,27 @@ class MapTail:
         self._put(out, len(self._sources) - 1)
         return bytes(out)
 
+    def after_flush(self) -> tuple[int, bytes]:
+        """`chunks` and `encoded()` as they will be with `flushed`, of an entry to be written behind the chunks.
+
+        Taken together with `flush` they describe one instant, however many runs come while the chunks are written; and
+        the tail has at most `TAIL_RUNS` runs if `flush` had nothing given out before.
+        """
+        flush = self._flush
+        if flush is None:
+            return self._chunks, self.encoded()
+        start = self._sources[flush.runs], self._targets[flush.runs]
+        out = put_head(0, 0, start, (self._source_end, self._target_end))
+        put_stretch(out, 0, 0, self._lengths[flush.runs])
+        for index in range(flush.runs + 1, len(self._sources)):
+            self._put(out, index)
+        return flush.next_number, bytes(out)
+
     def flush(self) -> list[tuple[int, bytes]]:
         """The chunks (number, value) to be written because the tail has too many runs; mostly none.
 
-        Write them before the next entry, or in one transaction with it, after `flushed`. Until then the answer stays
-        the same.
+        Write them before the next entry, or in one transaction with it. The answer stays the same until `flushed`, or
+        until `unflush` after a write that failed.
         """
         if self._flush is None and len(self._sources) > TAIL_RUNS:
             self._flush = self._make_chunks(len(self._sources) - TAIL_KEEP)
@@ -151,10 +171,14 @@ class MapTail:
             raise ValueError(f"chunks {sorted(numbers)} aren't those that were to be written")
         self._flush = None
         self._open = flush.open_chunk
-        self._chunks = flush.written[-1][0] + 1
+        self._chunks = flush.next_number
         for column in (self._sources, self._targets, self._lengths):
             del column[: flush.runs]
         self._encode_closed()
+
+    def unflush(self) -> None:
+        """Writing what `flush` gave out has failed, or nobody knows: the next `flush` gives out that and all since."""
+        self._flush = None
 
     def copy(self) -> MapTail:
         """An independent copy, as of now."""

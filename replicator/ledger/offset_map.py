@@ -94,6 +94,16 @@ class OffsetMap:
         return not self._runs.source_gaps
 
     @property
+    def source_start(self) -> int:
+        """The source offset of the first copied record that it knows; 0 without any."""
+        return self._runs.sources[0] if self._runs.sources else 0
+
+    @property
+    def target_start(self) -> int:
+        """The target offset of the first copied record that it knows; 0 without any."""
+        return self._runs.targets[0] if self._runs.targets else 0
+
+    @property
     def source_end(self) -> int:
         """The source offset behind the last copied record that it knows; 0 without any."""
         return self._source_end
@@ -132,7 +142,7 @@ class OffsetMap:
         """Merge `runs` with the stretches from index `known` on, which they may repeat."""
         mine = self._runs
         both = [mine[index] for index in range(known, len(mine))] + list(runs)
-        both.sort(key=lambda stretch: (stretch.source, -stretch.source_end))
+        both.sort()
         mine.truncate(known)
         self._source_end = self._target_end = 0
         if known:

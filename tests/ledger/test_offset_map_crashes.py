@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from replicator.ledger import map_tail
 from replicator.ledger.map_chunks import Runs, Stretch, decode_runs, encode_runs
@@ -59,6 +59,23 @@ class Link(RuleBasedStateMachine):
             self.tail.flushed([number for number, _ in written])
         self.topic.update(written)
         self._write_entry()
+
+    @precondition(lambda self: not self.transactions)
+    @rule(meanwhile=STEPS, fails=st.booleans(), arrives=st.booleans())
+    def commit_while_copying(self, meanwhile: list[tuple[int, int, int]], fails: bool, arrives: bool) -> None:
+        """The entry is of the instant of the flush, and is written when the chunks are acknowledged."""
+        written, state = self.tail.flush(), self.tail.after_flush()
+        assert len(decode_runs(state[1])) <= map_tail.TAIL_RUNS
+        model = self.model.copy()
+        self.copy(meanwhile)
+        if fails:
+            self.topic.update(written if arrives else {})
+            self.tail.unflush()
+            return
+        self.topic.update(written)
+        self.entry, self.at_entry, self.since_entry = state, model, list(meanwhile)
+        if written:
+            self.tail.flushed([number for number, _ in written])
 
     @rule(written=st.integers(0, 3))
     def crash_while_committing(self, written: int) -> None:
