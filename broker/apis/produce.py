@@ -24,6 +24,7 @@ from broker.node import RequestContext
 from broker.protocol import read_uvarint
 from broker.registry import api, build
 from broker.storage.batch import HEADER_SIZE, read_header
+from broker.storage.compression import ZSTD
 from broker.storage.validation import single_batch
 from broker.topics import Partition
 
@@ -36,7 +37,7 @@ WITHOUT_LOG_START = frozenset(
         ErrorCode.record_list_too_large,
     }
 )
-FIRST_FLEXIBLE, FIRST_ABORTABLE, FIRST_IMPLICIT_ADD, FIRST_TOPIC_ID = 9, 11, 12, 13
+FIRST_ZSTD, FIRST_FLEXIBLE, FIRST_ABORTABLE, FIRST_IMPLICIT_ADD, FIRST_TOPIC_ID = 7, 9, 11, 12, 13
 _PREFIX = struct.Struct(">hi")
 _INDEX = struct.Struct(">i")
 _LENGTH = struct.Struct(">h")
@@ -210,7 +211,11 @@ async def _append(
         raise KafkaError(
             ErrorCode.invalid_record, "Produce requests with version 3 or above must have exactly one record batch"
         )
-    single_batch(records)
+    if single_batch(records).compression == ZSTD and ctx.api_version < FIRST_ZSTD:
+        raise KafkaError(
+            ErrorCode.unsupported_compression_type,
+            "Produce requests with version < 7 are not allowed to use ZStandard compression",
+        )
     await _verify_transaction(ctx, request, partition, records)
     try:
         info = partition.log.append_as_client(records)

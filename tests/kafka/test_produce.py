@@ -175,3 +175,34 @@ def test_given_a_broken_request_when_sent_then_the_connection_is_closed(scene: S
     with scene.connect() as client:
         client.send_body(18, 99, b"", flexible=True)  # ApiVersions of the future: version 0 answers
         assert client.receive("api_versions", 0).error_code == ErrorCode.unsupported_version
+
+
+def test_given_a_batch_larger_than_a_segment_when_produced_then_record_list_too_large(scene: Scene) -> None:
+    topic = scene.topic(segment_bytes=str(1 << 20), max_message_bytes=str(1 << 22))
+    assert scene.produce(topic, batch([b"x" * 1_500_000])).error_code == ErrorCode.record_list_too_large
+
+
+def test_given_more_replicas_demanded_than_there_are_when_produced_then_it_depends_on_their_number(
+    scene: Scene,
+) -> None:
+    topic = scene.topic(min_insync_replicas="2")  # of one replica, all are in sync
+    assert scene.produce(topic, batch([b"a"])).error_code == ErrorCode.none
+
+
+@pytest.mark.parametrize(("version", "code"), [(6, 76), (7, 0)])
+def test_given_zstd_when_produced_with_an_old_version_then_unsupported_compression_type(
+    scene: Scene, version: int, code: int
+) -> None:
+    topic, sent = scene.topic(), scene.topic(compression_type="zstd")
+    scene.write(sent, b"x" * 100)
+    compressed = bytearray(scene.fetch(sent).records)
+    assert scene.produce(topic, bytes(compressed), version=version).error_code == code
+
+
+def test_given_versions_of_produce_when_used_then_each_is_answered_in_its_own_shape(scene: Scene) -> None:
+    topic = scene.topic()
+    for offset, version in enumerate(range(3, 13)):
+        done = scene.produce(topic, batch([b"a"]), version=version)
+        assert (done.error_code, done.base_offset) == (ErrorCode.none, offset)
+    for version in range(4, 13):
+        assert len(scene.batches(topic, version=version)) == 10

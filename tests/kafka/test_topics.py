@@ -236,3 +236,28 @@ def test_given_a_compacted_topic_when_cleaned_then_holes_keep_offsets_sequences_
     assert first.records[0][:2] == (2, b"c")
     assert (second.base_offset, second.last_offset, second.sequence, second.count) == (3, 4, 3, 1)
     assert read_batches(scene.fetch(topic, 1, isolation_level=READ_UNCOMMITTED).records)[0].base_offset == 0
+
+
+def test_given_one_name_twice_when_created_then_both_are_refused(scene: Scene) -> None:
+    topic = {"name": unique("t"), "num_partitions": 1, "replication_factor": 1}
+    made = scene.client.call("create_topics", 7, topics=[topic, topic], timeout=5000).topics
+    assert {row.error_code for row in made} == {ErrorCode.invalid_request}
+
+
+@pytest.mark.kafka
+def test_given_both_brokers_when_versions_are_compared_then_ours_are_among_kafkas(
+    bundled_broker: Any, request: pytest.FixtureRequest
+) -> None:
+    kafka = request.getfixturevalue("kafka_source")
+
+    def versions(bootstrap: str) -> dict[int, tuple[int, int]]:
+        with Scene(bootstrap, "") as made:
+            answer = made.client.call("api_versions", 3, client_software_name="test", client_software_version="1")
+        return {row.api_key: (row.min_version, row.max_version) for row in answer.api_keys}
+
+    ours, theirs = versions(bundled_broker.bootstrap), versions(kafka.bootstrap)
+    assert len(ours) >= 39
+    for key, (low, high) in ours.items():
+        assert theirs[key][0] <= low <= high <= theirs[key][1], f"API {key}: {low}-{high}, Kafka has {theirs[key]}"
+    older = {key for key, (_, high) in ours.items() if high < theirs[key][1]}
+    assert older <= {1, 2}  # Fetch, ListOffsets: their newest versions are about tiered storage and remote replicas
