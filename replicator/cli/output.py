@@ -26,15 +26,17 @@ _FLEXIBLE = ("TOPIC", "COPY", "WHY")  # give way on a narrow terminal, by going 
 def console() -> Console:
     """The console for results; wide and plain where stdout is no terminal."""
     if sys.stdout.isatty():
-        return Console(highlight=False, markup=False)
-    return Console(highlight=False, markup=False, width=_WIDE, color_system=None, soft_wrap=True)
+        return Console(highlight=False, markup=False, emoji=False)
+    return Console(highlight=False, markup=False, emoji=False, width=_WIDE, color_system=None, soft_wrap=True)
 
 
 def errors() -> Console:
     """The console for problems, on stderr."""
     if sys.stderr.isatty():
-        return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True, color_system=None, width=_WIDE)
+        return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return Console(
+        stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True, color_system=None, width=_WIDE
+    )
 
 
 def complain(text: str, *, word: str = "error", style: str = "bold red") -> None:

@@ -21,7 +21,7 @@ from replicator.telemetry import logs
 
 COPIED, BEFORE, BEYOND = "copied", "before", "beyond"
 _MOST = (1 << 63) - 1
-_NUMBER = re.compile(r"\d{1,19}")
+_NUMBER = re.compile("[0-9]{1,19}")
 
 
 class Position(NamedTuple):
@@ -147,11 +147,11 @@ def _translation(link: LinkConfig, asked: Position, reverse: bool, entry: Entry,
     if reverse:
         offset = known.to_source(asked.offset)
         bound = known.error_bound_reverse(asked.offset)
-        start, beyond = known.target_start, max(entry.source_next, known.source_end)
+        start, beyond = known.target_start, max(entry.source_next, known.source_end if known else -1)
     else:
         offset = known.to_target(asked.offset)
         bound = known.error_bound(asked.offset)
-        start, beyond = known.source_start, max(entry.target_next, known.target_end)
+        start, beyond = known.source_start, max(entry.target_next, known.target_end if known else -1)
     where = COPIED
     if offset is None:
         offset, where = beyond, BEYOND
