@@ -95,6 +95,7 @@ class Cluster:
         }
         """Feature -> (lowest, highest supported, finalized level)."""
         self.internal_errors = 0
+        self._stopping = False
         self._nodes_made = 0
         self.nodes: dict[int, Node] = {
             node_id: Node(self, node_id, tuple(listeners), rack=None) for node_id in range(nodes)
@@ -131,6 +132,7 @@ class Cluster:
             self._ticker.cancel()
             await asyncio.wait([self._ticker])
             self._ticker = None
+        self._stopping = True
         for node in self.nodes.values():
             await node.close()
         await self.coordinators.stop()
@@ -322,8 +324,8 @@ class Cluster:
             if total == present:
                 message = f"Topic already has {present} partition(s)."
             raise KafkaError(ErrorCode.invalid_partitions, message)
-        if total > MAX_PARTITIONS:
-            raise KafkaError(ErrorCode.invalid_partitions, f"{total} partitions are more than {MAX_PARTITIONS}")
+        if total - present > MAX_PARTITIONS:
+            raise KafkaError(ErrorCode.policy_violation, "Excessively large number of partitions per request.")
         factor = len(topic.partitions[0].replicas)
         if assignments is not None:
             if len(assignments) != total - present:
@@ -357,8 +359,12 @@ class Cluster:
         self.save()
 
     def save(self) -> None:
-        """Write metadata (topics, ids, settings, epochs) down; called after every change."""
-        self._store.save(self)
+        """Write metadata (topics, ids, settings, epochs) down; called after every change.
+
+        A cluster in memory has nothing to lose by a crash and does it only when it stops.
+        """
+        if self.data_dir is not None or self._stopping:
+            self._store.save(self)
 
     def _load(self) -> None:
         for saved in self._store.topics:
@@ -405,13 +411,12 @@ class Cluster:
         return self._nodes_made % len(self._node_ids())
 
     def _check_counts(self, partitions: int, replication_factor: int) -> None:
-        if not 0 < partitions <= MAX_PARTITIONS:
+        if partitions < 1:
             raise KafkaError(
-                ErrorCode.invalid_partitions,
-                "Number of partitions was set to an invalid non-positive value."
-                if partitions < 1
-                else f"{partitions} partitions are more than {MAX_PARTITIONS}",
+                ErrorCode.invalid_partitions, "Number of partitions was set to an invalid non-positive value."
             )
+        if partitions > MAX_PARTITIONS:
+            raise KafkaError(ErrorCode.policy_violation, "Excessively large number of partitions per request.")
         if replication_factor < 1:
             raise KafkaError(
                 ErrorCode.invalid_replication_factor,

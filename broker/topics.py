@@ -16,7 +16,7 @@ from broker.storage.log import PartitionLog
 from broker.storage.validation import LogConfig
 
 INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
-MAX_PARTITIONS = 100_000
+MAX_PARTITIONS = 10_000  # that one request may make, as in Kafka's controller
 _NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
 

@@ -112,34 +112,42 @@ class MemoryFiles:
     """A tree of files that is gone with the process."""
 
     def __init__(self) -> None:
-        self._files: dict[str, MemoryFile] = {}
+        self._directories: dict[str, dict[str, MemoryFile]] = {}
+
+    def _place(self, path: str) -> tuple[dict[str, MemoryFile], str]:
+        directory, _, name = path.rpartition("/")
+        return self._directories.setdefault(directory, {}), name
 
     def open(self, name: str) -> File:
-        return self._files.setdefault(name, MemoryFile())
+        files, last = self._place(name)
+        return files.setdefault(last, MemoryFile())
 
     def names(self, directory: str) -> list[str]:
-        prefix = f"{directory}/" if directory else ""
-        rest = (name.removeprefix(prefix) for name in self._files if name.startswith(prefix))
-        return sorted(name for name in rest if "/" not in name)
+        return sorted(self._directories.get(directory, ()))
 
     def delete(self, name: str) -> None:
-        self._files.pop(name, None)
+        files, last = self._place(name)
+        files.pop(last, None)
 
     def delete_directory(self, directory: str) -> None:
-        for name in self.names(directory):
-            self.delete(f"{directory}/{name}")
+        self._directories.pop(directory, None)
 
     def replace(self, old: str, new: str) -> None:
-        self._files[new] = self._files.pop(old)
+        files, last = self._place(old)
+        moved = files.pop(last)
+        files, last = self._place(new)
+        files[last] = moved
 
     def read_all(self, name: str) -> bytes | None:
-        found = self._files.get(name)
+        files, last = self._place(name)
+        found = files.get(last)
         return None if found is None else b"".join(found.read(0, found.size))
 
     def write_all(self, name: str, content: bytes, *, sync: bool = True) -> None:
         file = MemoryFile()
         file.append([content])
-        self._files[name] = file
+        files, last = self._place(name)
+        files[last] = file
 
 
 class DiskFile:
