@@ -19,7 +19,7 @@ largest sum of inner gaps in the chunk.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate, chain
 from operator import add
@@ -29,6 +29,7 @@ from replicator.ledger.codec import LedgerFormatError, Reader, put_string, put_v
 from replicator.ledger.entry import TOPIC_MAX_BYTES
 
 VALUE_MAX_BYTES = 64 * 1024  # chunks are sealed at a few KiB; anything this large isn't ours
+PARTITION_MAX_BYTES = 64 << 20  # of chunks read for a partition; the cap that writers keep to is far below
 _KEY_CHUNK = 1
 _KEY_MAX_BYTES = 1024
 _VERSION = 1
@@ -159,6 +160,30 @@ def decode_chunk_key(key: bytes) -> tuple[str, int, int] | None:
     if not topic or not 0 <= partition < 1 << 31 or number < 0 or reader.remaining:
         raise LedgerFormatError(f"a map key names no chunk of a topic partition: {topic!r}, {partition}, {number}")
     return topic, partition, number
+
+
+def chunks_from_records(
+    records: Iterable[tuple[bytes | None, bytes | None]], only: tuple[str, int] | None = None
+) -> dict[tuple[str, int], dict[int, bytes]]:
+    """The chunks (number -> value) by source topic and partition, from a map partition's (key, value) pairs in order.
+
+    `only`: of this topic and partition. Raises LedgerFormatError for a key that nobody writes, or for more bytes of a
+    partition than could be a map.
+    """
+    found: dict[tuple[str, int], dict[int, bytes]] = {}
+    sizes: dict[tuple[str, int], int] = {}
+    for key, value in records:
+        chunk = decode_chunk_key(key) if key else None
+        if chunk is None or (only is not None and chunk[:2] != only):
+            continue
+        at, number = (chunk[0], chunk[1]), chunk[2]
+        chunks = found.setdefault(at, {})
+        sizes[at] = sizes.get(at, 0) + len(value or b"") - len(chunks.pop(number, b""))
+        if sizes[at] > PARTITION_MAX_BYTES:
+            raise LedgerFormatError(f"the offset map of {at[0]}-{at[1]} has more than {PARTITION_MAX_BYTES} bytes")
+        if value is not None:
+            chunks[number] = value
+    return found
 
 
 def put_stretch(out: bytearray, source_gap: int, target_gap: int, length: int) -> None:

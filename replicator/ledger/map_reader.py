@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -14,39 +14,13 @@ from replicator.ledger.codec import LedgerFormatError
 from replicator.ledger.entry import Entry
 from replicator.ledger.lanes import lane_of, ledger_topic, map_topic
 from replicator.ledger.load import entries_from_records
-from replicator.ledger.map_chunks import decode_chunk_key
+from replicator.ledger.map_chunks import chunks_from_records
 from replicator.ledger.offset_map import OffsetMap
 
 READ_LIMIT_S = 60.0
 REQUEST_TIMEOUT_S = 10.0
-MAX_CHUNK_BYTES = 64 << 20  # of one partition; the cap that writers keep to is far below
 _BATCH = 1_000
 _POLL_S = 0.2
-
-Records = Iterable[tuple[bytes | None, bytes | None]]
-Key = tuple[str, int]
-
-
-def chunks_from_records(records: Records, only: Key | None = None) -> dict[Key, dict[int, bytes]]:
-    """The chunks (number -> value) by source topic and partition, from a map partition's (key, value) pairs in order.
-
-    `only`: of this topic and partition. Raises LedgerFormatError for a key that nobody writes, or for more bytes of a
-    partition than could be a map.
-    """
-    found: dict[Key, dict[int, bytes]] = {}
-    sizes: dict[Key, int] = {}
-    for key, value in records:
-        chunk = decode_chunk_key(key) if key else None
-        if chunk is None or (only is not None and chunk[:2] != only):
-            continue
-        at, number = (chunk[0], chunk[1]), chunk[2]
-        chunks = found.setdefault(at, {})
-        sizes[at] = sizes.get(at, 0) + len(value or b"") - len(chunks.pop(number, b""))
-        if sizes[at] > MAX_CHUNK_BYTES:
-            raise LedgerFormatError(f"the offset map of {at[0]}-{at[1]} has more than {MAX_CHUNK_BYTES} bytes")
-        if value is not None:
-            chunks[number] = value
-    return found
 
 
 def map_of(entry: Entry, chunks: dict[int, bytes]) -> OffsetMap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from replicator.ledger import map_tail
-from replicator.ledger.map_chunks import Runs, Stretch, decode_runs, encode_runs
-from replicator.ledger.map_thinning import expired, thin
+from replicator.ledger.map_chunks import Runs, Stretch, decode_chunk_key, decode_runs, encode_chunk_key, encode_runs
+from replicator.ledger.map_thinning import expired, thin, tidy
 from replicator.ledger.offset_map import MapTail, OffsetMap
 from tests.ledger.offset_map_model import GAPS, Model, check_bounded, check_exact
+from tests.ledger.test_entry import ENTRY
 
 STEPS = st.lists(st.tuples(GAPS, GAPS, st.integers(1, 5)), min_size=1, max_size=12)
 
@@ -209,3 +211,31 @@ def test_given_a_small_cap_when_thinned_then_it_ends_and_keeps_the_newest_chunk_
     assert left[max(topic)] == topic[max(topic)]
     assert thin({n: v for n, v in left.items() if v is not None}, 0) == []
     assert thin(topic, 1 << 20) == thin({}, 0) == []
+
+
+def test_given_a_lanes_part_of_the_map_when_tidied_then_each_partition_gets_what_it_needs() -> None:
+    topic = dict[int, bytes]()
+    tail = MapTail()
+    for n in range(500):
+        tail.add(n * 10, n * 7, 3)
+        written = tail.flush()
+        topic.update(written)
+        if written:
+            tail.flushed([number for number, _ in written])
+    records: list[tuple[bytes | None, bytes | None]] = [
+        (encode_chunk_key(name, 0, number), value)
+        for name in ("a", "b", "c", "gone")
+        for number, value in topic.items()
+    ]
+    everything = replace(ENTRY, map_chunks=tail.chunks)
+    entries = {("a", 0): everything, ("b", 0): everything, ("c", 0): replace(ENTRY, map_chunks=2)}
+    size = sum(map(len, topic.values()))
+    written = dict(tidy(records, entries, {("a", 0): (5000, 3500)}, size - 1))
+    assert {key for key, value in written.items() if value is None and decode_chunk_key(key)[0] in ("a", "gone")} == {
+        *(encode_chunk_key("gone", 0, number) for number in topic),
+        *(encode_chunk_key("a", 0, number) for number in topic if number != max(topic)),
+    }
+    thinned = {decode_chunk_key(key)[2]: value for key, value in written.items() if decode_chunk_key(key)[0] == "b"}
+    assert thinned == dict(thin(topic, size - 1))
+    assert not [key for key in written if decode_chunk_key(key)[0] == "c"]  # chunks from before it began anew
+    assert tidy(records[: len(topic)], entries, {}) == []

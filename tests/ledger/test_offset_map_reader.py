@@ -14,8 +14,8 @@ from replicator.errors import UnreachableError, WrongStateError
 from replicator.ledger.codec import LedgerFormatError
 from replicator.ledger.entry import Entry, encode_entry, encode_key
 from replicator.ledger.lanes import lane_of, ledger_topic, map_topic
-from replicator.ledger.map_chunks import encode_chunk_key
-from replicator.ledger.map_reader import MAX_CHUNK_BYTES, MapReader, chunks_from_records, map_of
+from replicator.ledger.map_chunks import PARTITION_MAX_BYTES, chunks_from_records, encode_chunk_key
+from replicator.ledger.map_reader import MapReader, map_of
 from replicator.ledger.map_thinning import thin
 from replicator.ledger.offset_map import MapTail, OffsetMap
 from tests.ledger.offset_map_model import Model, check_bounded, check_exact, drain
@@ -166,7 +166,7 @@ def test_given_a_damaged_map_when_loaded_then_the_partition_is_named() -> None:
 def test_given_more_than_could_be_a_map_when_read_then_it_is_refused_before_it_fills_the_memory() -> None:
     value = bytes(1 << 20)
     records = ((encode_chunk_key("t", 0, number), value) for number in range(1000))
-    with pytest.raises(LedgerFormatError, match=rf"t-0 has more than {MAX_CHUNK_BYTES} bytes"):
+    with pytest.raises(LedgerFormatError, match=rf"t-0 has more than {PARTITION_MAX_BYTES} bytes"):
         chunks_from_records(records)
     same = ((encode_chunk_key("t", 0, 0), value) for _ in range(100))
     assert chunks_from_records(same) == {("t", 0): {0: value}}
