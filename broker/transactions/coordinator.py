@@ -193,12 +193,12 @@ class TransactionCoordinator:
         if current is None:
             raise KafkaError(ErrorCode.invalid_producer_id_mapping)
         retried_overflow = (
-            current.bumps_epoch
+            bumps_epoch
             and current.previous_producer_id == producer_id
             and producer_epoch == MAX_EPOCH - 1
             and current.producer_epoch == 0
         )
-        retried = retried_overflow or (current.bumps_epoch and current.producer_epoch == producer_epoch + 1)
+        retried = retried_overflow or (bumps_epoch and current.producer_epoch == producer_epoch + 1)
         if current.producer_id != producer_id and not retried_overflow:
             raise KafkaError(ErrorCode.invalid_producer_id_mapping)
         if producer_epoch != current.producer_epoch and not (retried and current.state in (*PREPARED, *COMPLETE)):
@@ -208,7 +208,7 @@ class TransactionCoordinator:
         if current.state is TransactionState.ONGOING:
             return self._prepare(current, commit=commit, bumps_epoch=bumps_epoch)
         done = TransactionState.COMPLETE_COMMIT if commit else TransactionState.COMPLETE_ABORT
-        if current.state is done and (retried or not current.bumps_epoch):
+        if current.state is done and (retried or not bumps_epoch):
             return current.producer_id, current.producer_epoch
         if bumps_epoch and not commit and not retried:
             # Such a client may abort what it never began: an epoch of its own for the next one all the same.
@@ -244,9 +244,9 @@ class TransactionCoordinator:
             current,
             state=TransactionState.PREPARE_ABORT,
             producer_epoch=current.producer_epoch + 1,
-            last_epoch=NO_EPOCH,
+            last_epoch=current.producer_epoch,
             updated_ms=self._clock.now_ms(),
-            bumps_epoch=False,
+            bumps_epoch=True,
         )
         self._write(fenced)
         self._begin_markers(fenced)
