@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -159,11 +157,3 @@ def flow_of(outside: Any, *, topic: str = "orders", partition: int = 0, **change
 def with_right_checksum(data: bytes) -> bytes:
     """The same bytes with a CRC that fits them."""
     return bytes(with_header(data))
-
-
-async def until(true: Callable[[], object], what: str) -> None:
-    """Let others run until `true()`; fail after five seconds."""
-    deadline = time.monotonic() + 5
-    while not true():
-        assert time.monotonic() < deadline, f"{what} didn't happen in time"
-        await asyncio.sleep(0.002)

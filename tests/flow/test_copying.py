@@ -23,7 +23,7 @@ from replicator.wire import cluster as cluster_module
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import init_producer_id
 from tests.flow import logs
-from tests.flow.logs import until
+from tests.support.eventually import until
 
 PARTITIONS = 4
 
@@ -205,7 +205,7 @@ async def test_given_moving_leaders_on_both_sides_then_each_record_arrives_once(
         await copying.target.move_leader("us.orders", turn % PARTITIONS, (turn + 1) // 4 % 2)
         await asyncio.sleep(0.01)
     await copying.all_copied()
-    assert all(flow.state is State.COPYING for flow in copying.flows)
+    await until(lambda: all(flow.state is State.COPYING for flow in copying.flows), "calm")
 
 
 @pytest.mark.parametrize("side", ["source", "target"])

@@ -12,6 +12,7 @@ from replicator.flow.partition import MAX_UNRESOLVED, QUEUE_BYTES, PartitionFlow
 from replicator.states import PartitionFault, Reason, State
 from replicator.wire.producer_id import ProducerIdAndEpoch
 from tests.flow import logs
+from tests.support.eventually import until
 
 NOT_LEADER, TOO_LARGE, UNAUTHORIZED, LIST_TOO_LARGE, INVALID_TIMESTAMP = 6, 10, 29, 18, 32
 
@@ -61,7 +62,7 @@ async def test_invariant_a_nothing_is_sent_again_until_all_that_was_sent_is_answ
     world.flow.failed(second, 45, "")
     assert not world.flow.sendable
     world.flow.failed(third, 45, "")
-    await logs.until(lambda: world.flow.sendable, "the retry")
+    await until(lambda: world.flow.sendable, "the retry")
     again = world.send()
     assert again == [first, second, third]
     assert [bytes(batch.data) for batch in again] == bytes_before
@@ -188,7 +189,7 @@ async def test_given_a_refusal_of_the_target_when_it_takes_the_batch_again_then_
     assert (world.flow.state, world.flow.reason) == (State.FAULTED, reason)
     world.flow.try_fetching()
     assert not world.flow.fetchable  # the source can't end a fault of the target
-    await logs.until(lambda: world.flow.sendable, "the retry")
+    await until(lambda: world.flow.sendable, "the retry")
     for batch in world.send():
         world.flow.acknowledged(batch, world.flow.target_next)
     assert (world.flow.state, world.flow.reason) == (State.COPYING, None)
