@@ -7,6 +7,12 @@ from collections.abc import Callable, Mapping
 from broker.config_defs import BROKER_CONFIGS, LONG_MAX, TOPIC_CONFIGS, InvalidConfig
 from broker.storage.validation import LogConfig
 
+_IN_MS = (
+    ("log.retention.ms", "log.retention.minutes", 60_000),
+    ("log.retention.ms", "log.retention.hours", 3_600_000),
+    ("log.roll.ms", "log.roll.hours", 3_600_000),
+)
+
 
 class BrokerConfig:
     """Static values from the start, dynamic ones on top: of one node, of the whole cluster, then static, then default.
@@ -25,6 +31,14 @@ class BrokerConfig:
                 raise InvalidConfig(f"Unknown broker config name: {name}")
             known.check(value)
             self.static[name] = value
+        self._spell_out_in_ms()
+
+    def _spell_out_in_ms(self) -> None:
+        # Kafka's older spellings; the finest unit that is given wins.
+        for target, name, unit_ms in _IN_MS:
+            if name in self.static and target not in self.static:
+                number = int(self.static[name])
+                self.static[target] = str(number * unit_ms if number >= 0 else -1)
 
     def get(self, name: str) -> str | None:
         """The value in force, as text."""

@@ -130,6 +130,7 @@ class Node:
     async def close(self) -> None:
         """Close the listeners and cut every connection."""
         self.state = NodeState.STOPPED
+        self.frozen_since = None
         for server in self._servers:
             server.close()
         self._servers.clear()

@@ -101,6 +101,17 @@ async def test_given_a_node_frozen_for_long_when_its_session_ends_then_its_parti
         assert (partition.leader, partition.isr) == (1, (0, 1))
 
 
+async def test_given_a_frozen_node_when_stopped_and_started_then_it_stays_alive() -> None:
+    clock = ManualClock()
+    async with running(nodes=2, clock=clock) as cluster:
+        await cluster.freeze_node(0)
+        await cluster.stop_node(0)
+        await cluster.start_node(0)
+        clock.advance(60)
+        cluster.tick()
+        assert [node.node_id for node in cluster.live_nodes] == [0, 1]
+
+
 async def test_given_an_unclean_election_when_truncated_then_records_are_gone_and_readers_can_tell() -> None:
     async with running(nodes=2) as cluster:
         cluster.create_topic("t", assignments={0: [0, 1]})

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from kio.schema.errors import ErrorCode
 
+from broker.config import BrokerConfig, log_config
+from broker.config_defs import InvalidConfig
 from tests.broker.batches import NOW
 from tests.broker.batches import batch as stored_batch
 from tests.broker.calls import Caller, client_of, running
@@ -74,6 +76,15 @@ async def test_given_defaults_when_creating_then_they_are_told_and_validate_only
             topic = cluster.topics.get("t")
             assert topic is not None
             assert sorted({partition.leader for partition in topic.partitions}) == [0, 1, 2]
+
+
+def test_given_older_spellings_when_configured_then_topics_fall_back_to_the_finest_unit() -> None:
+    given = {"log.retention.hours": "2", "log.retention.minutes": "3", "log.roll.hours": "1"}
+    resolved = log_config(BrokerConfig(given), {"segment.bytes": "2000000"})
+    assert (resolved.retention_ms, resolved.segment_ms, resolved.segment_bytes) == (180_000, 3_600_000, 2_000_000)
+    assert log_config(BrokerConfig({"log.retention.hours": "-1"}), {}).retention_ms == -1
+    with pytest.raises(InvalidConfig, match="nope"):
+        BrokerConfig({"nope": "1"})
 
 
 @pytest.mark.parametrize("version", [0, 1, 4, 8, 9, 10, 13])
