@@ -8,6 +8,7 @@ import structlog
 
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
+from replicator.errors import ReplicatorError
 from replicator.ledger.entry import Entry
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
@@ -34,6 +35,13 @@ class Controller:
         """Make sure of the internal topics. WrongStateError if the ledger is gone while remote topics hold data."""
         await refuse_missing_ledger(self._link, self._source, self._target)
         await ensure_topics(self._link, self._target, TopicSpec)
+
+    async def max_message_bytes(self, topic: str) -> str:
+        """The target topic's limit for a batch."""
+        answer = (await self._target.describe_configs([topic]))[topic]
+        if isinstance(answer, ReplicatorError):
+            raise answer
+        return answer["max.message.bytes"].value or "unknown"
 
     async def run(self) -> tuple[bool, dict[str, TopicProblem]]:
         """Create and grow target topics where that is due; whether anything was done, and what isn't copied and why."""

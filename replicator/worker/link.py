@@ -171,8 +171,23 @@ class LinkWorker:
         key = self.link.name, reason.value
         self._counters.faults[key] = self._counters.faults.get(key, 0) + 1
         self._entries_now.set()
+        if reason is Reason.RECORD_TOO_LARGE:
+            self._spawn(self._name_limit(flow))
         if self.link.on_gap == "continue" and reason in ACCEPTABLE - {Reason.FOREIGN_WRITER}:
             self._begin_accepting(flow, BY_POLICY)
+
+    async def _name_limit(self, flow: PartitionFlow) -> None:
+        """Brokers don't say how large is too large."""
+        detail = flow.detail
+        try:
+            limit = await self._controller.max_message_bytes(flow.target_topic)
+        except ReplicatorError as error:
+            self._log.warning("can't ask for the limit", topic=flow.target_topic, error=str(error))
+            return
+        if flow.detail == detail:
+            flow.detail = f"{detail} Its max.message.bytes is {limit}."
+            self.changed(flow)
+            self._entries_now.set()
 
     def _begin_accepting(self, flow: PartitionFlow, by: str) -> None:
         if flow not in self._accepting:
