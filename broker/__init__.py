@@ -1,12 +1,12 @@
 """A small Kafka-compatible cluster in one process, for tests and demos; not for production.
 
 Where to start reading, and where to add:
-- `cluster.Cluster` is the whole: start it, stop and freeze its nodes, ask for elections; `faults` breaks single requests;
-- a request travels `node` -> `connection` -> `dispatch` -> one file of `apis/` -> `topics`, `storage/` or a coordinator;
+- `cluster.Cluster` is the whole: start it, stop and freeze its nodes, ask for elections; `faults` breaks requests;
+- a request travels `node`, `connection`, `dispatch`, one file of `apis/`, then `topics`, `storage/` or a coordinator;
 - an API is added as one file in `apis/` (see `registry`), a broker or topic property in `config_defs`;
 - `storage/log.py` is a partition's log, `storage/validation.py` what is refused, `storage/producers.py` idempotence,
   `storage/compaction.py` and `storage/retention.py` what goes away by itself;
-- `groups/` and `transactions/` hold the coordinators, `security/` authentication, `cli.py` and `control.py` the program.
+- `groups/` and `transactions/` are the coordinators, `security/` authentication, `cli.py` and `control.py` the program.
 
-What Kafka does differently from what one might expect was compared with Kafka 4.1: see `tests/kafka`.
+Answers were compared with those of Kafka 4.1, case by case: see `tests/kafka`.
 """
