@@ -280,7 +280,7 @@ def test_given_partitions_are_added_on_the_source_then_they_are_copied_within_te
         )
         produce(rig.source.client_config, rig.bad, 2, records(5))
         wait_for(
-            lambda: rig.installation.status().get((rig.bad, 2), {}).get("target_next") == 5, within=10, what="copied"
+            lambda: rig.installation.status().get((rig.bad, 2), {}).get("source_next") == 5, within=10, what="copied"
         )
         create(rig.source.admin(), rig.bad + "-new")
         produce(rig.source.client_config, rig.bad + "-new", 0, records(5))
@@ -333,11 +333,11 @@ class TestOnRealKafka:
                 rig.wait_fault("NOT_AUTHORIZED", f"us.{rig.bad}")
                 rig.write(rig.good, records(5, start=1000))
                 wait_for(
-                    lambda: rig.installation.status()[rig.good, 0]["target_next"] == 25, within=30, what="good goes on"
+                    lambda: rig.installation.status()[rig.good, 0]["source_next"] == 25, within=30, what="good goes on"
                 )
                 grant(target, ResourceType.TOPIC, f"us.{rig.bad}", principal)
                 wait_for(
-                    lambda: rig.installation.status()[rig.bad, 0]["target_next"] == 20, within=40, what="bad goes on"
+                    lambda: rig.installation.status()[rig.bad, 0]["source_next"] == 20, within=40, what="bad goes on"
                 )
 
     def test_given_records_of_old_formats_then_they_are_copied_as_new_ones(
@@ -361,7 +361,7 @@ class TestOnRealKafka:
                 def all_copied() -> bool:
                     status = rig.installation.status()
                     for topic in topics.values():
-                        assert status[topic, 0]["target_next"] == 10, f"{status[topic, 0]}"
+                        assert status[topic, 0]["source_next"] == 10, f"{status[topic, 0]}"
                     return True
 
                 wait_for(all_copied, within=20, every=0.3, what="they are copied")

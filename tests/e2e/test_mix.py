@@ -33,10 +33,16 @@ def pair(request: pytest.FixtureRequest) -> tuple[Cluster, Cluster]:
     return source, target
 
 
+# What a crash may repeat, by `delivery`: how often a partition may jump back.
+DELIVERIES = pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+JUMPS_PER_CRASH = {"exactly_once": 0, "at_least_once": 1}
+
+
+@DELIVERIES
 def test_given_two_workers_when_one_is_killed_while_producers_run_then_nothing_is_lost(
-    pair: tuple[Cluster, Cluster], tmp_path: Path
+    pair: tuple[Cluster, Cluster], tmp_path: Path, delivery: str
 ) -> None:
-    scenario = Scenario(*pair, tmp_path, "crash")
+    scenario = Scenario(*pair, tmp_path, f"crash-{delivery}", delivery=delivery)
     scenario.corpus.write()
     with scenario.installation.worker() as survivor, scenario.installation.worker() as victim:
         survivor.wait_ready()
@@ -50,8 +56,8 @@ def test_given_two_workers_when_one_is_killed_while_producers_run_then_nothing_i
             rounds = writer.rounds
             wait_for(lambda: writer.rounds > rounds + 20, within=30, what="producers go on")
         scenario.wait_until_copied()
-        verdict = scenario.judge(rewinds=1)
-        done = scenario.installation.run("verify", "--link", "crash", "-o", "json")
+        verdict = scenario.judge(rewinds=JUMPS_PER_CRASH[delivery])
+        done = scenario.installation.run("verify", "--link", f"crash-{delivery}", "-o", "json")
         report = json.loads(done.stdout)
         assert done.returncode == (1 if verdict.duplicates else 0)
         found = {kind: sum(p[kind] for p in report["partitions"]) for kind in ("missing", "changed", "reordered")}
@@ -94,10 +100,11 @@ def test_given_workers_come_and_go_in_good_order_then_each_record_arrives_exactl
         assert scenario.target_ends() == ends  # positions were written: a restart copies nothing twice
 
 
+@DELIVERIES
 def test_given_all_workers_are_killed_at_once_again_and_again_then_nothing_is_lost(
-    pair: tuple[Cluster, Cluster], tmp_path: Path
+    pair: tuple[Cluster, Cluster], tmp_path: Path, delivery: str
 ) -> None:
-    scenario = Scenario(*pair, tmp_path, "all-killed")
+    scenario = Scenario(*pair, tmp_path, f"all-killed-{delivery}", delivery=delivery)
     scenario.corpus.write()
     with scenario.corpus.keep_writing(scenario.acks):
         for _ in range(3):
@@ -108,14 +115,15 @@ def test_given_all_workers_are_killed_at_once_again_and_again_then_nothing_is_lo
     with scenario.installation.worker() as last:
         last.wait_ready()
         scenario.wait_until_copied()
-        scenario.judge(rewinds=3)
+        scenario.judge(rewinds=3 * JUMPS_PER_CRASH[delivery])
         last.terminate()
 
 
+@DELIVERIES
 def test_given_a_worker_is_suspended_and_goes_on_later_then_nothing_is_lost_or_overtaken(
-    pair: tuple[Cluster, Cluster], tmp_path: Path
+    pair: tuple[Cluster, Cluster], tmp_path: Path, delivery: str
 ) -> None:
-    scenario = Scenario(*pair, tmp_path, "suspended")
+    scenario = Scenario(*pair, tmp_path, f"suspended-{delivery}", delivery=delivery)
     scenario.corpus.write()
     with scenario.installation.worker() as survivor, scenario.installation.worker() as victim:
         survivor.wait_ready()
@@ -132,6 +140,6 @@ def test_given_a_worker_is_suspended_and_goes_on_later_then_nothing_is_lost_or_o
             rounds = writer.rounds
             wait_for(lambda: writer.rounds > rounds + 30, within=30, what="producers go on")
         scenario.wait_until_copied()
-        scenario.judge(rewinds=2, interleaved=True)
+        scenario.judge(rewinds=2 * JUMPS_PER_CRASH[delivery], interleaved=delivery == "at_least_once")
         victim.terminate()
         survivor.terminate()

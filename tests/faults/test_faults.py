@@ -20,7 +20,7 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 NOT_LEADER, TIMED_OUT, NOT_ENOUGH_REPLICAS, UNKNOWN_SERVER_ERROR = 6, 7, 19, -1
-NOT_COORDINATOR, LOADING, STORAGE_ERROR, FENCED_EPOCH, SESSION_NOT_FOUND = 16, 14, 56, 74, 70
+NOT_COORDINATOR, CONCURRENT, LOADING, STORAGE_ERROR, FENCED_EPOCH, SESSION_NOT_FOUND = 16, 51, 14, 56, 74, 70
 
 # (side, API, error numbers): what a real broker answers in trouble, and a client has to live with.
 FAILING = (
@@ -28,8 +28,10 @@ FAILING = (
     ("source", "Metadata", (UNKNOWN_SERVER_ERROR,)),
     ("source", "ListOffsets", (NOT_LEADER, TIMED_OUT)),
     ("target", "Produce", (NOT_LEADER, TIMED_OUT, NOT_ENOUGH_REPLICAS, STORAGE_ERROR)),
+    ("target", "AddPartitionsToTxn", (LOADING, NOT_COORDINATOR, CONCURRENT)),
+    ("target", "EndTxn", (LOADING, NOT_COORDINATOR, CONCURRENT)),
     ("target", "Metadata", (UNKNOWN_SERVER_ERROR,)),
-    ("target", "InitProducerId", (LOADING, NOT_COORDINATOR)),
+    ("target", "InitProducerId", (LOADING, NOT_COORDINATOR, CONCURRENT)),
     ("target", "FindCoordinator", (LOADING,)),
     ("target", "Heartbeat", (NOT_COORDINATOR,)),
     ("target", "OffsetFetch", (NOT_COORDINATOR,)),

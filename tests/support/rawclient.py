@@ -9,6 +9,7 @@ It shares no code with the broker or the replicator: `kio` for requests and resp
 from __future__ import annotations
 
 import io
+import select
 import socket
 import ssl
 import struct
@@ -96,6 +97,10 @@ class RawClient:
         entity, size = entity_reader(schema)(frame, offset)
         assert offset + size == len(frame), f"{len(frame) - offset - size} bytes are left over in {api} v{version}"
         return entity
+
+    def readable(self, timeout: float) -> bool:
+        """Whether an answer (or the end of the connection) arrives within `timeout` seconds."""
+        return bool(select.select([self._socket], [], [], timeout)[0])
 
     def receive_frame(self) -> bytes:
         """The next frame, correlation id included. Raises Closed."""

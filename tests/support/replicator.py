@@ -41,7 +41,7 @@ class Installation:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self._clusters = clusters
-        self._links = [{"delivery": "at_least_once", **link} for link in links]
+        self._links = [dict(link) for link in links]
         self._count = 0
         self.file = self.write("replicator.yaml")
 
