@@ -342,7 +342,7 @@ async def open_connection(
             ) from error
         if isinstance(error, ReplicatorError) and not isinstance(error, UnreachableError):
             raise
-        why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+        why = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
         raise UnreachableError(
             f"cluster {cluster}: can't connect to {address} ({security.protocol}): {why}; check bootstrap_servers, "
             "that the broker runs, and that security.protocol fits this listener"

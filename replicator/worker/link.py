@@ -574,10 +574,10 @@ class LinkWorker:
             except ReplicatorError as error:
                 if not error.retriable or time.monotonic() > deadline:
                     raise
-                self._trouble = str(error)
-                self._log.warning(
-                    "not connected yet", error=str(error), giving_up_in_s=round(deadline - time.monotonic())
-                )
+                if self._trouble != str(error):
+                    self._trouble = str(error)
+                    left_s = round(deadline - time.monotonic())
+                    self._log.warning("not connected yet", error=self._trouble, giving_up_in_s=left_s)
                 await asyncio.sleep(RETRY_S)
 
     def _spawn(self, work: Awaitable[None]) -> None:
