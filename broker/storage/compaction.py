@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from broker.storage.batch import (
     seal,
     varint,
 )
+from broker.storage.producers import AbortedTransaction
 from broker.storage.segment import Segment
 
 if TYPE_CHECKING:
@@ -68,15 +70,17 @@ def cleaning(log: PartitionLog) -> Iterator[bool]:
         yield False
         return
     latest: dict[bytes, int] = {}
+    aborted = _Aborted(log)
     for segment in segments:
         if segment.next_offset <= log.dirty_offset:
             continue
         for header, data in segment.batches():
-            _note_keys(log, header, data, latest)
+            if header not in aborted:
+                _note_keys(header, data, latest)
             yield False
             if log.generation != generation:
                 return
-    cleaner = _Cleaner(log, latest)
+    cleaner = _Cleaner(log, latest, aborted)
     for segment in segments:
         kept: list[bytes | memoryview] = []
         for header, data in segment.batches():
@@ -99,27 +103,37 @@ def _cleanable_end(log: PartitionLog) -> int:
     return log.segments[-1].base_offset
 
 
-def _note_keys(log: PartitionLog, header: BatchHeader, data: memoryview, latest: dict[bytes, int]) -> None:
-    if header.is_control or not header.record_count or _aborted(log, header):
+def _note_keys(header: BatchHeader, data: memoryview, latest: dict[bytes, int]) -> None:
+    if header.is_control or not header.record_count:
         return
     for record in read_records(compression.records_of(data, header), header.record_count):
         if record.key is not None:
             latest[bytes(record.key)] = header.base_offset + record.offset_delta
 
 
-def _aborted(log: PartitionLog, header: BatchHeader) -> bool:
-    return header.is_transactional and any(
-        item.producer_id == header.producer_id and item.first_offset <= header.base_offset <= item.last_offset
-        for item in log.producer_states.aborted
-    )
+class _Aborted:
+    """Which batches belong to aborted transactions."""
+
+    def __init__(self, log: PartitionLog) -> None:
+        self._ranges: dict[int, list[AbortedTransaction]] = {}
+        for item in log.producer_states.aborted:
+            self._ranges.setdefault(item.producer_id, []).append(item)
+
+    def __contains__(self, header: BatchHeader) -> bool:
+        if not header.is_transactional:
+            return False
+        ranges = self._ranges.get(header.producer_id, [])
+        index = bisect_left(ranges, header.base_offset, key=lambda item: item.last_offset)
+        return index < len(ranges) and ranges[index].first_offset <= header.base_offset
 
 
 class _Cleaner:
     """Decides, batch by batch in log order, what of it stays."""
 
-    def __init__(self, log: PartitionLog, latest: dict[bytes, int]) -> None:
+    def __init__(self, log: PartitionLog, latest: dict[bytes, int], aborted: _Aborted) -> None:
         self._log = log
         self._latest = latest
+        self._aborted = aborted
         self._now_ms = log.clock.now_ms()
         self._retention_ms = log.config.delete_retention_ms
         self._with_data: set[int] = set()  # producers whose current transaction had batches when this pass began
@@ -130,7 +144,7 @@ class _Cleaner:
             return self._marker(header, data)
         if header.is_transactional:
             self._with_data.add(header.producer_id)
-        if _aborted(self._log, header) or not header.record_count:
+        if header in self._aborted or not header.record_count:
             return self._emptied(header)
         payload = memoryview(compression.records_of(data, header))
         horizon = header.delete_horizon_ms

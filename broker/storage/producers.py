@@ -9,6 +9,7 @@ The rules are those of Kafka's ProducerStateManager and ProducerAppendInfo (4.1)
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -181,7 +182,8 @@ class ProducerStates:
 
     def aborted_between(self, start_offset: int, end_offset: int) -> list[AbortedTransaction]:
         """Aborted transactions that reach into `[start_offset, end_offset)`."""
-        return [t for t in self.aborted if t.last_offset >= start_offset and t.first_offset < end_offset]
+        first = bisect_left(self.aborted, start_offset, key=lambda item: item.last_offset)  # they are in marker order
+        return [item for item in self.aborted[first:] if item.first_offset < end_offset]
 
     def expire(self, now_ms: int, expiration_ms: int) -> int:
         """Forget idle producers; returns how many."""
