@@ -1,7 +1,6 @@
-"""Faults of both clusters, one after the other on a running rig, while producers write: safety first, then liveness.
+"""Faults of brokers and workers, one after the other on a running rig, while producers write: safety first, then liveness.
 
-The bundled broker with three nodes a side. Without a crash of the replicator itself every record must arrive exactly
-once, whatever the brokers do: an idempotent producer's retries are recognised.
+The bundled broker with three nodes a side. Whatever happens to brokers and workers, every record must arrive exactly once.
 """
 
 from __future__ import annotations
@@ -9,12 +8,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.scenario import Scenario
 from tests.support.bundled import BundledCluster
+from tests.support.replicator import Worker
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -34,7 +35,6 @@ FAILING = (
     ("target", "InitProducerId", (LOADING, NOT_COORDINATOR, CONCURRENT)),
     ("target", "FindCoordinator", (LOADING,)),
     ("target", "Heartbeat", (NOT_COORDINATOR,)),
-    ("target", "OffsetFetch", (NOT_COORDINATOR,)),
 )
 
 
@@ -45,10 +45,10 @@ class Rig:
         self.clusters = {"source": source, "target": target}
         self.scenario = scenario
         self.rng = random.Random(seed)
-        self.steps: list[str] = []
+        self.stack = ExitStack()
+        self.workers: list[Worker] = []
 
     def say(self, step: str) -> None:
-        self.steps.append(step)
         print(f"{time.strftime('%H:%M:%S')} {step}", flush=True)
 
     def cluster(self) -> tuple[str, BundledCluster]:
@@ -92,6 +92,30 @@ class Rig:
         self.say(f"{api} on {side} takes {seconds} s")
         self.clusters[side].fault("delay", api, seconds=seconds, times=3)
 
+    def start_a_worker(self) -> None:
+        self.workers.append(self.stack.enter_context(self.scenario.installation.worker()))
+
+    def kill_a_worker(self) -> None:
+        victim = self.workers.pop(self.rng.randrange(len(self.workers)))
+        self.say(f"kill -9 {victim.name}")
+        victim.kill()
+        self.start_a_worker()
+
+    def suspend_a_worker(self) -> None:
+        victim = self.rng.choice(self.workers)
+        self.say(f"suspend {victim.name}")
+        victim.freeze()
+        try:
+            self.scenario.wait_until_all_move(within=30)
+        finally:
+            victim.thaw()
+
+    def stop_a_worker(self) -> None:
+        victim = self.workers.pop(self.rng.randrange(len(self.workers)))
+        self.say(f"stop {victim.name}")
+        victim.terminate(within=10)  # its last flush may meet a broker that has just been broken
+        self.start_a_worker()
+
     def step(self) -> None:
         """One fault, then: everything moves again."""
         faults: tuple[Callable[[], None], ...] = (
@@ -102,6 +126,10 @@ class Rig:
             self.cut_an_api,
             self.cut_an_api,
             self.delay_an_api,
+            self.kill_a_worker,
+            self.kill_a_worker,
+            self.suspend_a_worker,
+            self.stop_a_worker,
         )
         self.rng.choice(faults)()
         self.scenario.wait_until_all_move(within=60)
@@ -117,8 +145,9 @@ def run_rig(tmp_path: Path, seed: int, steps: int) -> None:
         scenario = Scenario(source, target, tmp_path, "faults")
         scenario.corpus.write()
         rig = Rig(source, target, scenario, seed)
-        with scenario.installation.worker("--workers", "2") as worker:
-            worker.wait_ready()
+        with rig.stack:
+            rig.start_a_worker()
+            rig.start_a_worker()
             with scenario.corpus.keep_writing(scenario.acks, pause_s=0.05):
                 scenario.wait_until_all_move(within=30)
                 for _ in range(steps):
@@ -128,11 +157,15 @@ def run_rig(tmp_path: Path, seed: int, steps: int) -> None:
                     cluster.clear_faults()
             scenario.wait_until_copied()
             scenario.judge()
-            worker.terminate()
+            for worker in rig.workers:
+                worker.wait_ready()
+                worker.terminate()
         assert scenario.installation.run("verify", "-o", "json").returncode == 0
 
 
-def test_given_brokers_that_stop_freeze_fail_and_cut_then_each_record_arrives_exactly_once(tmp_path: Path) -> None:
+def test_given_brokers_and_workers_that_stop_hang_and_fail_then_each_record_arrives_exactly_once(
+    tmp_path: Path,
+) -> None:
     run_rig(tmp_path, seed=random.SystemRandom().randrange(1 << 16), steps=10)
 
 
