@@ -6,6 +6,7 @@ Source: `org.apache.kafka.common.record.CompressionType`. Snappy is read in both
 
 from __future__ import annotations
 
+import mmap
 import struct
 import zlib
 
@@ -74,40 +75,39 @@ def _gunzip(data: memoryview, limit: int) -> bytes:
 
 def _unsnappy(data: memoryview, limit: int) -> bytes:
     if bytes(data[:8]) != _XERIAL_MAGIC:
-        return _unsnappy_block(data, limit)
+        return _unsnappy_block(data, 0, limit)
     position, blocks, total = 16, [], 0
     while position < len(data):
         (length,) = struct.unpack_from(">i", data, position)
         position += 4
         if length < 0 or position + length > len(data):
             raise ProtocolError("snappy block of a batch ends early")
-        blocks.append(_unsnappy_block(data[position : position + length], limit - total))
+        blocks.append(_unsnappy_block(data[position : position + length], total, limit))
         total += len(blocks[-1])
         position += length
     return b"".join(blocks)
 
 
-def _unsnappy_block(data: memoryview, limit: int) -> bytes:
-    if cramjam.snappy.decompress_raw_len(data) > limit:
+def _unsnappy_block(data: memoryview, before: int, limit: int) -> bytes:
+    if before + cramjam.snappy.decompress_raw_len(data) > limit:
         raise _too_large(limit)
     return bytes(cramjam.snappy.decompress_raw(data))
 
 
 def _grow(decompress_into: object, data: memoryview, limit: int) -> memoryview:
-    """Frames don't say how large they inflate: try into buffers of growing size, never above `limit`."""
-    size = max(4 * len(data), 64 << 10)
-    while True:
-        buffer = bytearray(min(size, limit))
+    """Frames don't say how large they inflate: try a buffer of likely size, then one of `limit` bytes.
+
+    The latter is a mapping, which takes memory only where it is written: frames that lie (or are corrupt) cost nothing.
+    """
+    guess = min(max(4 * len(data), 64 << 10), limit)
+    for mapped in (False, True):
+        buffer = memoryview(mmap.mmap(-1, limit) if mapped else bytearray(guess))
         try:
-            written = decompress_into(data, buffer)  # type: ignore[operator]
+            return buffer[: decompress_into(data, buffer)]  # type: ignore[operator]
         except cramjam.DecompressionError as error:
             if not _needs_room(error):
                 raise
-            if size >= limit:
-                raise _too_large(limit) from error
-            size *= 4
-            continue
-        return memoryview(buffer)[:written]
+    raise _too_large(limit)
 
 
 def _needs_room(error: Exception) -> bool:
