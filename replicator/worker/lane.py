@@ -145,12 +145,16 @@ class Lane:
             raise
         self.entries.update(written)
 
-    def drop(self, flow: PartitionFlow) -> None:
-        """End this partition's run; another one begins from its entry."""
+    def retire(self, flow: PartitionFlow) -> None:
+        """End this partition's run without letting another one begin: it writes no entry any more."""
         flow.close()
+        self._dirty.discard(flow.key)
+
+    def drop(self, flow: PartitionFlow) -> None:
+        """Let another run begin from the partition's entry."""
+        self.retire(flow)
         self.flows.pop(flow.key, None)
         self._tails.pop(flow.key, None)
-        self._dirty.discard(flow.key)
 
     def map_tail(self, entry: Entry) -> MapTail:
         """Where the partition of this entry notes what is copied where."""
@@ -161,7 +165,7 @@ class Lane:
         """Stop fetching, wait until what is in flight is acknowledged, and write the last entries."""
         flows = list(self.flows.values())
         await asyncio.gather(*(flow.drain() for flow in flows))
-        self._dirty |= self.flows.keys()
+        self._dirty |= {key for key, flow in self.flows.items() if not flow.closed}
         await self.write_entries()
 
     def close(self) -> None:

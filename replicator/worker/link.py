@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 
 import structlog
 
@@ -24,12 +23,9 @@ from replicator.flow.source_errors import SourceErrors
 from replicator.flow.stage import Stage
 from replicator.flow.transaction import LaneTransaction
 from replicator.flow.writer import Writer
-from replicator.ledger.codec import LedgerFormatError
-from replicator.ledger.control import FaultedPartition, decode_command
 from replicator.ledger.entry import Entry
 from replicator.ledger.identity import Identity, identify
 from replicator.ledger.lanes import control_topic, group_id, lane_of, ledger_topic, map_topic
-from replicator.ledger.log import LedgerLog
 from replicator.ledger.selection import skip_reason
 from replicator.states import PartitionFault, Reason, State
 from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, PartitionCounters, WorkerCounters
@@ -37,8 +33,9 @@ from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import init_producer_id
 from replicator.wire.transactions import TransactionalProducer
+from replicator.worker.acceptance import Acceptance
 from replicator.worker.controller import Controller
-from replicator.worker.gaps import ACCEPTABLE, BY_POLICY, Gaps
+from replicator.worker.gaps import Gaps
 from replicator.worker.lane import Key, Lane
 from replicator.worker.membership import Membership
 from replicator.worker.starting import StartingPoints
@@ -80,11 +77,9 @@ class LinkWorker:
         self._wanted: dict[int, set[Key]] = {}
         self._trouble = "not connected yet"
         self._controller = Controller(settings, link, self._entries)
-        self._gaps = Gaps(self._source, self._target, _now_ms)
-        self._commands = LedgerLog(self._target, control_topic(link.name), 0)
-        self._commands_at = -1
-        self._accepted: dict[Key, tuple[FaultedPartition, str]] = {}
-        self._accepting: set[PartitionFlow] = set()
+        self._acceptance = Acceptance(
+            link, Gaps(self._source, self._target, _now_ms), self._target, self._lanes, self._drop, self._spawn
+        )
 
     # life
 
@@ -113,7 +108,7 @@ class LinkWorker:
         self._spawn(self._every(self._discover, DISCOVERY_S, self._discover_now, "look for topics and partitions"))
         self._spawn(self._every(self._write_entries, ENTRIES_S, self._entries_now, "write ledger entries"))
         self._spawn(self._every(self._control, DISCOVERY_S, self._control_now, "create and grow target topics"))
-        self._spawn(self._every(self._read_commands, COMMANDS_S, asyncio.Event(), "read commands"))
+        self._spawn(self._every(self._acceptance.read_commands, COMMANDS_S, asyncio.Event(), "read commands"))
         self._trouble = ""
 
     async def stop(self) -> None:
@@ -173,8 +168,7 @@ class LinkWorker:
         self._entries_now.set()
         if reason is Reason.RECORD_TOO_LARGE:
             self._spawn(self._name_limit(flow))
-        if self.link.on_gap == "continue" and reason in ACCEPTABLE - {Reason.FOREIGN_WRITER}:
-            self._begin_accepting(flow, BY_POLICY)
+        self._acceptance.by_policy(flow, reason)
 
     async def _name_limit(self, flow: PartitionFlow) -> None:
         """Brokers don't say how large is too large."""
@@ -189,59 +183,12 @@ class LinkWorker:
             self.changed(flow)
             self._entries_now.set()
 
-    def _begin_accepting(self, flow: PartitionFlow, by: str) -> None:
-        if flow not in self._accepting:
-            self._accepting.add(flow)
-            self._spawn(self._accept_gap(flow, by))
-
-    async def _accept_gap(self, flow: PartitionFlow, by: str) -> None:
-        """Go on behind what is missing; the fault, and then the gap, are in the ledger before anything is copied."""
-        try:
-            await self._until_accepted(flow, by)
-        finally:
-            self._accepting.discard(flow)
-
-    async def _until_accepted(self, flow: PartitionFlow, by: str) -> None:
-        reason, since_ms = flow.reason, flow.since_ms
-        while not flow.closed and flow.reason is reason and flow.since_ms == since_ms and reason is not None:
-            lane = self._lanes.get(lane_of(*flow.key, self.link.lanes))
-            try:
-                if lane is None or not lane.running:
-                    return
-                await lane.write_entries()
-                entry = await self._gaps.entry_behind(lane.entries[flow.key], reason, by)
-                lane.drop(flow)
-                self._fetcher.remove(flow)
-                self._writer.remove(flow)
-                await lane.write_first([entry])
-                self._log.warning(
-                    "going on behind a gap",
-                    topic=flow.topic, partition=flow.partition, reason=reason.value, by=by, gap=asdict(entry.gaps[-1]),
-                )  # fmt: skip
-                self._discover_now.set()
-                return
-            except ReplicatorError as error:
-                self._log.warning("can't go on behind the gap yet", partition=str(flow), error=str(error))
-                await asyncio.sleep(RETRY_S)
-
-    async def _read_commands(self) -> None:
-        """Carry out what was commanded for partitions of ours, as long as they are in the state it was meant for."""
-        pairs, self._commands_at = await self._commands.read_from(self._commands_at)
-        for key, value in pairs:
-            try:
-                command = decode_command(key, value)
-            except LedgerFormatError as error:
-                self._log.error("command can't be read", error=str(error))
-                continue
-            if command is not None:
-                self._accepted.update(
-                    {(wanted.topic, wanted.partition): (wanted, command.by) for wanted in command.partitions}
-                )
-        for at, (wanted, by) in self._accepted.items():  # also of partitions that only now are ours
-            lane = self._lanes.get(lane_of(*at, self.link.lanes))
-            flow = lane.flows.get(at) if lane is not None else None
-            if flow is not None and _is_meant(flow, wanted):
-                self._begin_accepting(flow, by)
+    def _drop(self, lane: Lane, flow: PartitionFlow) -> None:
+        """End a partition's run, to begin another one from its entry before long."""
+        lane.drop(flow)
+        self._fetcher.remove(flow)
+        self._writer.remove(flow)
+        self._discover_now.set()
 
     async def _replace_producer(self, flow: PartitionFlow) -> None:
         while not flow.closed:
@@ -587,10 +534,6 @@ class LinkWorker:
 
 
 _GONE = frozenset({codes.UNKNOWN_TOPIC_OR_PARTITION, codes.UNKNOWN_TOPIC_ID})
-
-
-def _is_meant(flow: PartitionFlow, wanted: FaultedPartition) -> bool:
-    return flow.state is State.FAULTED and flow.reason is wanted.reason and flow.since_ms == wanted.since_ms
 
 
 def _now_ms() -> int:

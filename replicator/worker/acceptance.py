@@ -1,0 +1,115 @@
+"""Lets partitions go on behind gaps: when somebody commands it (control topic), or when the link's policy says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from replicator.config.models import LinkConfig
+from replicator.errors import ReplicatorError
+from replicator.flow.partition import PartitionFlow
+from replicator.ledger.codec import LedgerFormatError
+from replicator.ledger.control import FaultedPartition, decode_command
+from replicator.ledger.lanes import control_topic, lane_of
+from replicator.ledger.log import LedgerLog
+from replicator.states import Reason, State
+from replicator.wire.cluster import ClusterClient
+from replicator.worker.gaps import ACCEPTABLE, BY_POLICY, Gaps
+from replicator.worker.lane import Key, Lane
+
+log = structlog.get_logger(__name__)
+
+RETRY_S = 1.0
+
+
+class Acceptance:
+    """Knows what was accepted for one link, and carries it out for the partitions of this worker's lanes.
+
+    `drop` ends a partition's run, so that it begins again from its entry; `spawn` runs something in the background.
+    """
+
+    def __init__(
+        self,
+        link: LinkConfig,
+        gaps: Gaps,
+        target: ClusterClient,
+        lanes: Mapping[int, Lane],
+        drop: Callable[[Lane, PartitionFlow], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._link = link
+        self._gaps = gaps
+        self._lanes = lanes
+        self._drop = drop
+        self._spawn = spawn
+        self._commands = LedgerLog(target, control_topic(link.name), 0)
+        self._read_to = -1
+        self._accepted: dict[Key, tuple[FaultedPartition, str]] = {}
+        self._under_way: set[PartitionFlow] = set()
+
+    def by_policy(self, flow: PartitionFlow, reason: Reason) -> None:
+        """A partition stopped for this reason: `on_gap: continue` lets it go on, unless somebody else writes there."""
+        if self._link.on_gap == "continue" and reason in ACCEPTABLE - {Reason.FOREIGN_WRITER}:
+            self._begin(flow, BY_POLICY)
+
+    async def read_commands(self) -> None:
+        """Carry out what was commanded, where partitions are in the state that it was meant for."""
+        pairs, self._read_to = await self._commands.read_from(self._read_to)
+        for key, value in pairs:
+            try:
+                command = decode_command(key, value)
+            except LedgerFormatError as error:
+                log.error("command can't be read", link=self._link.name, error=str(error))
+                continue
+            if command is not None:
+                self._accepted.update({(p.topic, p.partition): (p, command.by) for p in command.partitions})
+        for at, (meant, by) in self._accepted.items():  # also of partitions that only now are ours
+            lane = self._lanes.get(lane_of(*at, self._link.lanes))
+            flow = lane.flows.get(at) if lane is not None else None
+            if flow is not None and _stands_as(flow, meant.reason, meant.since_ms):
+                self._begin(flow, by)
+
+    def _begin(self, flow: PartitionFlow, by: str) -> None:
+        if flow not in self._under_way:
+            self._under_way.add(flow)
+            self._spawn(self._accept(flow, by))
+
+    async def _accept(self, flow: PartitionFlow, by: str) -> None:
+        reason, since_ms = flow.reason, flow.since_ms
+        try:
+            while reason is not None and self._is_ours(flow) and _stands_as(flow, reason, since_ms):
+                try:
+                    await self._go_on(flow, reason, by)
+                except ReplicatorError as error:
+                    log.warning("can't go on behind the gap yet", partition=str(flow), error=str(error))
+                    await asyncio.sleep(RETRY_S)
+        finally:
+            self._under_way.discard(flow)
+
+    def _is_ours(self, flow: PartitionFlow) -> bool:
+        lane = self._lanes.get(lane_of(*flow.key, self._link.lanes))
+        return lane is not None and lane.flows.get(flow.key) is flow
+
+    async def _go_on(self, flow: PartitionFlow, reason: Reason, by: str) -> None:
+        """The fault, and then the gap, are in the ledger before anything is copied (rule F)."""
+        lane = self._lanes.get(lane_of(*flow.key, self._link.lanes))
+        if lane is None or not lane.running:
+            raise ReplicatorError("its lane is being handed over")
+        await lane.write_entries()
+        entry = await self._gaps.entry_behind(lane.entries[flow.key], reason, by)
+        lane.retire(flow)  # not dropped before its new entry is written: it would begin again from the old one
+        await lane.write_first([entry])
+        self._drop(lane, flow)
+        log.warning(
+            "going on behind a gap",
+            link=self._link.name, topic=flow.topic, partition=flow.partition, reason=reason.value, by=by,
+            gap=asdict(entry.gaps[-1]),
+        )  # fmt: skip
+
+
+def _stands_as(flow: PartitionFlow, reason: Reason, since_ms: int) -> bool:
+    return flow.state is State.FAULTED and flow.reason is reason and flow.since_ms == since_ms
