@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from kio.schema.errors import ErrorCode
@@ -253,9 +253,9 @@ class ClassicGroup:
             return member_id in self.members or len(self.members) < self._settings.max_size
         return True
 
-    def _supports(self, protocol_type: str, protocols: Iterable[str]) -> bool:
+    def _supports(self, protocol_type: str, protocols: Collection[str]) -> bool:
         if self.state is GroupState.EMPTY:
-            return bool(protocol_type) and bool(list(protocols))
+            return bool(protocol_type) and bool(protocols)
         return protocol_type == self.protocol_type and self.roster.supports(protocols)
 
     # --- rebalances --------------------------------------------------------------------------------------------------

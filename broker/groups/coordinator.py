@@ -360,7 +360,7 @@ class GroupCoordinator:
 
 
 def describe_members(group: ClassicGroup) -> list[dict[str, object]]:
-    """Members as DescribeGroups shows them: protocol details only once the group is stable."""
+    """Members as DescribeGroups shows them: metadata only while the group is stable."""
     stable = group.state is GroupState.STABLE
 
     def describe(member: Member) -> dict[str, object]:
@@ -370,7 +370,7 @@ def describe_members(group: ClassicGroup) -> list[dict[str, object]]:
             "client_id": member.client_id,
             "client_host": member.client_host,
             "member_metadata": member.metadata(group.protocol_name) if stable else b"",
-            "member_assignment": member.assignment if stable else b"",
+            "member_assignment": member.assignment,
         }
 
     return [describe(member) for member in group.members.values()]

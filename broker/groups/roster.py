@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from kio.schema.errors import ErrorCode
 
@@ -85,9 +85,9 @@ class Roster:
         """The longest of the members' rebalance timeouts."""
         return max((member.rebalance_timeout_ms for member in self.members.values()), default=0)
 
-    def supports(self, protocols: Iterable[str]) -> bool:
-        """Whether one of the protocols is supported by every member."""
-        common = self._candidates()
+    def supports(self, protocols: Collection[str]) -> bool:
+        """Whether one of the protocols is supported by every member; without members any will do."""
+        common = self._candidates() if self.members else protocols
         return any(name in common for name in protocols)
 
     def select_protocol(self) -> str:

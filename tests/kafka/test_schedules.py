@@ -32,66 +32,54 @@ def run_both(request: pytest.FixtureRequest, schedule: Any, seed: int) -> None:
         assert mine == real, f"seed {seed}, step {number}: ours {mine}, Kafka's {real}, after\n{history}"
 
 
-@pytest.mark.parametrize("seed", range(3), ids=lambda seed: f"seed-{seed}")
-def test_given_random_batches_of_idempotent_producers_when_sent_to_both_then_the_answers_are_the_same(
-    request: pytest.FixtureRequest, seed: int
-) -> None:
-    def schedule(scene: Scene, chance: random.Random) -> list[Any]:
-        topic = scene.topic(retention_ms="-1")
-        producers = [scene.producer_id() for _ in range(2)]
-        notes: list[Any] = []
-        recent: list[tuple[int, int, int, int]] = []
-        for _ in range(STEPS):
-            if recent and chance.random() < 0.3:
-                which, epoch, sequence, count = chance.choice(recent[-7:])
-            else:
-                which, epoch = chance.randrange(2), chance.choice((0, 0, 0, 1, 1, 2))
-                sequence, count = chance.choice((0, 0, 1, 2, 3, 4, 5, 6)), chance.randint(1, 3)
-                if recent and chance.random() < 0.6:  # the next in order
-                    which, epoch, last, size = recent[-1]
-                    sequence = last + size
-            recent.append((which, epoch, sequence, count))
-            data = batch(
-                [b"x"] * count,
-                producer_id=producers[which],
-                epoch=epoch,
-                sequence=sequence,
-                timestamp=1_700_000_000_000,
-            )
-            done = scene.produce(topic, data)
-            step = f"producer {which} epoch {epoch} sequence {sequence} count {count}"
-            notes.append((step, done.error_code.name, done.base_offset))
-        notes.append(("end", scene.end(topic)))
-        return notes
-
-    run_both(request, schedule, seed)
+def idempotent(scene: Scene, chance: random.Random) -> list[Any]:
+    """Batches of two producers with plausible and less plausible sequences."""
+    topic = scene.topic(retention_ms="-1")
+    producers = [scene.producer_id() for _ in range(2)]
+    notes: list[Any] = []
+    recent: list[tuple[int, int, int, int]] = []
+    for _ in range(STEPS):
+        if recent and chance.random() < 0.3:
+            which, epoch, sequence, count = chance.choice(recent[-7:])
+        else:
+            which, epoch = chance.randrange(2), chance.choice((0, 0, 0, 1, 1, 2))
+            sequence, count = chance.choice((0, 0, 1, 2, 3, 4, 5, 6)), chance.randint(1, 3)
+            if recent and chance.random() < 0.6:  # the next in order
+                which, epoch, last, size = recent[-1]
+                sequence = last + size
+        recent.append((which, epoch, sequence, count))
+        data = batch(
+            [b"x"] * count,
+            producer_id=producers[which],
+            epoch=epoch,
+            sequence=sequence,
+            timestamp=1_700_000_000_000,
+        )
+        done = scene.produce(topic, data)
+        step = f"producer {which} epoch {epoch} sequence {sequence} count {count}"
+        notes.append((step, done.error_code.name, done.base_offset))
+    notes.append(("end", scene.end(topic)))
+    return notes
 
 
-@pytest.mark.parametrize("seed", range(5), ids=lambda seed: f"seed-{seed}")
-def test_given_random_transactions_when_run_on_both_then_codes_epochs_and_offsets_are_the_same(
-    request: pytest.FixtureRequest, seed: int
-) -> None:
-    def schedule(scene: Scene, chance: random.Random) -> list[Any]:
-        topic = scene.topic(2, retention_ms="-1")
-        first = scene.transactional()
-        owners = [first]
-        notes: list[Any] = []
-        for _ in range(STEPS):
-            owner = chance.choice(owners[-2:])
-            notes.append(step(scene, owners, owner, topic, chance))
-        owners[-1].until_complete()
-        for partition in range(2):
-            ends = [int(scene.list_offset(topic, -1, partition=partition, isolation=level).offset) for level in (0, 1)]
-            notes.append(("ends", partition, ends))
-            found = scene.fetch(topic, partition=partition, isolation_level=READ_COMMITTED)
-            notes.append(("aborted", sorted(row.first_offset for row in found.aborted_transactions)))
-            batches = scene.batches(topic, partition=partition)
-            notes.append(
-                ("batches", [(each.base_offset, each.epoch, each.sequence, each.is_control) for each in batches])
-            )
-        return notes
-
-    run_both(request, schedule, seed)
+def transactional(scene: Scene, chance: random.Random) -> list[Any]:
+    """A transactional id that several instances use, fence and abandon."""
+    topic = scene.topic(2, retention_ms="-1")
+    first = scene.transactional()
+    owners = [first]
+    notes: list[Any] = []
+    for _ in range(STEPS):
+        owner = chance.choice(owners[-2:])
+        notes.append(step(scene, owners, owner, topic, chance))
+    owners[-1].until_complete()
+    for partition in range(2):
+        ends = [int(scene.list_offset(topic, -1, partition=partition, isolation=level).offset) for level in (0, 1)]
+        notes.append(("ends", partition, ends))
+        found = scene.fetch(topic, partition=partition, isolation_level=READ_COMMITTED)
+        notes.append(("aborted", sorted(row.first_offset for row in found.aborted_transactions)))
+        batches = scene.batches(topic, partition=partition)
+        notes.append(("batches", [(each.base_offset, each.epoch, each.sequence, each.is_control) for each in batches]))
+    return notes
 
 
 def step(scene: Scene, owners: list[Transactional], owner: Transactional, topic: str, chance: random.Random) -> Any:
@@ -125,6 +113,30 @@ def step(scene: Scene, owners: list[Transactional], owner: Transactional, topic:
         owners[-1].until_complete()
     newest = owners[-1]
     return act, owners.index(owner), result, owner.epoch, newest.epoch, newest.producer_id - owners[0].producer_id
+
+
+@pytest.mark.parametrize("seed", range(3), ids=lambda seed: f"seed-{seed}")
+def test_given_random_batches_of_idempotent_producers_when_sent_to_both_then_the_answers_are_the_same(
+    request: pytest.FixtureRequest, seed: int
+) -> None:
+    run_both(request, idempotent, seed)
+
+
+@pytest.mark.parametrize("seed", range(5), ids=lambda seed: f"seed-{seed}")
+def test_given_random_transactions_when_run_on_both_then_codes_epochs_and_offsets_are_the_same(
+    request: pytest.FixtureRequest, seed: int
+) -> None:
+    run_both(request, transactional, seed)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("schedule", [idempotent, transactional])
+def test_given_many_more_seeds_when_run_on_both_then_the_answers_are_the_same(
+    request: pytest.FixtureRequest, schedule: Any
+) -> None:
+    for seed in range(5, 300):
+        run_both(request, schedule, seed)
 
 
 def test_given_two_runs_when_one_step_differs_then_the_comparison_says_so(request: pytest.FixtureRequest) -> None:
