@@ -229,6 +229,8 @@ class Cluster:
         if node.state is not NodeState.STOPPED:
             return
         for partition in self.topics.partitions():
+            if partition.log.offline is not None and node_id in partition.replicas:
+                partition.log.reopen()
             if partition.leader == -1 and node_id in partition.isr:
                 states = partition.log.producer_states
                 states.forget_all_but_last_batches()

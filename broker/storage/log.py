@@ -402,6 +402,21 @@ class PartitionLog:
 
     # -- end of life
 
+    def reopen(self) -> None:
+        """Read everything from the files again, as a restart does: a torn tail goes, and the log is online again."""
+        epoch = self.leader_epoch
+        for segment in self.segments:
+            segment.close()
+        self.segments = []
+        self.leader_epochs = LeaderEpochs()
+        self.producer_states = ProducerStates()
+        self.offline = None
+        self.generation += 1
+        self.dirty_offset = 0
+        load(self)
+        self.leader_epoch = max(epoch, self.leader_epoch)
+        self.wake()
+
     def close(self) -> None:
         """Stop cleanly: sync, remember the producers, close the files."""
         if self.offline is None:

@@ -10,9 +10,10 @@ from kio.schema.errors import ErrorCode
 
 from broker.clock import ManualClock
 from broker.errors import KafkaError
+from broker.storage.files import FaultyFiles, MemoryFiles
 from tests.broker.batches import NOW, contents
 from tests.broker.batches import batch as stored_batch
-from tests.broker.calls import batch, client_of, running
+from tests.broker.calls import batch, client_of, read_batches, running
 from tests.support.rawclient import Closed
 
 
@@ -140,6 +141,23 @@ async def test_given_a_clean_election_when_moved_then_nothing_is_lost() -> None:
         await cluster.stop_node(0)
         with pytest.raises(ValueError, match="in-sync"):
             await cluster.move_leader("t", 0, 0)
+
+
+async def test_given_a_disk_that_fails_when_the_node_is_restarted_then_only_the_torn_batch_is_gone() -> None:
+    files = FaultyFiles(MemoryFiles())
+    async with running(files=files) as cluster:
+        cluster.create_topic("t")
+        async with client_of(cluster) as client:
+            assert (await client.produce("t", batch([b"a"]))).base_offset == 0
+            files.fail_appends, files.keep_bytes = 1, 30
+            for _ in range(2):
+                assert (await client.produce("t", batch([b"b"]))).error_code is ErrorCode.kafka_storage_error
+        await cluster.stop_node(0)
+        await cluster.start_node(0)
+        async with client_of(cluster) as client:
+            assert (await client.produce("t", batch([b"c"]))).base_offset == 1
+            read = read_batches((await client.fetched("t", 0)).records)
+            assert [item.records[0][2] for item in read] == [b"a", b"c"]
 
 
 async def test_given_data_on_disk_when_restarted_then_ids_settings_epochs_and_records_are_there(tmp_path: Path) -> None:
