@@ -40,13 +40,17 @@ def needs_cleaning(log: PartitionLog) -> bool:
     if not config.compacted or log.offline is not None:
         return False
     end = _cleanable_end(log)
-    dirty = sum(segment.size for segment in log.segments if log.dirty_offset <= segment.base_offset < end)
+    dirty = sum(
+        segment.size for segment in log.segments if segment.next_offset > log.dirty_offset and segment.base_offset < end
+    )
     if not dirty:
         return False
-    clean = sum(segment.size for segment in log.segments if segment.base_offset < log.dirty_offset)
+    clean = sum(segment.size for segment in log.segments if segment.next_offset <= log.dirty_offset)
     if dirty / (clean + dirty) > config.min_cleanable_dirty_ratio:
         return True
-    oldest = min(s.max_timestamp for s in log.segments if log.dirty_offset <= s.base_offset < end and len(s))
+    oldest = min(
+        s.max_timestamp for s in log.segments if s.next_offset > log.dirty_offset and s.base_offset < end and len(s)
+    )
     return log.clock.now_ms() - oldest > config.max_compaction_lag_ms
 
 
@@ -66,7 +70,7 @@ def cleaning(log: PartitionLog) -> Iterator[bool]:
     end = _cleanable_end(log)
     generation = log.generation
     segments = [segment for segment in log.segments if segment.base_offset < end]
-    if not any(segment.base_offset >= log.dirty_offset and len(segment) for segment in segments):
+    if not any(segment.next_offset > log.dirty_offset and len(segment) for segment in segments):
         yield False
         return
     latest: dict[bytes, int] = {}
