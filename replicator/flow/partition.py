@@ -353,6 +353,7 @@ class PartitionFlow:
         batch.target_base = target_base
         self._producer_known = True
         if self._stopped:
+            self._answered()
             return
         while self.unresolved and self.unresolved[0].outcome is Outcome.ACKNOWLEDGED:
             head = self.unresolved[0]
@@ -377,6 +378,7 @@ class PartitionFlow:
         batch.code, batch.message = code, message
         batch.uncertain = batch.uncertain or code in _MAYBE_WRITTEN
         if self._stopped:
+            self._answered()
             return
         self._held = True
         self._settle()

@@ -18,6 +18,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+import structlog
+
 from replicator.errors import ReplicatorError
 from replicator.flow.batch import Batch
 from replicator.flow.partition import HEAL_AFTER_S, PartitionFlow
@@ -25,6 +27,8 @@ from replicator.states import PartitionFault, Reason
 from replicator.telemetry.counters import Histogram
 from replicator.wire import kafka_errors as codes
 from replicator.wire.transactions import TransactionalProducer
+
+log = structlog.get_logger(__name__)
 
 COMMIT_AFTER_S = 0.5
 COMMIT_BYTES = 32 << 20
@@ -177,6 +181,14 @@ class LaneTransaction:
         except ReplicatorError as error:
             self.fail(error)
             self._let_waiters_go(error)
+        except Exception as error:  # noqa: BLE001 - it is logged, and ends the run
+            self._fail_unexpectedly(error)
+            self._let_waiters_go(self.broken.result())
+
+    def _fail_unexpectedly(self, error: Exception) -> None:
+        """A bug ends the lane's run as trouble does: a transaction that nobody ends would hold its readers back."""
+        log.exception("transaction failed", transactional_id=self.transactional_id)
+        self.fail(ReplicatorError(f"transaction {self.transactional_id}: {type(error).__name__}: {error}"))
 
     async def _commit(self) -> None:
         async with self._adding:
@@ -199,8 +211,9 @@ class LaneTransaction:
         now = self._now_ms()
         for time_ms in self._times:
             self._latency.observe(max(0, now - time_ms) / 1000)
-        for flow in self._participants:
-            flow.committed()
+        for flow in self._flows.values():
+            if (flow.target_topic, flow.partition) in self._added:  # the marker comes whether or not it sent something
+                flow.committed()
         self._added.clear()
         self._participants.clear()
         self._times.clear()
@@ -248,6 +261,8 @@ class LaneTransaction:
                         self._offer(flow)
         except ReplicatorError as error:
             self.fail(error)
+        except Exception as error:  # noqa: BLE001 - it is logged, and ends the run
+            self._fail_unexpectedly(error)
 
     async def _add(self, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Add to the transaction; the error codes of those that can't be."""
@@ -271,7 +286,8 @@ class LaneTransaction:
     def _refuse(self, flow: PartitionFlow, code: int) -> None:
         pause = _LOOK_AGAIN_S
         if code == codes.TOPIC_AUTHORIZATION_FAILED:
-            flow.fault(PartitionFault(Reason.NOT_AUTHORIZED, f"Write on topic {flow.target_topic} of the target."))
+            detail = f"Write on topic {flow.target_topic} of the target."
+            flow.fault(PartitionFault(Reason.NOT_AUTHORIZED, detail), by_target=True)
             pause = HEAL_AFTER_S
         else:
             self._find_leader(flow)

@@ -1,0 +1,166 @@
+"""LaneTransaction with a producer that answers as told: admissions, commits, and what ends a run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from replicator.errors import ReplicatorError
+from replicator.flow import transaction as module
+from replicator.flow.partition import PartitionFlow
+from replicator.flow.transaction import LaneTransaction
+from replicator.states import Reason, State
+from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram
+from tests.flow import logs
+from tests.flow.test_partition import World
+from tests.support.eventually import until
+
+LEDGER = ("__replicator_l_ledger", 3)
+
+
+class Producer:
+    """What the coordinator says: which partitions can't be added, and what has been ended."""
+
+    transactional_id = "replicator.l.3"
+
+    def __init__(self) -> None:
+        self.refused: dict[tuple[str, int], int] = {}
+        self.added: list[tuple[str, int]] = []
+        self.ended = 0
+
+    async def add_partitions(self, topics: dict[str, list[int]]) -> dict[tuple[str, int], int]:
+        places = [(topic, index) for topic, indexes in topics.items() for index in indexes]
+        refused = {place: code for place, code in self.refused.items() if place in places}
+        if not refused:
+            self.added += places
+        return refused
+
+    async def end(self, *, commit: bool) -> None:
+        assert commit
+        self.ended += 1
+        self.added.clear()
+
+
+class LaneState:
+    """The lane's own records."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.commits = 0
+
+    def places(self) -> list[tuple[str, int]]:
+        return [LEDGER]
+
+    async def write(self, pairs: Sequence[Any]) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def committed(self) -> None:
+        self.commits += 1
+
+
+class Lane(World):
+    """One partition in a lane's transactions."""
+
+    def __init__(self) -> None:
+        self.producer, self.state = Producer(), LaneState()
+        flows: dict[tuple[str, int], PartitionFlow] = {}
+        self.transaction = LaneTransaction(
+            self.producer,  # type: ignore[arg-type]
+            LEDGER,
+            flows=flows,
+            state=self.state,
+            offer=lambda flow: None,
+            find_leader=lambda flow: None,
+            latency=Histogram(LATENCY_BOUNDS_S),
+            now_ms=lambda: logs.NOW,
+        )
+        super().__init__(gate=self.transaction)
+        flows[self.flow.key] = self.flow
+        self.place = (self.flow.target_topic, self.flow.partition)
+
+
+@pytest.fixture
+async def lane(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lane]:
+    monkeypatch.setattr(module, "COMMIT_AFTER_S", 0.01)
+    monkeypatch.setattr(module, "HEAL_AFTER_S", 0.02)
+    lane = Lane()
+    yield lane
+    await lane.transaction.close()
+    lane.flow.close()
+    assert lane.budget.in_use == 0
+
+
+async def test_invariant_a_nothing_is_sent_before_its_partition_is_in_the_open_transaction(lane: Lane) -> None:
+    lane.take()
+    assert not lane.flow.sendable
+    await until(lambda: lane.flow.sendable, "the admission")
+    assert lane.place in lane.producer.added
+    (batch,) = lane.send()
+    assert batch.data[22] & 0x10
+    lane.flow.acknowledged(batch, 0)
+    await until(lambda: lane.producer.ended == 1, "the commit")
+    assert not lane.flow.sendable
+    await until(lambda: lane.flow.target_next == 4, "counting the marker")
+
+
+async def test_invariant_b_nothing_is_committed_while_an_answer_is_missing(lane: Lane) -> None:
+    lane.take()
+    await until(lambda: lane.flow.sendable, "the admission")
+    (batch,) = lane.send()
+    await asyncio.sleep(0.05)
+    assert lane.producer.ended == 0
+    lane.flow.failed(batch, 13, "connection lost")
+    await asyncio.sleep(0.02)
+    assert lane.producer.ended == 0
+    await until(lambda: lane.flow.sendable, "the retry")
+    (again,) = lane.send()
+    lane.flow.acknowledged(again, 0)
+    await until(lambda: lane.state.commits == 1, "the commit")
+
+
+async def test_given_a_partition_that_may_not_be_written_when_it_may_then_copying_goes_on(lane: Lane) -> None:
+    lane.producer.refused[lane.place] = 29
+    lane.take()
+    await until(lambda: lane.flow.state is State.FAULTED, "the fault")
+    assert lane.flow.reason is Reason.NOT_AUTHORIZED
+    lane.producer.refused.clear()
+    await until(lambda: lane.flow.sendable, "the admission")
+    (batch,) = lane.send()
+    lane.flow.acknowledged(batch, 0)
+    assert lane.flow.state is State.COPYING
+    assert lane.flow.fetchable
+
+
+async def test_given_a_partition_that_was_added_and_sent_nothing_then_its_marker_counts(lane: Lane) -> None:
+    lane.take()
+    await until(lambda: lane.flow.sendable, "the admission")
+    await until(lambda: lane.producer.ended == 1, "the commit")
+    await until(lambda: lane.flow.target_next == 1, "counting the marker")
+
+
+async def test_given_a_target_found_truncated_then_the_other_partitions_commit(lane: Lane) -> None:
+    lane.flow.target_next = 10
+    lane.flow._producer_known = True
+    lane.take(2)
+    await until(lambda: lane.flow.sendable, "the admission")
+    first, second = lane.send()
+    lane.flow.acknowledged(first, 3)
+    assert lane.flow.reason is Reason.TARGET_TRUNCATED
+    await asyncio.sleep(0.03)
+    lane.flow.acknowledged(second, 6)
+    await until(lambda: lane.producer.ended == 1, "the commit", within=5)
+
+
+@pytest.mark.parametrize("error", [KeyError("a bug"), ReplicatorError("trouble")])
+async def test_invariant_d_whatever_goes_wrong_ends_the_run_and_says_so(lane: Lane, error: Exception) -> None:
+    lane.state.error = error
+    with pytest.raises(ReplicatorError, match=r"a bug|trouble"):
+        await lane.transaction.commit_with([(b"k", b"v")])
+    assert lane.transaction.broken.done()
+    lane.take()
+    await asyncio.sleep(0)
+    assert not lane.flow.sendable
