@@ -5,7 +5,8 @@ aiokafka's Cython codec does the varints; compression is ours (bounded, explicit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
@@ -13,6 +14,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatch
 
 from replicator.errors import ProtocolError
 from replicator.wire import batch as v2
+from replicator.wire import plain_records
 from replicator.wire.compression import compress, decompress
 
 MAX_BATCH_BYTES = 1 << 30
@@ -43,13 +45,25 @@ def decode(view: memoryview, header: v2.BatchHeader) -> Iterator[Record]:
     else:
         plain += view[v2.HEADER_BYTES :]
     append_time = header.max_timestamp if header.attributes & v2.LOG_APPEND_TIME else None
+    read = 0
     try:
         for r in DefaultRecordBatch(bytes(plain)):
             yield Record(
                 r.offset, append_time if append_time is not None else r.timestamp, r.key, r.value, tuple(r.headers)
             )
+            read += 1
+    except UnicodeDecodeError:
+        rest = islice(plain_records.read(memoryview(plain)[v2.HEADER_BYTES :], header.record_count), read, None)
+        for offset_delta, timestamp_delta, key, value, headers in rest:
+            timestamp = _as_long(header.base_timestamp + timestamp_delta) if append_time is None else append_time
+            yield Record(header.base_offset + offset_delta, timestamp, key, value, headers)
     except Exception as error:
         raise ProtocolError(f"records of the batch at offset {header.base_offset} don't decode: {error}") from error
+
+
+def _as_long(value: int) -> int:
+    """Wrapped around as Java's long is."""
+    return (value + _SIGN) % _WRAP - _SIGN
 
 
 def decode_legacy(view: memoryview, magic: int) -> Iterator[Record]:
@@ -100,7 +114,7 @@ def _legacy_message(view: memoryview, magic: int) -> tuple[int, bool, Record]:
     return attributes & v2.CODEC_MASK, bool(magic and attributes & v2.LOG_APPEND_TIME), record
 
 
-def encode(records: Iterable[Record], codec: int) -> tuple[bytearray, int]:
+def encode(records: Sequence[Record], codec: int) -> tuple[bytearray, int]:
     """One v2 batch of these records (offsets 0..n-1, no producer, CreateTime) and its record count.
 
     The CRC is left to `batch.stamp`. Timestamps go in counted from the first one, which becomes the base afterwards:
@@ -112,17 +126,26 @@ def encode(records: Iterable[Record], codec: int) -> tuple[bytearray, int]:
     )  # fmt: skip
     count = 0
     base = latest = -1
+    plain = False
     for r in records:
         timestamp = r.timestamp
         if not count:
             base = latest = timestamp
         elif timestamp > latest:
             latest = timestamp
-        delta = (timestamp - base + _SIGN) % _WRAP - _SIGN  # wraps as Java's long does
-        if builder.append(count, delta, r.key, r.value, list(r.headers)) is None:
-            raise ProtocolError(f"batch would be larger than {MAX_BATCH_BYTES} bytes")
+        delta = (timestamp - base + _SIGN) % _WRAP - _SIGN  # as `_as_long`, without a call for each record
+        try:
+            if builder.append(count, delta, r.key, r.value, list(r.headers)) is None:
+                raise ProtocolError(f"batch would be larger than {MAX_BATCH_BYTES} bytes")
+        except UnicodeEncodeError:
+            plain = True
+            builder.append(count, delta, None, None, [])
         count += 1
     built = bytearray(builder.build())
+    if plain:
+        fields = [(n, _as_long(r.timestamp - base), r.key, r.value, tuple(r.headers)) for n, r in enumerate(records)]
+        built[v2.HEADER_BYTES :] = plain_records.written(fields)
+        v2.INT32.pack_into(built, 8, len(built) - 12)
     v2.INT64.pack_into(built, 27, base)
     v2.INT64.pack_into(built, 35, latest)
     if codec:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from replicator.errors import ProtocolError
 from replicator.wire import batch as v2
-from replicator.wire import compression, records
+from replicator.wire import compression, plain_records, records
 from replicator.wire.records import Record
 
 TIMES = st.sampled_from([-1, 0, 1, 1_700_000_000_123, 2**63 - 1]) | st.integers(-1, 2**63 - 1)
@@ -112,13 +112,35 @@ def test_given_damaged_records_then_decoding_ends_in_a_protocol_error_or_in_reco
         assert len(list(records.decode(whole, header))) <= 4
 
 
-def test_given_headers_that_are_not_utf8_then_the_batch_does_not_decode() -> None:
-    """aiokafka's codec takes header keys for text, as the protocol says; passing through doesn't look at them."""
-    data = stamped([Record(0, 1, b"k", b"v", (("hh", b"1"),))])
-    position = bytes(data).index(b"hh")
+@pytest.mark.parametrize("codec", [0, 4])
+def test_given_header_keys_that_are_not_utf8_then_their_bytes_stay(codec: int) -> None:
+    """Brokers don't look at them, and clients other than Java's write any bytes."""
+    data = stamped([Record(n, n - 1, b"k", None, (("a", None), ("hh", b"%d" % n))) for n in range(3)])
+    position = bytes(data).rindex(b"hh")  # the last record's: those before it are decoded by then
     data[position : position + 2] = b"\xff\xfe"
-    with pytest.raises(ProtocolError, match="don't decode"):
-        list(records.decode(data, v2.read_header(data, 0)))
+    found = list(records.decode(data, v2.read_header(data, 0)))
+    assert [r.timestamp for r in found] == [-1, 0, 1]
+    assert found[2].headers == (("a", None), ("\udcff\udcfe", b"2"))
+    again = stamped(found[1:], codec)
+    assert b"\xff\xfe" in bytes(again) or codec
+    assert [r[1:] for r in records.decode(again, v2.read_header(again, 0))] == [r[1:] for r in found[1:]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(RECORDS)
+def test_given_any_records_then_the_plain_codec_writes_and_reads_what_aiokafkas_does(content: list[Record]) -> None:
+    data = stamped(content)
+    header = v2.read_header(data, 0)
+    fields = list(plain_records.read(data[v2.HEADER_BYTES :], header.record_count))
+    assert [(key, value, headers) for _, _, key, value, headers in fields] == [tuple(r[2:]) for r in content]
+    assert plain_records.written(fields) == data[v2.HEADER_BYTES :]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=60), st.integers(0, 5))
+def test_given_hostile_payloads_then_the_plain_codec_refuses_them(payload: bytes, count: int) -> None:
+    with suppress(ProtocolError):
+        assert len(list(plain_records.read(memoryview(payload), count))) == count
 
 
 # compression
