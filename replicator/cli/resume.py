@@ -25,7 +25,6 @@ from replicator.states import Reason, State
 from replicator.telemetry import logs
 from replicator.worker.gaps import ACCEPTABLE
 
-_WAIT_S = 30.0
 _DELIVERY_S = 15.0
 
 TopicOption = Annotated[str | None, typer.Option("--topic", metavar="REGEX", help="Source topics, by full match.")]
@@ -40,6 +39,9 @@ def resume(
         bool, typer.Option("--accept-gap", help="Go on without the data that the reason names; it stays in status.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    wait: Annotated[
+        float, typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for workers.")
+    ] = 30.0,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
@@ -65,7 +67,7 @@ def resume(
         for item, partitions in chosen:
             if partitions:
                 _command(settings, item, partitions)
-                _wait(settings, item, partitions)
+                _wait(settings, item, partitions, wait)
     if output is Output.JSON:
         print_json({"accepted": [_row(item, partition) for item, partition in stopped], "dry_run": dry_run})
     else:
@@ -118,9 +120,9 @@ def _since_ms(partition: PartitionStatus) -> int:
     return int(since.timestamp()) * 1000 + since.microsecond // 1000
 
 
-def _wait(settings: Settings, link: LinkConfig, partitions: list[PartitionStatus]) -> None:
+def _wait(settings: Settings, link: LinkConfig, partitions: list[PartitionStatus], limit_s: float) -> None:
     """Until no partition is in the state any more that the command was given for."""
-    deadline = time.monotonic() + _WAIT_S
+    deadline = time.monotonic() + limit_s
     waiting = {(p.topic, p.partition): p.since for p in partitions}
     while True:
         now = {(p.topic, p.partition): p.since for p in read_status_blocking(settings, link).partitions}
@@ -129,7 +131,7 @@ def _wait(settings: Settings, link: LinkConfig, partitions: list[PartitionStatus
             return
         if time.monotonic() > deadline:
             raise WrongStateError(
-                f"link {link.name}: {len(left)} partitions haven't gone on after {_WAIT_S:.0f} s, the first of them "
+                f"link {link.name}: {len(left)} partitions haven't gone on after {limit_s:g} s, the first of them "
                 f"{left[0][0]}-{left[0][1]}; the command stands: start a worker (`replicator run`), then look at "
                 "`replicator status`"
             )
