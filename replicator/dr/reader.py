@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
+from replicator.config.librdkafka import client_properties
+from replicator.config.models import ClusterConfig
 from replicator.dr.compare import Record
 from replicator.errors import UnreachableError
 from replicator.ledger.client_errors import replicator_error
+from replicator.ledger.cluster_side import ClusterSide
 
 _CALL_TIMEOUT_S = 15.0
 _STALL_S = 60.0
@@ -28,9 +31,11 @@ class Side:
     Errors: UnreachableError, AuthenticationError, AuthorizationError, as `replicator_error` maps them.
     """
 
-    def __init__(self, alias: str, properties: Mapping[str, Any], *, group: str) -> None:
+    def __init__(self, alias: str, cluster: ClusterConfig, *, client_id: str, group: str) -> None:
         self.alias = alias
-        self._admin = AdminClient(dict(properties))
+        properties = client_properties(cluster, client_id=client_id)
+        self._topics = ClusterSide(cluster, alias, client_id, _CALL_TIMEOUT_S)
+        self._admin = AdminClient(properties)
         self._consumer = Consumer(
             {
                 **properties,
@@ -54,19 +59,15 @@ class Side:
 
     def partitions(self) -> dict[str, int]:
         """Every topic and how many partitions it has."""
-        try:
-            topics = self._admin.list_topics(timeout=_CALL_TIMEOUT_S).topics
-        except KafkaException as error:
-            raise replicator_error(error.args[0], cluster=self.alias, action="list topics") from error
-        return {name: len(topic.partitions) for name, topic in topics.items()}
+        return {name: topic.partitions for name, topic in self._topics.topics().items()}
 
     def starts(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The log start of each partition."""
-        return self._offsets(partitions, OffsetSpec.earliest())
+        return self._known(self._offsets(partitions, OffsetSpec.earliest()))
 
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """The last stable offset of each partition: where committed records end."""
-        return self._offsets(partitions, OffsetSpec.latest())
+        return self._known(self._offsets(partitions, OffsetSpec.latest()))
 
     def at_time(self, partition: Partition, timestamp_ms: int) -> int:
         """The first offset whose record isn't older, or -1."""
@@ -130,6 +131,13 @@ class Side:
                     f"cluster {self.alias}: reading {topic}-{number} has stood still for {_STALL_S:.0f} s before "
                     f"offset {end}: check that its leader is up, and run verify again"
                 )
+
+    def _known(self, offsets: dict[Partition, int]) -> dict[Partition, int]:
+        """`offsets`, if all are: librdkafka answers a negative one, and no error, where no leader answered."""
+        for (topic, number), offset in offsets.items():
+            if offset < 0:
+                raise UnreachableError(f"cluster {self.alias}: the leader of {topic}-{number} doesn't answer")
+        return offsets
 
     def _offsets(self, partitions: Iterable[Partition], spec: OffsetSpec) -> dict[Partition, int]:
         wanted = {TopicPartition(topic, number): spec for topic, number in partitions}

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 
-from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
 from replicator.dr.compare import Comparison, Limits, Record
 from replicator.dr.positions import ledger_positions
@@ -70,8 +69,8 @@ def verify(
     source_cluster, target_cluster = settings.clusters[link.source], settings.clusters[link.target]
     client_id = f"replicator-{link.name}-verify"
     with (
-        Side(link.source, client_properties(source_cluster, client_id=client_id), group=group) as source,
-        Side(link.target, client_properties(target_cluster, client_id=client_id), group=group) as target,
+        Side(link.source, source_cluster, client_id=client_id, group=group) as source,
+        Side(link.target, target_cluster, client_id=client_id, group=group) as target,
     ):
         if positions is None:
             positions = ledger_positions(target, link)
