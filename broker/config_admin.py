@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kio.schema.errors import ErrorCode
 
 from broker.config_defs import BROKER_CONFIGS, TOPIC_CONFIGS, ConfigDef, ConfigType, InvalidConfig
+from broker.config_docs import TOPIC_DOCUMENTATION
 from broker.errors import KafkaError
 from broker.topics import Topic, check_name
 
@@ -143,7 +144,7 @@ def _row(known: ConfigDef, values: Sequence[Value], *, read_only: bool) -> dict[
             if not (len(values) == 1 and known.synonym is None and each.source is Source.DEFAULT)
         ],
         "config_type": int(known.type),
-        "documentation": known.documentation or None,
+        "documentation": known.documentation or TOPIC_DOCUMENTATION.get(known.name),
     }
 
 

@@ -44,8 +44,8 @@ COMPLETE = (TransactionState.COMPLETE_COMMIT, TransactionState.COMPLETE_ABORT)
 class Transaction:
     """An immutable snapshot; the coordinator replaces it after the next one was written to its log.
 
-    `last_epoch` is what a producer that missed an answer may still present. `bumps_epoch` says that the transaction
-    was ended by a client that understands a new epoch after each transaction (KIP-890). Times in ms, -1 means never.
+    `last_epoch` is what a producer that missed an answer may still present. `bumps_epoch` says that the last end of a
+    transaction gave it a new epoch (KIP-890), be it the client's or a fence; Kafka stores it. Times in ms, -1 is never.
     """
 
     transactional_id: str
