@@ -35,5 +35,5 @@ TOPIC_DOCUMENTATION = {
     "segment.index.bytes": "Size of the offset index. Not acted upon here.",
     "segment.jitter.ms": "Random reduction of segment.ms. Not acted upon here.",
     "segment.ms": "The age at which a new segment is begun.",
-    "unclean.leader.election.enable": "Whether a replica that isn't in sync may lead. Here such elections are asked for.",
+    "unclean.leader.election.enable": "Whether a replica that isn't in sync may lead. Here elections are asked for.",
 }
