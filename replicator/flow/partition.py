@@ -602,7 +602,8 @@ class PartitionFlow:
         """
         stops_writing = fault.reason in _STOPS_WRITING
         waits_for_people = self.state is State.FAULTED and self.reason is not None and not self.reason.heals
-        if self.closed or self._stopped or (waits_for_people and not stops_writing):
+        explained = self.reason is Reason.TARGET_TRUNCATED and fault.reason is Reason.TARGET_RECREATED
+        if self.closed or (self._stopped and not explained) or (waits_for_people and not stops_writing):
             return
         again = self.state is State.FAULTED and self.reason is fault.reason
         self._probing = False

@@ -142,6 +142,10 @@ async def test_given_an_acknowledgement_below_the_last_one_then_nothing_is_writt
     assert world.budget.in_use == 0
     async with asyncio.timeout(1):
         await world.flow.drain()
+    world.fault(Reason.TARGET_RECREATED)  # metadata tells later why
+    assert world.flow.reason is Reason.TARGET_RECREATED
+    world.fault(Reason.TARGET_TRUNCATED)
+    assert world.flow.reason is Reason.TARGET_RECREATED
 
 
 async def test_given_a_gap_of_the_source_then_a_truncated_target_is_still_told(world: World) -> None:
