@@ -26,6 +26,7 @@ from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
 from replicator.wire.transactions import TransactionalProducer
 
 Key = tuple[str, int]
+Chunks = list[tuple[Key, MapTail, list[tuple[int, bytes]]]]  # of whose map, from which tail: number and value
 
 
 class Lane:
@@ -64,6 +65,7 @@ class Lane:
             self._transactions = TransactionalProducer(target, transactional_id, timeout_ms=TIMEOUT_MS)
         self.transaction: LaneTransaction | None = None
         self._writing = asyncio.Lock()
+        self._saving = asyncio.Lock()
 
     @property
     def running(self) -> bool:
@@ -125,25 +127,30 @@ class Lane:
             self._problems = updated
 
     async def write_entries(self) -> None:
-        """Write an entry for each partition that changed. What fails stays to be written."""
-        if not self._dirty or self.closed:
-            return
+        """Write an entry for each partition that changed. What fails stays to be written.
+
+        When it returns, no older entries are on their way.
+        """
         if self.transaction is not None:
-            await self.transaction.commit_with([])
+            if self._dirty and not self.closed:
+                await self.transaction.commit_with([])
             return
-        dirty = set(self._dirty)
-        chunks = self._chunks(dirty)
-        if chunks:  # before the entries, which count on them
-            await self._append(self._map, chunks)
-            self._forget_chunks(dirty)
-        self._dirty -= dirty
-        written = self._entries_of(dirty)
-        try:
-            await self._write(_pairs(written))
-        except ReplicatorError:
-            self._dirty |= dirty
-            raise
-        self.entries.update(written)
+        async with self._saving:
+            if not self._dirty or self.closed:
+                return
+            dirty, self._dirty = self._dirty, set()
+            chunks, written = self._chunks(dirty), self._entries_of(dirty)  # of one instant: more runs come meanwhile
+            try:
+                if chunks:  # before the entries, which count on them
+                    await self._append(self._map, _map_pairs(chunks))
+                await self._write(_pairs(written))
+            except BaseException:
+                self._dirty |= {key for key in dirty if key in self.flows and not self.flows[key].closed}
+                for _, tail, _ in chunks:
+                    tail.unflush()
+                raise
+            _forget(chunks)
+            self.entries.update(written)
 
     def retire(self, flow: PartitionFlow) -> None:
         """End this partition's run without letting another one begin: it writes no entry any more."""
@@ -192,8 +199,8 @@ class Lane:
         dirty, self._dirty = self._dirty, set()
         chunks = self._chunks(dirty)
         if chunks:
-            await self._in_transaction(self._map, chunks)
-            self._forget_chunks(dirty)
+            await self._in_transaction(self._map, _map_pairs(chunks))
+            _forget(chunks)
         self._written = self._entries_of(dirty)
         await self._in_transaction(self._ledger, [*_pairs(self._written), *pairs])
 
@@ -226,19 +233,10 @@ class Lane:
                 self._ledger_producer = None
                 raise
 
-    def _chunks(self, keys: set[Key]) -> list[KeyValue]:
-        return [
-            (encode_chunk_key(*key, number), value)
-            for key in keys
-            if key in self._tails
-            for number, value in self._tails[key].flush()
-        ]
-
-    def _forget_chunks(self, keys: set[Key]) -> None:
-        for key in keys:
-            tail = self._tails.get(key)
-            if tail is not None and (numbers := [number for number, _ in tail.flush()]):
-                tail.flushed(numbers)
+    def _chunks(self, keys: set[Key]) -> Chunks:
+        """The chunks of these partitions' maps that are to be written now."""
+        tails = [(key, self._tails[key]) for key in keys if key in self._tails]
+        return [(key, tail, written) for key, tail in tails if (written := tail.flush())]
 
     def _entries_of(self, keys: set[Key]) -> dict[Key, Entry]:
         return {key: self._entry(self.flows[key]) for key in keys if key in self.flows}
@@ -247,7 +245,7 @@ class Lane:
         return await init_producer_id(await self._target.any_connection())
 
     def _entry(self, flow: PartitionFlow) -> Entry:
-        tail = self._tails[flow.key]
+        map_chunks, map_tail = self._tails[flow.key].after_flush()
         known = self.entries.get(flow.key)
         return Entry(
             topic=flow.topic,
@@ -267,10 +265,20 @@ class Lane:
             since_ms=flow.since_ms,
             record_timestamp_ms=flow.record_timestamp_ms,
             written_ms=self._now_ms(),
-            map_chunks=tail.chunks,
-            map_tail=tail.encoded(),
+            map_chunks=map_chunks,
+            map_tail=map_tail,
             gaps=known.gaps if known is not None else (),
         )
+
+
+def _map_pairs(chunks: Chunks) -> list[KeyValue]:
+    return [(encode_chunk_key(*key, number), value) for key, _, written in chunks for number, value in written]
+
+
+def _forget(chunks: Chunks) -> None:
+    """They are in the map topic: the tails go on without what they hold."""
+    for _, tail, written in chunks:
+        tail.flushed([number for number, _ in written])
 
 
 def _pairs(entries: dict[Key, Entry]) -> list[KeyValue]:
