@@ -17,9 +17,11 @@ from replicator.errors import ConfigurationError, WrongStateError
 from replicator.ledger.entry import Entry
 from replicator.ledger.map_reader import MapReader
 from replicator.ledger.offset_map import OffsetMap
+from replicator.states import Reason
 from replicator.telemetry import logs
 
 COPIED, BEFORE, BEYOND = "copied", "before", "beyond"
+_MAP_GOES_ON = {Reason.RETENTION_OVERRUN, Reason.FOREIGN_WRITER}  # gaps behind which the map isn't begun anew
 _MOST = (1 << 63) - 1
 _NUMBER = re.compile("[0-9]{1,19}")
 
@@ -157,6 +159,13 @@ def _translation(link: LinkConfig, asked: Position, reverse: bool, entry: Entry,
         offset, where = beyond, BEYOND
     elif asked.offset < start:
         where = BEFORE
+    begun_anew = [gap.reason.value for gap in entry.gaps if gap.reason not in _MAP_GOES_ON]
+    if where == BEFORE and begun_anew:
+        return (
+            f"link {link.name}: the offset map of {entry.topic}-{entry.partition} began anew at source offset "
+            f"{known.source_start} and target offset {known.target_start}, behind a gap ({begun_anew[-1]}): what lies "
+            "before can't be translated"
+        )
     if not known and not entry.gaps and entry.target_next > 0 and asked.offset < beyond:
         return (
             f"link {link.name}: no offset map was kept of {entry.topic}-{entry.partition} when it was copied, so what "

@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 from replicator.cli import translate as module
 from replicator.cli.main import app
 from replicator.errors import ConfigurationError
-from replicator.ledger.entry import Entry
+from replicator.ledger.entry import Entry, Gap
 from replicator.ledger.map_chunks import Runs, Stretch
 from replicator.ledger.offset_map import OffsetMap
+from replicator.states import Reason
 from tests.ledger.test_entry import ENTRY
 
 CONFIG = """\
@@ -33,8 +34,10 @@ STRETCHES = (Stretch(100, 10, 50, 4, 6), Stretch(200, 80, 100), Stretch(301, 180
 STORED = replace(ENTRY, topic="orders", partition=3, target_topic="us.orders", source_next=325, target_next=200)
 NOTHING = replace(ENTRY, topic="empty", partition=0, target_topic="us.empty", source_next=0, target_next=-1)
 UNMAPPED = replace(ENTRY, topic="old", partition=0, target_topic="us.old", source_next=50, target_next=40)
+GAP = Gap(Reason.SOURCE_TRUNCATED, 90, 100, 0, 0, 0, "ops")
+BEHIND_GAP = replace(STORED, topic="orders-cut", gaps=(GAP,))
 LEDGERS: dict[str, list[Entry]] = {
-    "us-to-eu": [STORED, NOTHING, UNMAPPED],
+    "us-to-eu": [STORED, NOTHING, UNMAPPED, BEHIND_GAP],
     "us-to-ap": [replace(STORED, target_topic="orders")],
 }
 
@@ -51,7 +54,7 @@ class Stub:
         if entry is None:
             return None
         runs = Runs()
-        for stretch in STRETCHES if topic == "orders" else ():
+        for stretch in STRETCHES if topic.startswith("orders") else ():
             runs.append(stretch)
         known = OffsetMap()
         known.take_runs(runs)
@@ -144,6 +147,7 @@ def test_given_several_links_when_translated_then_all_that_copy_the_topic_answer
         (["orders:3:0", "--reverse", "--link", "us-to-eu"], "isn't one of its copies, which are called us.…"),
         (["empty:0:0"], "nothing of empty-0 is copied yet"),
         (["old:0:7"], "no offset map was kept of old-0"),
+        (["orders-cut:3:99"], "began anew at source offset 100 and target offset 10, behind a gap (SOURCE_TRUNCATED)"),
     ],
 )
 def test_given_what_nobody_knows_when_translated_then_it_says_why_and_ends_with_4(
