@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from uuid import UUID
 
 from replicator.errors import ReplicatorError, UnreachableError
 from replicator.flow.backpressure import ByteBudget, Lease
@@ -108,8 +109,7 @@ class LedgerLog:
                 highest = produce.MAX_VERSION if transactional_id is None else produce.MAX_TRANSACTIONAL_VERSION
                 version = connection.pick(produce.PRODUCE, produce.MIN_VERSION, highest)
                 by_id = version >= produce.TOPIC_ID_VERSION
-                topic = self._target.topic_id_of(self.topic) if by_id else self.topic
-                assert topic is not None
+                topic = self._topic_key(by_id)
                 body = produce.encode_produce(version, {topic: [(self._lane, data)]}, transactional_id=transactional_id)
                 reply = await connection.request(produce.PRODUCE, version, body, flexible=True)
                 results = produce.decode_produce(version, reply)
@@ -127,8 +127,7 @@ class LedgerLog:
     async def _fetch(self, position: int) -> fetch.FetchedPartition:
         connection = await self._leader()
         version = connection.pick(fetch.FETCH, fetch.MIN_VERSION, fetch.MAX_VERSION)
-        topic = self._target.topic_id_of(self.topic) if version >= fetch.TOPIC_ID_VERSION else self.topic
-        assert topic is not None
+        topic = self._topic_key(version >= fetch.TOPIC_ID_VERSION)
         body = fetch.encode_fetch(
             version,
             max_wait_ms=500,
@@ -154,6 +153,12 @@ class LedgerLog:
         if leader is None:
             raise UnreachableError(self._said("has no leader"))
         return await self._target.connection(leader.leader, _SLOT)
+
+    def _topic_key(self, by_id: bool) -> str | UUID:
+        topic = self._target.topic_id_of(self.topic) if by_id else self.topic
+        if topic is None:
+            raise UnreachableError(self._said("its topic isn't there"))
+        return topic
 
     async def _refresh_quietly(self) -> None:
         try:

@@ -15,12 +15,13 @@ from uuid import UUID
 from replicator.config.models import ClusterConfig
 from replicator.errors import ConfigurationError, ReplicatorError, UnreachableError
 from replicator.wire.connection import Connection, open_connection
-from replicator.wire.kafka_errors import NONE
+from replicator.wire.kafka_errors import NONE, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION
 from replicator.wire.list_offsets import ListedOffset, list_offsets
 from replicator.wire.metadata import Broker, ClusterView, PartitionMetadata, TopicMetadata, fetch_metadata
 
 _REFRESH_PAUSE_S = 0.1  # between two metadata requests, however many ask
 _ADMIN = "admin"  # the slot of small questions
+_GONE = frozenset({UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID})
 _CONNECT_PAUSE_S = 0.5  # after a failed connection attempt, for that broker and slot
 
 
@@ -63,9 +64,9 @@ class ClusterClient:
         return found if found is not None and found.leader in self.brokers else None
 
     def topic_id_of(self, topic: str) -> UUID | None:
-        """The topic's id, None if the topic isn't known."""
+        """The topic's id, None if the topic isn't known, or is gone."""
         metadata = self.topics.get(topic)
-        return metadata.topic_id if metadata else None
+        return metadata.topic_id if metadata and metadata.error not in _GONE else None
 
     async def refresh(self) -> None:
         """Bring the watched topics up to date. Calls that come while one runs share the next one."""

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import structlog
 
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import ReplicatorError
-from replicator.ledger.entry import Entry
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.sync.admin import Admin, TopicSpec
+from replicator.sync.ledger_follower import LedgerFollower
 from replicator.sync.topics import TopicSync
 
 log = structlog.get_logger(__name__)
 
 
 class Controller:
-    """Creates and grows what the link needs on the target. `entries` gives those of the lanes that this worker owns."""
+    """Creates and grows what the link needs on the target. It reads the entries of all lanes, whoever owns them."""
 
-    def __init__(
-        self, settings: Settings, link: LinkConfig, entries: Callable[[], Mapping[tuple[str, int], Entry]]
-    ) -> None:
+    def __init__(self, settings: Settings, link: LinkConfig) -> None:
         self._link = link
         client_id = f"replicator-{link.name}-admin"
         self._source = Admin(client_properties(settings.clusters[link.source], client_id=client_id), link.source)
         self._target = Admin(client_properties(settings.clusters[link.target], client_id=client_id), link.target)
-        self._topics = TopicSync(link, self._source, self._target, entries)
+        reader_properties = client_properties(settings.clusters[link.target], client_id=f"{client_id}-ledger")
+        self._ledger = LedgerFollower(reader_properties, link, self._target)
+        self._topics = TopicSync(link, self._source, self._target, self._ledger.entries)
         self._said: dict[str, str] = {}
 
     async def prepare(self) -> None:
@@ -60,3 +58,7 @@ class Controller:
         for name in self._said.keys() - problems.keys():
             del self._said[name]
         return not plan.empty, problems
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._ledger.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import structlog
 
@@ -76,7 +77,7 @@ class LinkWorker:
         self._control_now = asyncio.Event()
         self._wanted: dict[int, set[Key]] = {}
         self._trouble = "not connected yet"
-        self._controller = Controller(settings, link, self._entries)
+        self._controller = Controller(settings, link)
         self._acceptance = Acceptance(
             link, Gaps(self._source, self._target, _now_ms), self._target, self._lanes, self._drop, self._spawn
         )
@@ -124,6 +125,7 @@ class LinkWorker:
             await self._fetcher.close()
             await self._writer.close()
         await self._errors.close()
+        await self._controller.close()
         await self._source.close()
         await self._target.close()
 
@@ -345,7 +347,7 @@ class LinkWorker:
     def _pending(self) -> bool:
         """Whether a partition of ours waits for its target to be created."""
         return any(
-            key not in lane.flows
+            key not in lane.flows and (key not in lane.entries or lane.entries[key].reason is not Reason.TARGET_MISSING)
             for lane in self._lanes.values()
             if lane.recovered
             for key in self._wanted.get(lane.number, ())
@@ -353,7 +355,10 @@ class LinkWorker:
 
     def _compare(self, lane: Lane) -> None:
         """Hold running partitions against the metadata just read."""
-        for flow in lane.flows.values():
+        for flow in list(lane.flows.values()):
+            if flow.state is State.FAULTED and flow.key in lane.entries and self._begins_anew(lane.entries[flow.key]):
+                self._drop(lane, flow)  # nothing is left of either topic: it starts like a new one
+                continue
             if flow.topic not in self._source.topics or self._source.topics[flow.topic].error in _GONE:
                 where = f"Topic {flow.topic} of cluster {self.link.source}."
                 flow.fault(PartitionFault(Reason.SOURCE_MISSING, where, topic=flow.topic, partition=flow.partition))
@@ -393,6 +398,7 @@ class LinkWorker:
             await lane.write_first(await self._starting.first_entries(new, born_after_link=begun))
         if not begun and not self._pending_targets(lane):
             await lane.write_begun()
+        await self._say_missing(lane)
         known = [lane.entries[key] for key in missing if key in lane.entries]
         ends = await self._starting.target_ends(known)
         for entry in known:
@@ -400,14 +406,31 @@ class LinkWorker:
             if end is not None and not lane.closed and (entry.topic, entry.partition) not in lane.flows:
                 self._start(lane, entry, end)
 
+    async def _say_missing(self, lane: Lane) -> None:
+        """Entries whose target topic is gone: no partition runs that could say so."""
+        now = _now_ms()
+        gone = [
+            replace(
+                entry,
+                state=State.FAULTED,
+                reason=Reason.TARGET_MISSING,
+                detail=f"Topic {entry.target_topic} of cluster {self.link.target}.",
+                since_ms=now,
+                written_ms=now,
+            )
+            for key, entry in lane.entries.items()
+            if key not in lane.flows
+            and entry.reason is None
+            and (topic := self._target.topics.get(entry.target_topic)) is not None
+            and topic.error in _GONE
+        ]
+        await lane.write_first(gone)
+
     def _begins_anew(self, entry: Entry) -> bool:
         """Both topics were replaced by others: nothing is left that could be mixed."""
         source_id = self._source.topic_id_of(entry.topic)
         target_id = self._target.topic_id_of(entry.target_topic)
         return identify(entry, source_id, target_id) is Identity.RESTART
-
-    def _entries(self) -> dict[Key, Entry]:
-        return {key: entry for lane in self._lanes.values() for key, entry in lane.entries.items()}
 
     def _pending_targets(self, lane: Lane) -> bool:
         """Whether a partition that was there before the link still has no entry."""
