@@ -36,7 +36,8 @@ class Copying:
         self.tail = self.lane.map_tail(ENTRY)
         flow = SimpleNamespace(
             key=KEY, topic=KEY[0], partition=KEY[1], source_topic_id=ENTRY.source_topic_id, source_epoch=1,
-            closed=False, target_topic=ENTRY.target_topic, target_topic_id=ENTRY.target_topic_id, source_next=0, target_next=0,
+            closed=False, target_topic=ENTRY.target_topic, target_topic_id=ENTRY.target_topic_id,
+            source_next=0, target_next=0,
             producer=ProducerIdAndEpoch(1, 0), acknowledged_sequence=0, state=State.COPYING, reason=None, detail="",
             since_ms=0, record_timestamp_ms=0,
         )  # fmt: skip
