@@ -149,4 +149,4 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         table.add_row(*row)
     text = io.StringIO()
     Console(file=text, width=400, color_system=None).print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines() if line.strip())
