@@ -176,6 +176,10 @@ def encode_entry(entry: Entry) -> bytes:
     put_varint(out, entry.since_ms)
     put_varint(out, entry.record_timestamp_ms)
     put_varint(out, entry.written_ms)
+    if len(entry.map_tail) > MAP_TAIL_MAX_BYTES:
+        raise ValueError(
+            f"a map tail of {len(entry.map_tail)} bytes, at most {MAP_TAIL_MAX_BYTES}: it could not be read"
+        )
     put_varint(out, entry.map_chunks)
     put_varint(out, len(entry.map_tail))
     out += entry.map_tail
