@@ -16,16 +16,32 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
+BUNDLED, KAFKA = "bundled", "kafka"
+ONCE, AT_LEAST_ONCE = "exactly_once", "at_least_once"
+JUMPS_PER_CRASH = {ONCE: 0, AT_LEAST_ONCE: 1}  # how often a crash may make a partition jump back
+
+
+def cases(*short: tuple[str, str]) -> pytest.MarkDecorator:
+    """Every broker with every delivery; those that aren't in `short` are left to `make soak`."""
+    cases = []
+    for broker, delivery in ((broker, delivery) for broker in (BUNDLED, KAFKA) for delivery in (ONCE, AT_LEAST_ONCE)):
+        marks = [pytest.mark.kafka] if broker == KAFKA else []
+        if (broker, delivery) not in short:
+            marks.append(pytest.mark.soak)
+        cases.append(pytest.param(broker, delivery, marks=marks, id=f"{broker}-{delivery}"))
+    return pytest.mark.parametrize(("pair", "delivery"), cases, indirect=["pair"])
+
+
 @pytest.fixture(scope="session")
 def bundled_pair() -> Iterator[tuple[BundledCluster, BundledCluster]]:
     with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
         yield source, target
 
 
-@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture
 def pair(request: pytest.FixtureRequest) -> tuple[Cluster, Cluster]:
     """Source and target."""
-    if request.param == "bundled":
+    if request.param == BUNDLED:
         both: tuple[BundledCluster, BundledCluster] = request.getfixturevalue("bundled_pair")
         return both
     source: KafkaCluster = request.getfixturevalue("kafka_source")
@@ -33,12 +49,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[Cluster, Cluster]:
     return source, target
 
 
-# What a crash may repeat, by `delivery`: how often a partition may jump back.
-DELIVERIES = pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
-JUMPS_PER_CRASH = {"exactly_once": 0, "at_least_once": 1}
-
-
-@DELIVERIES
+@cases((BUNDLED, ONCE), (BUNDLED, AT_LEAST_ONCE), (KAFKA, ONCE))
 def test_given_two_workers_when_one_is_killed_while_producers_run_then_nothing_is_lost(
     pair: tuple[Cluster, Cluster], tmp_path: Path, delivery: str
 ) -> None:
@@ -66,10 +77,11 @@ def test_given_two_workers_when_one_is_killed_while_producers_run_then_nothing_i
         survivor.terminate()
 
 
+@cases((BUNDLED, AT_LEAST_ONCE), (KAFKA, ONCE))
 def test_given_workers_come_and_go_in_good_order_then_each_record_arrives_exactly_once(
-    pair: tuple[Cluster, Cluster], tmp_path: Path
+    pair: tuple[Cluster, Cluster], tmp_path: Path, delivery: str
 ) -> None:
-    scenario = Scenario(*pair, tmp_path, "orderly")
+    scenario = Scenario(*pair, tmp_path, f"orderly-{delivery}", delivery=delivery)
     scenario.corpus.write()
     with scenario.corpus.keep_writing(scenario.acks) as writer:
         with scenario.installation.worker("--workers", "2") as first:
@@ -90,7 +102,7 @@ def test_given_workers_come_and_go_in_good_order_then_each_record_arrives_exactl
             status = scenario.wait_until_copied()
             scenario.judge()
             assert {p["state"] for p in status.values()} == {"COPYING"}
-            done = scenario.installation.run("verify", "--link", "orderly", "-o", "json")
+            done = scenario.installation.run("verify", "--link", f"orderly-{delivery}", "-o", "json")
             assert done.returncode == 0, done.stdout + done.stderr
             ends = scenario.target_ends()
             third.terminate()
@@ -100,7 +112,7 @@ def test_given_workers_come_and_go_in_good_order_then_each_record_arrives_exactl
         assert scenario.target_ends() == ends  # positions were written: a restart copies nothing twice
 
 
-@DELIVERIES
+@cases((KAFKA, ONCE))
 def test_given_all_workers_are_killed_at_once_again_and_again_then_nothing_is_lost(
     pair: tuple[Cluster, Cluster], tmp_path: Path, delivery: str
 ) -> None:
@@ -119,7 +131,7 @@ def test_given_all_workers_are_killed_at_once_again_and_again_then_nothing_is_lo
         last.terminate()
 
 
-@DELIVERIES
+@cases((KAFKA, ONCE))
 def test_given_a_worker_is_suspended_and_goes_on_later_then_nothing_is_lost_or_overtaken(
     pair: tuple[Cluster, Cluster], tmp_path: Path, delivery: str
 ) -> None:
@@ -140,6 +152,6 @@ def test_given_a_worker_is_suspended_and_goes_on_later_then_nothing_is_lost_or_o
             rounds = writer.rounds
             wait_for(lambda: writer.rounds > rounds + 30, within=30, what="producers go on")
         scenario.wait_until_copied()
-        scenario.judge(rewinds=2 * JUMPS_PER_CRASH[delivery], interleaved=delivery == "at_least_once")
+        scenario.judge(rewinds=2 * JUMPS_PER_CRASH[delivery], interleaved=delivery == AT_LEAST_ONCE)
         victim.terminate()
         survivor.terminate()
