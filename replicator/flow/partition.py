@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 from uuid import UUID
 
 import structlog
@@ -23,6 +22,7 @@ from replicator.errors import ProtocolError, ReplicatorError
 from replicator.flow import target_errors
 from replicator.flow.backpressure import Lease
 from replicator.flow.batch import PASSED, Batch, Outcome
+from replicator.flow.ports import Gate, Outlet, Runs, Surroundings
 from replicator.flow.rebuild import split
 from replicator.flow.stage import Stage, Staged
 from replicator.states import PartitionFault, Reason, State
@@ -41,69 +41,6 @@ _RETRY_FIRST_S, _RETRY_MOST_S = 0.05, 2.0
 _PARK_AFTER_TRIES = 5
 _SHOW_AFTER_S = 10.0  # a partition that has been trying for this long shows as FAULTED
 HEAL_AFTER_S = 10.0
-
-
-class Surroundings(Protocol):
-    """What a partition needs of its link: the two sides, the clocks, and where to report."""
-
-    def fetch_again(self, flow: PartitionFlow) -> None:
-        """Fetch position or fetchability changed."""
-
-    def write_again(self, flow: PartitionFlow) -> None:
-        """There may be something to send."""
-
-    def find_target_leader(self, flow: PartitionFlow) -> None:
-        """The target's metadata is out of date for this partition."""
-
-    def replace_producer(self, flow: PartitionFlow) -> None:
-        """Call `adopt_producer` with a fresh producer id, soon."""
-
-    def changed(self, flow: PartitionFlow) -> None:
-        """The ledger entry of this partition is out of date."""
-
-    def faulted(self, flow: PartitionFlow, reason: Reason) -> None:
-        """Count a fault."""
-
-
-class Gate(Protocol):
-    """A lane's transaction, as its partitions see it (`flow.transaction`)."""
-
-    transactional_id: str
-
-    def admits(self, flow: PartitionFlow, *, again: bool) -> bool:
-        """Whether the partition may send now; `again`: what it has sent in this transaction before."""
-
-    def ask(self, flow: PartitionFlow) -> None:
-        """It has something to send, and wants to be admitted."""
-
-    def sent(self, flow: PartitionFlow, batch: Batch) -> None:
-        """A batch is on its way."""
-
-    def acknowledged(self, batch: Batch) -> None:
-        """A batch is in the target's log."""
-
-    def settled(self, flow: PartitionFlow) -> None:
-        """Something of the partition was answered."""
-
-    def fail(self, error: ReplicatorError) -> None:
-        """The transaction can't go on."""
-
-
-class Runs(Protocol):
-    """Where it is noted which source offsets went to which target offsets: the offset map."""
-
-    def add(self, source_start: int, target_start: int, length: int) -> None:
-        """Contiguous on both sides."""
-
-    def add_offsets(self, offsets: Sequence[int], target_start: int) -> None:
-        """With holes on the source."""
-
-
-class Outlet(Protocol):
-    """Where a partition's batches leave: one connection to one broker."""
-
-    def offer(self, flow: PartitionFlow) -> None:
-        """The partition may have something to send."""
 
 
 class PartitionFlow:
@@ -376,7 +313,7 @@ class PartitionFlow:
         self.in_flight -= 1
         batch.outcome = Outcome.FAILED
         batch.code, batch.message = code, message
-        batch.uncertain = batch.uncertain or code in _MAYBE_WRITTEN
+        batch.uncertain = batch.uncertain or code in target_errors.MAYBE_WRITTEN
         if self._stopped:
             self._answered()
             return
@@ -472,12 +409,12 @@ class PartitionFlow:
         code = head.code
         if code in target_errors.TOO_LARGE and head.record_count > 1 and self._split(head):
             self._retry_now()
-        elif self._gate is not None and code in _TRANSACTION_OVER:
+        elif self._gate is not None and code in target_errors.TRANSACTION_OVER:
             where = f"{self.target_topic}-{self.partition}"
             self._gate.fail(
                 codes.BrokerError(code, f"transaction {self._gate.transactional_id}: {where}", head.message)
             )
-        elif code in _NEW_PRODUCER:
+        elif code in target_errors.NEW_PRODUCER:
             self._retry_count()
             log.warning(
                 "the target lost track of the producer; going on as a new one, batches in flight may be there twice",
@@ -600,14 +537,14 @@ class PartitionFlow:
         The first fault that doesn't heal stays, unless the target turns out to have lost what it had.
         `by_target` says whose a reason is that both sides can have: who must be well again for the fault to end.
         """
-        stops_writing = fault.reason in _STOPS_WRITING
+        stops_writing = fault.reason in target_errors.STOPS_WRITING
         waits_for_people = self.state is State.FAULTED and self.reason is not None and not self.reason.heals
         explained = self.reason is Reason.TARGET_TRUNCATED and fault.reason is Reason.TARGET_RECREATED
         if self.closed or (self._stopped and not explained) or (waits_for_people and not stops_writing):
             return
         again = self.state is State.FAULTED and self.reason is fault.reason
         self._probing = False
-        self._fault_of_target = by_target or fault.reason in _TARGET_SIDE
+        self._fault_of_target = by_target or fault.reason in target_errors.TARGET_SIDE
         self._set_state(State.FAULTED, fault.reason, fault.detail)
         if not again:
             self._outside.faulted(self, fault.reason)
@@ -660,44 +597,6 @@ class PartitionFlow:
 
     def update_counters(self) -> None:
         """Bring the position and lag in the counters up to date."""
-        counters = self._counters
-        counters.source_end, counters.source_next = self.source_end, self.source_next
-        counters.target_next = self.target_next
-        counters.lag_records = max(0, self.source_end - self.source_next) if self.source_end >= 0 else 0
-        counters.lag_ms = 0
-        if counters.lag_records:
-            head = self.unresolved or self.queue
-            waiting = head[0].max_timestamp if head else self.record_timestamp_ms
-            if waiting >= 0:
-                counters.lag_ms = max(0, self._now_ms() - waiting)
-
-
-_STOPS_WRITING = frozenset({Reason.TARGET_TRUNCATED, Reason.TARGET_RECREATED, Reason.RECOVERY_AMBIGUOUS})
-_TARGET_SIDE = _STOPS_WRITING | {
-    Reason.TARGET_UNREACHABLE,
-    Reason.TARGET_MISSING,
-    Reason.RECORD_TOO_LARGE,
-    Reason.RECORD_REFUSED,
-}
-_NEW_PRODUCER = frozenset(
-    {
-        codes.OUT_OF_ORDER_SEQUENCE_NUMBER,
-        codes.UNKNOWN_PRODUCER_ID,
-        codes.INVALID_PRODUCER_EPOCH,
-        codes.PRODUCER_FENCED,
-    }
-)
-_TRANSACTION_OVER = _NEW_PRODUCER | {
-    codes.INVALID_TXN_STATE,
-    codes.INVALID_PRODUCER_ID_MAPPING,
-    codes.TRANSACTION_COORDINATOR_FENCED,
-    codes.TRANSACTION_ABORTABLE,
-}
-_MAYBE_WRITTEN = frozenset(  # the answer doesn't say that the batch isn't in the log
-    {
-        codes.UNKNOWN_SERVER_ERROR,
-        codes.REQUEST_TIMED_OUT,
-        codes.NETWORK_EXCEPTION,
-        codes.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-    }
-)
+        head = self.unresolved or self.queue
+        waiting_ms = head[0].max_timestamp if head else self.record_timestamp_ms
+        self._counters.place(self.source_end, self.source_next, self.target_next, waiting_ms, self._now_ms())

@@ -1,4 +1,4 @@
-"""What an error on the target side means for a partition, when trying again soon can't help."""
+"""What an error on the target side means for a partition."""
 
 from __future__ import annotations
 
@@ -12,6 +12,35 @@ if TYPE_CHECKING:
     from replicator.flow.partition import PartitionFlow
 
 TOO_LARGE = frozenset({codes.MESSAGE_TOO_LARGE, codes.RECORD_LIST_TOO_LARGE})
+STOPS_WRITING = frozenset({Reason.TARGET_TRUNCATED, Reason.TARGET_RECREATED, Reason.RECOVERY_AMBIGUOUS})
+TARGET_SIDE = STOPS_WRITING | {
+    Reason.TARGET_UNREACHABLE,
+    Reason.TARGET_MISSING,
+    Reason.RECORD_TOO_LARGE,
+    Reason.RECORD_REFUSED,
+}
+NEW_PRODUCER = frozenset(
+    {
+        codes.OUT_OF_ORDER_SEQUENCE_NUMBER,
+        codes.UNKNOWN_PRODUCER_ID,
+        codes.INVALID_PRODUCER_EPOCH,
+        codes.PRODUCER_FENCED,
+    }
+)
+TRANSACTION_OVER = NEW_PRODUCER | {
+    codes.INVALID_TXN_STATE,
+    codes.INVALID_PRODUCER_ID_MAPPING,
+    codes.TRANSACTION_COORDINATOR_FENCED,
+    codes.TRANSACTION_ABORTABLE,
+}
+MAYBE_WRITTEN = frozenset(  # the answer doesn't say that the batch isn't in the log
+    {
+        codes.UNKNOWN_SERVER_ERROR,
+        codes.REQUEST_TIMED_OUT,
+        codes.NETWORK_EXCEPTION,
+        codes.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    }
+)
 
 
 def refused(flow: PartitionFlow, batch: Batch) -> PartitionFault | None:

@@ -54,7 +54,7 @@ class LaneState(Protocol):
 
 
 class LaneTransaction:
-    """The transactions of one lane, one after the other. The gate of its partitions (`flow.partition.Gate`)."""
+    """The transactions of one lane, one after the other. The gate of its partitions (`flow.ports.Gate`)."""
 
     def __init__(
         self,

@@ -31,6 +31,12 @@ class PartitionCounters:
     source_next: int = -1
     target_next: int = -1
 
+    def place(self, source_end: int, source_next: int, target_next: int, waiting_ms: int, now_ms: int) -> None:
+        """Where it stands. `waiting_ms` is the time of the first record that isn't copied, -1 when it has none."""
+        self.source_end, self.source_next, self.target_next = source_end, source_next, target_next
+        self.lag_records = max(0, source_end - source_next) if source_end >= 0 else 0
+        self.lag_ms = max(0, now_ms - waiting_ms) if self.lag_records and waiting_ms >= 0 else 0
+
 
 class Histogram:
     """Fixed-bound histogram: cumulative counts as Prometheus wants them, one bisect per observation."""
