@@ -84,7 +84,6 @@ class PartitionFlow:
         self.detail = ""
         self.since_ms = now_ms()
         self.closed = False
-        # fetching
         self.fetch_offset = source_next
         self.fetched_epoch = source_epoch  # of the last fetched batch, -1 unknown
         self.source_end = -1
@@ -94,7 +93,6 @@ class PartitionFlow:
         self._probing = False  # faulted on the source side, and trying again
         self._full = False
         self._draining = False
-        # writing
         self.queue: deque[Batch] = deque()
         self.queued_bytes = 0
         self.unresolved: deque[Batch] = deque()
