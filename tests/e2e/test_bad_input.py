@@ -194,7 +194,7 @@ def test_given_an_unclean_election_cut_the_target_then_target_truncated(rig: Rig
         assert isinstance(rig.target, BundledCluster)
         rig.target.elect_unclean(f"us.{rig.bad}", 0, 12)
         rig.write(rig.bad, records(15, start=500))
-        rig.wait_fault("TARGET_TRUNCATED", "12")
+        rig.wait_fault("TARGET_TRUNCATED", "had acknowledged up to")
         rig.good_goes_on()
 
 
@@ -324,6 +324,7 @@ class TestOnRealKafka:
             principal = f"User:{USERNAME}"
             grant(target, ResourceType.BROKER, "kafka-cluster", principal)
             grant(target, ResourceType.GROUP, "replicator.", principal, prefixed=True)
+            grant(target, ResourceType.TRANSACTIONAL_ID, "replicator.", principal, prefixed=True)
             grant(target, ResourceType.TOPIC, "__replicator_", principal, prefixed=True)
             grant(target, ResourceType.TOPIC, f"us.{rig.good}", principal)
             for operation in (AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS):

@@ -32,9 +32,9 @@ def test_given_three_sources_and_one_target_then_each_lands_under_its_own_alias(
             for alias in sources
         ]
         installation = Installation(tmp_path, {**sources, "eu": eu}, links)
+        for corpus in corpora.values():
+            corpus.write()
         with installation.worker("--workers", "2") as worker:
-            for corpus in corpora.values():
-                corpus.write()
             worker.wait_ready()
             for alias, corpus in corpora.items():
 
