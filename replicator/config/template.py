@@ -32,7 +32,7 @@ links:                                    # one per direction
       exclude: ['.*[\\-.]internal', '.*\\.replica', '__.*']   # exclude wins
       naming: prefix                      # prefix: orders becomes us.orders | identical: orders stays orders
       start: earliest                     # earliest | latest | a time such as 2026-01-01T00:00:00Z
-    delivery: exactly_once                # | at_least_once: no transactions; a crash may repeat what was in flight
+    delivery: exactly_once                # | at_least_once: no transactions; a crash repeats the last second or so
     compression: source                   # source: as it is | none | gzip | snappy | lz4 | zstd
     lanes: 32                             # units of work shared by all workers; fixed once the link has started
     # replication_factor: 3               # of created topics; else the source's, at most the target's brokers
