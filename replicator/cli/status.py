@@ -124,4 +124,16 @@ def _troubles(link: Status) -> list[RenderableType]:
         if row["reason"]:
             lines.append(Text(f"{row['topic']}-{row['partition']}: {row['reason']} since {row['since']}", style="red"))
             lines += [Text(f"  {row[key]}") for key in ("detail", "next_step") if row.get(key)]
+        lines += [Text(_gap(row, gap), style="yellow") for gap in row.get("gaps") or ()]
     return lines
+
+
+def _gap(row: Status, gap: Status) -> str:
+    sides = [
+        f"{side} offsets {gap[f'{side}_from']:,} to {gap[f'{side}_to'] - 1:,}"
+        for side in ("source", "target")
+        if gap[f"{side}_to"] > gap[f"{side}_from"]
+    ]
+    missing = " and ".join(sides) or "nothing that has offsets"
+    where = f"{row['topic']}-{row['partition']}"
+    return f"{where}: went on behind a gap ({gap['reason']}): {missing}; {gap['at']}, {gap['by']}"

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import ReplicatorError
 from replicator.ledger.cluster_side import REQUEST_TIMEOUT_S, ClusterSide, Key, SeenTopic
-from replicator.ledger.entry import Entry
+from replicator.ledger.entry import Entry, Gap
 from replicator.ledger.identity import explain, identify
 from replicator.ledger.lanes import group_id, ledger_topic
 from replicator.ledger.reader import LedgerReader
@@ -30,6 +30,18 @@ _UNKNOWN_OFFSET = -1
 
 class _Shown(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+class GapStatus(_Shown):
+    """Data that is missing for good, and that somebody chose to go on without (`ledger.entry.Gap`)."""
+
+    reason: str
+    source_from: int
+    source_to: int  # exclusive
+    target_from: int
+    target_to: int  # exclusive
+    at: str  # ISO 8601, UTC
+    by: str
 
 
 class PartitionStatus(_Shown):
@@ -47,6 +59,7 @@ class PartitionStatus(_Shown):
     lag_ms: int | None  # age of the first record that isn't copied yet
     detail: str = ""
     next_step: str = ""
+    gaps: tuple[GapStatus, ...] = ()
 
 
 class WorkerStatus(_Shown):
@@ -181,6 +194,19 @@ def _known(entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int)
         lag_ms=lag_ms,
         detail=entry.detail,
         next_step="" if entry.reason is None else entry.reason.next_step,
+        gaps=tuple(_gap(gap) for gap in entry.gaps),
+    )
+
+
+def _gap(gap: Gap) -> GapStatus:
+    return GapStatus(
+        reason=gap.reason.value,
+        source_from=gap.source_from,
+        source_to=gap.source_to,
+        target_from=gap.target_from,
+        target_to=gap.target_to,
+        at=_iso(gap.at_ms),
+        by=gap.by,
     )
 
 

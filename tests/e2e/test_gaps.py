@@ -95,6 +95,9 @@ def test_given_a_retention_overrun_when_the_gap_is_accepted_then_the_rest_is_cop
         assert done.returncode == 0, done.stderr
         assert [row["topic"] for row in json.loads(done.stdout)["accepted"]] == ["overrun"]
         rig.installation.wait_until_copied(1)
+        (gap,) = rig.installation.status()["overrun", 0]["gaps"]
+        assert (gap["reason"], gap["source_from"], gap["source_to"]) == ("RETENTION_OVERRUN", 20, 30)
+        assert "source offsets 20 to 29" in rig.installation.run("status").stdout
         again = rig.installation.run("resume", "--all", "--accept-gap", "--yes")
         assert "No partition is stopped by a gap." in again.stdout
         worker.terminate()
