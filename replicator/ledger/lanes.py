@@ -6,6 +6,8 @@ would leave its ledger entry behind in another partition of the ledger.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 INTERNAL_PREFIX = "__replicator_"
 
 
@@ -29,6 +31,7 @@ def group_id(link: str) -> str:
     return f"replicator.{link}"
 
 
+@lru_cache(maxsize=100_000)  # asked with every acknowledgement
 def lane_of(topic: str, partition: int, lanes: int) -> int:
     """The lane (0 .. lanes-1) of a source partition: murmur2 of the name and the partition as a big-endian int32."""
     key = topic.encode() + partition.to_bytes(4, "big")
