@@ -42,9 +42,8 @@ test-kafka: $(READY) ## only those against real Kafka
 soak: $(READY) ## the long forms: hours, if you let them
 	$(PYTEST) -m soak --timeout=7200
 
-bench: $(READY) ## side by side with MirrorMaker 2
-	@test -f bench/__main__.py || { echo "bench/ has nothing to run yet" >&2; exit 1; }
-	$(BIN)/python -m bench
+bench: $(READY) ## side by side with MirrorMaker 2; ARGS="--quick" for the short form
+	$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
