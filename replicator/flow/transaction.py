@@ -227,6 +227,8 @@ class LaneTransaction:
         if self._waiters:
             self._begin()
             self._due.set()
+        elif self._state.places():  # changed while the commit was under way, when nobody's touch was heard
+            self.touch()
         for flow in self._flows.values():
             if flow.waiting:
                 self.ask(flow)

@@ -50,13 +50,16 @@ class LaneState:
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.commits = 0
+        self.dirty = True
+        self.changes_meanwhile = False
 
     def places(self) -> list[tuple[str, int]]:
-        return [LEDGER]
+        return [LEDGER] if self.dirty else []
 
     async def write(self, pairs: Sequence[Any]) -> None:
         if self.error is not None:
             raise self.error
+        self.dirty, self.changes_meanwhile = self.changes_meanwhile, False
 
     def committed(self) -> None:
         self.commits += 1
@@ -105,6 +108,17 @@ async def test_invariant_a_nothing_is_sent_before_its_partition_is_in_the_open_t
     await until(lambda: lane.producer.ended == 1, "the commit")
     assert not lane.flow.sendable
     await until(lambda: lane.flow.target_next == 4, "counting the marker")
+
+
+async def test_given_an_entry_that_changes_during_a_commit_then_another_commit_follows_by_itself(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TOUCH_AFTER_S", 0.01)
+    lane.state.changes_meanwhile = True
+    lane.transaction.touch()
+    await until(lambda: lane.producer.ended == 2, "the commit of what changed during the first one")
+    assert lane.state.commits == 2
+    assert not lane.state.dirty
 
 
 async def test_invariant_b_nothing_is_committed_while_an_answer_is_missing(lane: Lane) -> None:
