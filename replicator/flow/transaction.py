@@ -65,6 +65,7 @@ class LaneTransaction:
         state: LaneState,
         offer: Callable[[PartitionFlow], None],
         find_leader: Callable[[PartitionFlow], None],
+        has_leader: Callable[[PartitionFlow], bool],
         latency: Histogram,
         now_ms: Callable[[], int],
     ) -> None:
@@ -76,6 +77,7 @@ class LaneTransaction:
         self._state = state
         self._offer = offer
         self._find_leader = find_leader
+        self._has_leader = has_leader
         self._latency = latency
         self._now_ms = now_ms
         self._added: set[tuple[str, int]] = set()
@@ -252,7 +254,9 @@ class LaneTransaction:
                 async with self._adding:
                     if self._closing:
                         continue  # the commit asks again for everybody
-                    flows = [flow for flow in self._asking if not flow.closed]
+                    # A partition without a leader can't take the marker, which would hold up the whole lane. It asks
+                    # again when it has one.
+                    flows = [flow for flow in self._asking if not flow.closed and self._has_leader(flow)]
                     self._asking.clear()
                     wanted = {(flow.target_topic, flow.partition): flow for flow in flows}
                     refused = await self._add([*wanted]) if wanted else {}

@@ -55,17 +55,23 @@ class Writer:
             flow.fault(target_errors.recreated(flow, self._target.alias, topic_id))
             return
         leader = self._target.leader(flow.target_topic, flow.partition)
-        if leader is None:
-            self._homeless.setdefault(flow, time.monotonic())
-            self._target.refresh_soon()
+        if not self.has_leader(flow) or leader is None:
             return
-        self._homeless.pop(flow, None)
         key = leader.leader, hash(flow.key) % CONNECTIONS_PER_BROKER
         channel = self._channels.get(key)
         if channel is None:
             channel = self._channels[key] = _Channel(self._target, *key, self.offer)
         flow.outlet = channel
         channel.offer(flow)
+
+    def has_leader(self, flow: PartitionFlow) -> bool:
+        """Whether its target partition has one. If not, it is looked for, and shown when that takes long."""
+        if self._target.leader(flow.target_topic, flow.partition) is not None:
+            self._homeless.pop(flow, None)
+            return True
+        self._homeless.setdefault(flow, time.monotonic())
+        self._target.refresh_soon()
+        return False
 
     def remove(self, flow: PartitionFlow) -> None:
         """Forget a closed partition."""
@@ -77,7 +83,7 @@ class Writer:
             if flow.closed:
                 del self._homeless[flow]
             elif self._target.leader(flow.target_topic, flow.partition) is not None:
-                self.offer(flow)
+                flow.offer()
 
     def show_homeless(self) -> None:
         """Partitions that have had no leader for long show it, and are looked for again; call every now and then."""

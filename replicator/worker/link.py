@@ -231,6 +231,7 @@ class LinkWorker:
             state=lane,
             offer=self._writer.offer,
             find_leader=self.find_target_leader,
+            has_leader=self._writer.has_leader,
             latency=self._latency,
             now_ms=_now_ms,
         )

@@ -70,6 +70,7 @@ class Lane(World):
 
     def __init__(self) -> None:
         self.producer, self.state = Producer(), LaneState()
+        self.leaderless = False
         flows: dict[tuple[str, int], PartitionFlow] = {}
         self.transaction = LaneTransaction(
             self.producer,  # type: ignore[arg-type]
@@ -78,6 +79,7 @@ class Lane(World):
             state=self.state,
             offer=lambda flow: None,
             find_leader=lambda flow: None,
+            has_leader=lambda flow: not self.leaderless,
             latency=Histogram(LATENCY_BOUNDS_S),
             now_ms=lambda: logs.NOW,
         )
@@ -119,6 +121,20 @@ async def test_given_an_entry_that_changes_during_a_commit_then_another_commit_f
     await until(lambda: lane.producer.ended == 2, "the commit of what changed during the first one")
     assert lane.state.commits == 2
     assert not lane.state.dirty
+
+
+async def test_given_a_partition_without_a_leader_then_it_is_kept_out_of_the_transaction_until_it_asks_again(
+    lane: Lane,
+) -> None:
+    lane.leaderless = True
+    lane.take()
+    lane.transaction.touch()
+    await lane.transaction.commit_with([])
+    assert lane.place not in lane.producer.added
+    assert lane.producer.ended == 1
+    lane.leaderless = False
+    lane.flow.offer()
+    await until(lambda: lane.flow.sendable, "the admission")
 
 
 async def test_invariant_b_nothing_is_committed_while_an_answer_is_missing(lane: Lane) -> None:
