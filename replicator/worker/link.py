@@ -129,6 +129,11 @@ class LinkWorker:
         await self._source.close()
         await self._target.close()
 
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Done when this worker's membership is over, with what ended it; only after `start`."""
+        return self._membership.ended
+
     def not_ready(self) -> list[str]:
         """Why this link isn't ready; empty when it has joined and every owned lane has recovered."""
         if self._trouble:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 
@@ -34,6 +35,12 @@ class Worker:
         """Hand everything over and close."""
         await asyncio.gather(*(link.stop() for link in self._links))
 
+    async def ended(self) -> None:
+        """Until a link can't go on in this process; raises what ended it."""
+        done, _ = await asyncio.wait([link.ended for link in self._links], return_when=asyncio.FIRST_COMPLETED)
+        for future in done:
+            future.result()
+
     def ready(self) -> tuple[bool, list[str]]:
         """Whether every link has joined and every owned lane has recovered; if not, why."""
         reasons = [reason for link in self._links for reason in link.not_ready()]
@@ -53,22 +60,31 @@ class Worker:
 
 
 async def run_worker(settings: Settings, links: Sequence[LinkConfig], *, http: str, stop: asyncio.Event) -> None:
-    """Run one worker until `stop` is set, serving HTTP on `http`. ReplicatorError if a link can't start."""
+    """Run one worker until `stop` is set, serving HTTP on `http`.
+
+    ReplicatorError if a link can't start, or can't be a member of its group any more: whoever supervises the process
+    starts it anew.
+    """
     worker = Worker(settings, links)
     service = settings.service
     token = service.token.get_secret_value() if service.token else None
     runner = await serve(worker, http, token, cert_file=service.cert_file, key_file=service.key_file)
     starting = asyncio.create_task(worker.start(), name="start")
     stopping = asyncio.create_task(stop.wait(), name="wait for stop")
+    tasks: list[asyncio.Task[Any]] = [starting, stopping]
     try:
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
-            await stopping
+            ending = asyncio.create_task(worker.ended(), name="wait for an end")
+            tasks.append(ending)
+            await asyncio.wait([stopping, ending], return_when=asyncio.FIRST_COMPLETED)
+            if ending.done():
+                await ending
     finally:
-        starting.cancel()
-        stopping.cancel()
-        await asyncio.gather(starting, stopping, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await worker.stop()
         await runner.cleanup()
         log.info("stopped")
