@@ -83,6 +83,7 @@ class Writer:
             if flow.closed:
                 del self._homeless[flow]
             elif self._target.leader(flow.target_topic, flow.partition) is not None:
+                del self._homeless[flow]  # if it can't send just now, it offers itself when it can
                 flow.offer()
 
     def show_homeless(self) -> None:
