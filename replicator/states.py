@@ -19,6 +19,13 @@ class State(StrEnum):
     FAILED_OVER = "FAILED_OVER"
 
 
+class Way(StrEnum):
+    """How a partition's batches are written under `exactly_once` (design section 6)."""
+
+    TRANSACTIONS = "transactions"  # in a transaction of the lane, together with the ledger entry
+    FENCED = "fenced"  # plainly; the sequences in the target's tail tell a new owner what was written since the entry
+
+
 class Reason(StrEnum):
     """Why a partition (or a whole topic) isn't copied as it should be."""
 

@@ -5,7 +5,9 @@ Key: one type byte (1), then the source topic and partition. Other type bytes ar
 
 Value: one version byte, then the fields in a fixed order. A field added later goes to the end, with the version byte
 unchanged, as long as a worker that doesn't know it may ignore it: older and newer workers share a ledger during a
-rolling upgrade. Only a change that an older worker must not ignore takes a new version byte.
+rolling upgrade. Only a change that an older worker must not ignore takes a new version byte, and is written only where
+it applies: version 2 is version 1 of a partition in fenced writing, whose position isn't known without a look at the
+target's tail. Under `writing: transactions` everything stays readable for workers that know version 1 alone.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from replicator.ledger.codec import LedgerFormatError, Reader, put_string, put_varint
-from replicator.states import PartitionFault, Reason, State
+from replicator.states import PartitionFault, Reason, State, Way
 
 __all__ = [
     "DETAIL_MAX_BYTES",
@@ -26,6 +28,7 @@ __all__ = [
     "PartitionFault",
     "Reason",
     "State",
+    "Way",
     "cut_detail",
     "decode",
     "decode_key",
@@ -42,7 +45,8 @@ MAP_TAIL_MAX_BYTES = 4096
 DETAIL_MAX_BYTES = 1024  # what people read; longer details are cut when they are written
 
 _KEY_PARTITION = 1
-_VERSION = 1
+_VERSIONS = {Way.TRANSACTIONS: 1, Way.FENCED: 2}
+_WAYS = {version: way for way, version in _VERSIONS.items()}
 _MAX_VALUE_BYTES = 64 * 1024  # room for fields of later versions; an entry of this version stays below 8 KiB
 _MAX_KEY_BYTES = 1024
 
@@ -103,11 +107,12 @@ class Gap:
 class Entry:
     """One source partition's position and state. All positions describe one instant (rule B).
 
-    `source_next` is the next source offset to copy. `target_next` is the target's log position after what was copied,
-    -1 when unknown. `producer_id` and `producer_epoch` are those that wrote last (-1: none yet), `next_sequence` is the
-    sequence that its next batch gets. Times are in ms since the epoch; `record_timestamp_ms` is that of the last copied
-    record, -1 when it has none. `map_tail` holds the newest runs of the offset map, `map_chunks` is the number that the
-    next chunk of it will get in the map topic. `gaps` are the last ones, oldest first.
+        `source_next` is the next source offset to copy. `target_next` is the target's log position after what was copied,
+        -1 when unknown. `producer_id` and `producer_epoch` are those that wrote last (-1: none yet), `next_sequence` is the
+        sequence that its next batch gets. Times are in ms since the epoch; `record_timestamp_ms` is that of the last copied
+        record, -1 when it has none. `map_tail` holds the newest runs of the offset map, `map_chunks` is the number that the
+        next chunk of it will get in the map topic. `gaps` are the last ones, oldest first. In the fenced way, more than the
+    entry says may be on the target: what `producer_id` wrote from `next_sequence` on.
     """
 
     topic: str
@@ -130,6 +135,7 @@ class Entry:
     map_chunks: int = 0
     map_tail: bytes = b""
     gaps: tuple[Gap, ...] = ()
+    way: Way = Way.TRANSACTIONS
 
 
 def encode_key(topic: str, partition: int) -> bytes:
@@ -160,7 +166,7 @@ def decode_key(key: bytes) -> tuple[str, int] | None:
 
 def encode_entry(entry: Entry) -> bytes:
     """The value of an entry, below 8 KiB. A `detail` of more than DETAIL_MAX_BYTES bytes is cut."""
-    out = bytearray((_VERSION,))
+    out = bytearray((_VERSIONS[entry.way],))
     out += entry.source_topic_id.bytes
     put_varint(out, entry.source_leader_epoch)
     put_string(out, entry.target_topic, TOPIC_MAX_BYTES)
@@ -213,9 +219,9 @@ def _decode_value(topic: str, partition: int, value: bytes) -> Entry:
         raise LedgerFormatError(f"it has {len(value)} bytes; at most {_MAX_VALUE_BYTES} are allowed")
     reader = Reader(value)
     version = reader.byte()
-    if version != _VERSION:
+    if version not in _WAYS:
         raise LedgerFormatError(
-            f"it has format version {version}, and this Replicator reads version {_VERSION}: "
+            f"it has format version {version}, and this Replicator reads versions up to {max(_WAYS)}: "
             "another worker of the link runs a newer Replicator; upgrade this one"
         )
     return Entry(
@@ -236,6 +242,7 @@ def _decode_value(topic: str, partition: int, value: bytes) -> Entry:
         since_ms=reader.varint(),
         record_timestamp_ms=reader.varint(),
         written_ms=reader.varint(),
+        way=_WAYS[version],
         **_later_fields(reader),
     )
 

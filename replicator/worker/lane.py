@@ -13,7 +13,7 @@ from replicator.errors import ReplicatorError
 from replicator.flow.partition import PartitionFlow
 from replicator.flow.transaction import TIMEOUT_MS, LaneTransaction
 from replicator.ledger.entry import Entry, encode_entry, encode_key
-from replicator.ledger.lane_record import LANE_KEY, decode_lane, encode_lane
+from replicator.ledger.lane_record import LANE_KEY, LaneRecord, decode_lane, encode_lane
 from replicator.ledger.lanes import ledger_topic, map_topic
 from replicator.ledger.load import entries_from_records
 from replicator.ledger.log import KeyValue, LedgerLog
@@ -89,7 +89,7 @@ class Lane:
         self.entries = entries_from_records(pairs)
         for key, value in pairs:
             if key == LANE_KEY and value is not None:
-                self.begun_ms = decode_lane(value)
+                self.begun_ms = decode_lane(value).begun_ms
         self._problems = problems_from_records(pairs)
         self._producer = self._ledger_producer = producer
         if self._transactions is not None and self._gates is not None:
@@ -117,7 +117,7 @@ class Lane:
         """Note that the lane has begun: partitions that come from now on were born after the link."""
         if self.begun_ms is None:
             self.begun_ms = self._now_ms()
-            await self._write([(LANE_KEY, encode_lane(self.begun_ms))])
+            await self._write([(LANE_KEY, encode_lane(LaneRecord(self.begun_ms)))])
 
     async def write_problems(self, problems: Mapping[str, TopicProblem]) -> None:
         """Which topics aren't copied and why (lane 0): what has changed of it."""

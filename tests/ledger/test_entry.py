@@ -16,6 +16,7 @@ from replicator.ledger.entry import (
     PartitionFault,
     Reason,
     State,
+    Way,
     decode,
     decode_key,
     encode_entry,
@@ -43,6 +44,7 @@ ENTRIES = st.builds(
     since_ms=INT64,
     record_timestamp_ms=INT64,
     written_ms=INT64,
+    way=st.sampled_from(Way),
 )
 LATER_FIELDS = bytes(3)  # no chunks, an empty tail, no gaps
 ENTRY = Entry(
@@ -118,8 +120,8 @@ def test_given_gaps_and_a_map_tail_when_encoded_then_they_come_back_and_the_olde
 
 
 def test_given_a_newer_version_byte_when_decoded_then_the_error_says_upgrade() -> None:
-    with pytest.raises(LedgerFormatError, match=r"orders-3.*version 2.*upgrade"):
-        decode(KEY, b"\x02" + encode_entry(ENTRY)[1:])
+    with pytest.raises(LedgerFormatError, match=r"orders-3.*version 3.*upgrade"):
+        decode(KEY, b"\x03" + encode_entry(ENTRY)[1:])
 
 
 def test_given_an_unknown_reason_when_decoded_then_it_is_unknown_and_an_unknown_state_is_refused() -> None:
@@ -172,3 +174,9 @@ def test_given_a_fault_when_shown_then_it_names_place_reason_detail_and_next_ste
     assert "--accept-gap" in str(fault)
     assert not fault.retriable
     assert PartitionFault(Reason.TARGET_UNREACHABLE, "").retriable
+
+
+def test_given_an_entry_of_fenced_writing_then_it_differs_in_the_version_that_an_older_worker_refuses() -> None:
+    fenced = replace(ENTRY, way=Way.FENCED)
+    assert encode_entry(fenced) == b"\x02" + encode_entry(ENTRY)[1:]
+    assert decode(KEY, encode_entry(fenced)) == fenced
