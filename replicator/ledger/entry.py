@@ -107,11 +107,11 @@ class Gap:
 class Entry:
     """One source partition's position and state. All positions describe one instant (rule B).
 
-        `source_next` is the next source offset to copy. `target_next` is the target's log position after what was copied,
-        -1 when unknown. `producer_id` and `producer_epoch` are those that wrote last (-1: none yet), `next_sequence` is the
-        sequence that its next batch gets. Times are in ms since the epoch; `record_timestamp_ms` is that of the last copied
-        record, -1 when it has none. `map_tail` holds the newest runs of the offset map, `map_chunks` is the number that the
-        next chunk of it will get in the map topic. `gaps` are the last ones, oldest first. In the fenced way, more than the
+    `source_next` is the next source offset to copy. `target_next` is the target's log position after what was copied,
+    -1 when unknown. `producer_id` and `producer_epoch` are those that wrote last (-1: none yet), `next_sequence` is the
+    sequence that its next batch gets. Times are in ms since the epoch; `record_timestamp_ms` is that of the last copied
+    record, -1 when it has none. `map_tail` holds the newest runs of the offset map, `map_chunks` is the number that the
+    next chunk of it will get in the map topic. `gaps` are the last ones, oldest first. In the fenced way, more than the
     entry says may be on the target: what `producer_id` wrote from `next_sequence` on.
     """
 
