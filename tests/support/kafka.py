@@ -20,7 +20,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.support.certificates import CertificateAuthority
-from tests.support.javatools import java_command
+from tests.support.javatools import KAFKA_VERSION, java_command
 from tests.support.ports import free_ports
 from tests.support.waiting import wait_for
 
@@ -65,7 +65,8 @@ class KafkaCluster:
 
     `security`: None is PLAINTEXT, "plain" is SASL_PLAINTEXT with PLAIN, "scram_tls" is SASL_SSL with SCRAM; in both
     `USERNAME` and `PASSWORD` log in. `properties` overrides broker settings. `authorizer` switches ACLs on: then only
-    the inter-broker listener, which `internal` names, may do everything. Node indexes count from 0; node ids from 1.
+    the inter-broker listener, which `internal` names, may do everything. `version` is any with KRaft, 3.3 or newer.
+    Node indexes count from 0; node ids from 1.
     """
 
     kind = "kafka"
@@ -78,8 +79,10 @@ class KafkaCluster:
         properties: Mapping[str, str] | None = None,
         authorizer: bool = False,
         name: str = "kafka",
+        version: str = KAFKA_VERSION,
     ) -> None:
         self.nodes = nodes
+        self.version = version
         self.name = name
         self._security = security
         self._properties = dict(properties or {})
@@ -222,7 +225,7 @@ class KafkaCluster:
         if self._security == "scram_tls":
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
                 arguments += ["--add-scram", f"{mechanism}=[name={USERNAME},password={PASSWORD}]"]
-        command = java_command("kafka.tools.StorageTool", *arguments, jvm=("-Xmx128m",))
+        command = java_command("kafka.tools.StorageTool", *arguments, jvm=("-Xmx128m",), version=self.version)
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"formatting Kafka's storage failed:\n{done.stdout}{done.stderr}")
@@ -267,12 +270,15 @@ class KafkaCluster:
 
     def _launch(self, node: int) -> None:
         settings = self._directory / f"node{node}.properties"
-        command = java_command("kafka.Kafka", str(settings), jvm=("-Xms256m", "-Xmx512m"))
-        with (self._directory / f"node{node}.log").open("ab") as log:
-            self._processes[node] = subprocess.Popen(
+        command = java_command("kafka.Kafka", str(settings), jvm=("-Xms256m", "-Xmx512m"), version=self.version)
+        self._processes[node] = self._run(command, f"node{node}.log")
+
+    def _run(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
+        with (self._directory / log).open("ab") as output:
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self._directory,
                 env={**os.environ, "LC_ALL": "C.UTF-8"},
