@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tests.support.checker import Verdict, compare_topics
-from tests.support.corpus import Corpus
+from tests.support.corpus import KINDS, Corpus, Kind
 from tests.support.rawlog import late_batches, raw_log
 from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
@@ -52,10 +52,11 @@ class Scenario:
         *,
         copies: Mapping[str, Mapping[str, Any]] | None = None,
         seed: int | None = None,
+        kinds: Sequence[Kind] = KINDS,
         **link: Any,
     ) -> None:
         self.source, self.target = source, target
-        self.corpus = Corpus(source, prefix=name, seed=seed)
+        self.corpus = Corpus(source, prefix=name, seed=seed, kinds=kinds)
         copies = copies or {"us": {}}
         self.links = {alias: name if alias == "us" else f"{name}-{alias}" for alias in copies}
         topics = {"include": [f"{name}-.*"], **link.pop("topics", {})}
