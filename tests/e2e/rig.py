@@ -37,13 +37,14 @@ def records(count: int, start: int = 0, size: int = 10) -> list[Seen]:
 class Rig:
     """A bad topic and a healthy one, of one partition each, from us to eu; both start with 20 records."""
 
-    def __init__(self, pair: Pair, directory: Path, name: str) -> None:
+    def __init__(self, pair: Pair, directory: Path, name: str, **link: Any) -> None:
         self.source, self.target = pair
         short = f"{name.removeprefix('test_given_')[:40]}-{crc32(name.encode()):08x}"
+        self.name = short
         self.bad, self.good = f"{short}-bad", f"{short}-good"
-        link = {"name": short, "source": "us", "target": "eu", "topics": {"include": [f"{short}-.*"]}}
-        self.installation = Installation(directory, {"us": self.source, "eu": self.target}, [link])
-        self.ledger = f"__replicator_{link['name']}_ledger"
+        one = {"name": short, "source": "us", "target": "eu", "topics": {"include": [f"{short}-.*"]}, **link}
+        self.installation = Installation(directory, {"us": self.source, "eu": self.target}, [one])
+        self.ledger = f"__replicator_{short}_ledger"
         for topic in (self.bad, self.good):
             create(self.source.admin(), topic)
             self.write(topic, records(12))
