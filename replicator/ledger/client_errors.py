@@ -32,6 +32,11 @@ _UNREACHABLE = {
 _NO_LEADER = {
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,  # these two of a leader that has just been elected, or restarted
+    KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError._NOENT,  # of ListOffsets: none of the partitions has one, soon after a topic was created for instance
 }
 _AUTHENTICATION = {
