@@ -177,7 +177,8 @@ class Corpus:
         big = Record(b"big", self._rng.randbytes(900_000), big.headers, big.timestamp_ms)
         self._send(self._producer(first), first, 0, big)
         self.flush()
-        self._compact()
+        if compacted := [kind for kind in self._kinds if kind.compacted]:
+            self._compact(compacted)
 
     def write_round(self) -> None:
         """A few more records into every topic."""
@@ -275,8 +276,7 @@ class Corpus:
                 raise
         _until_answered(producer.abort_transaction)
 
-    def _compact(self) -> None:
-        compacted = [kind for kind in self._kinds if kind.compacted]
+    def _compact(self, compacted: Sequence[Kind]) -> None:
         for kind in compacted:
             places = [TopicPartition(self._topic(kind), partition) for partition in range(kind.partitions)]
             written = {place.partition: self._end(place) for place in places}
