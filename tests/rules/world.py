@@ -1,0 +1,414 @@
+"""Two clusters, a link between them, and workers that can be killed, frozen and handed over: all in one virtual loop.
+
+The workers are the program's own (`LinkWorker`), but for two parts: membership is dealt out here, and the controller,
+which talks to the clusters through librdkafka's threads, has nothing to do because the topics are there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
+from contextvars import copy_context
+from random import Random
+from typing import Any
+from unittest import mock
+
+import structlog
+from kio.schema.errors import ErrorCode
+
+from broker.clock import Clock
+from broker.cluster import Cluster
+from broker.faults import Action, Fault, Faults
+from broker.topics import Partition
+from replicator.config.models import ClusterConfig, LinkConfig, Settings
+from replicator.errors import ReplicatorError
+from replicator.flow.backpressure import ByteBudget
+from replicator.ledger.entry import Entry, decode
+from replicator.ledger.lanes import control_topic, lane_of, ledger_topic, map_topic
+from replicator.states import State
+from replicator.telemetry.counters import WorkerCounters
+from replicator.wire.cluster import ClusterClient
+from replicator.worker import link as link_module
+from replicator.worker.link import LinkWorker
+from tests.rules.checks import Scene
+from tests.rules.history import Place, Recorder
+from tests.rules.virtual import OWNER, START_S, WALL_S, StalledError, VirtualLoop
+
+LANES = 2
+SESSION_S = 6.0
+FLUSH_LIMIT_S = 5.0
+CONFIG = {
+    "transaction.state.log.num.partitions": "2",
+    "group.initial.rebalance.delay.ms": "0",
+    "auto.create.topics.enable": "false",
+}
+
+
+class LoopClock(Clock):
+    """The broker's time is the loop's."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def now_ms(self) -> int:
+        return int((WALL_S + self._loop.time()) * 1000)
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+
+class Trap:
+    """At the n-th request of this kind, something happens to the request, and to who sent it."""
+
+    def __init__(self, api: str, count: int, verdict: str, then: Callable[[int], None], **more: float) -> None:
+        self.api = api
+        self.count = count
+        self.verdict = verdict
+        self.then = then
+        self.error = int(more.get("error", 0))
+        self.seconds = more.get("seconds", 0.0)
+
+    def __str__(self) -> str:
+        return f"{self.verdict} at {self.api} in {self.count} (error {self.error}, {self.seconds} s)"
+
+
+class TrappedFaults(Faults):
+    """Faults whose rules are traps; each is asked once for every request of a worker."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__()
+        self.traps: list[Trap] = []
+        self._verdicts: dict[object, Trap] = {}
+        self._random = random
+
+    @property
+    def active(self) -> tuple[Fault, ...]:
+        return (Fault(Action.DELAY, "*"),)
+
+    def strike(
+        self, action: Action, api: str, *, node: int, client_id: str | None, topics: Iterable[str] = ()
+    ) -> Fault | None:
+        task = asyncio.current_task()
+        if action is Action.DELAY:
+            self._verdicts.pop(task, None)
+            trap = self._sprung(api, client_id)
+            if trap is None:
+                return None
+            self._verdicts[task] = trap
+            trap.then(worker_of(client_id))
+            return Fault(action, api, seconds=trap.seconds) if trap.verdict in ("delay", "late") else None
+        trap = self._verdicts.get(task)
+        if trap is None or trap.api != api or action.value != trap.verdict:
+            return None
+        if not (action is Action.FAIL and api == "Produce"):  # that is asked for each partition
+            self._verdicts.pop(task, None)
+        return Fault(action, api, ErrorCode(trap.error))
+
+    def _sprung(self, api: str, client_id: str | None) -> Trap | None:
+        for trap in self.traps:
+            if trap.api == api and (worker_of(client_id) > 0 or api == "WriteTxnMarkers"):
+                trap.count -= 1
+                if trap.count < 0:
+                    self.traps.remove(trap)
+                    return trap
+        return None
+
+
+def worker_of(client_id: str | None) -> int:
+    """The number of the worker that a request came from; 0: none."""
+    number = (client_id or "").rpartition("-w")[2]
+    return int(number) if number.isdigit() else 0
+
+
+class DealtMembership:
+    """`Membership` whose lanes are dealt by the world."""
+
+    def __init__(
+        self, properties: Any, group: str, topic: str, loop: Any, assigned: Any, revoked: Any, lost: Any, **_: Any
+    ) -> None:
+        self.owned: frozenset[int] = frozenset()
+        self.joined = True
+        self.last_error: ReplicatorError | None = None
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.callbacks = assigned, revoked, lost
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class IdleController:
+    """`Controller` that finds everything done."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    async def prepare(self) -> None: ...
+
+    async def run(self) -> tuple[bool, dict[str, Any]]:
+        return False, {}
+
+    async def max_message_bytes(self, topic: str) -> str:
+        return "1048588"
+
+    async def close(self) -> None: ...
+
+
+class Worker:
+    """One process."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.number = number
+        self.alive = True
+        self.frozen = False
+        self._world = world
+        self._context = copy_context()
+        self._context.run(OWNER.set, number)
+        budget, counters = ByteBudget(64 << 20), WorkerCounters(memory_limit_bytes=64 << 20)
+        self.link: LinkWorker = self._context.run(LinkWorker, world.settings, world.link, budget, counters)
+        self.started = self.run(self.link.start())
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Have the process do something."""
+        return self._world.loop.create_task(work, context=self._context)
+
+    @property
+    def membership(self) -> DealtMembership:
+        """Once it has started."""
+        return self.link._membership  # type: ignore[return-value]
+
+
+class World:
+    """Made inside the loop; `start` before anything else."""
+
+    def __init__(self, loop: VirtualLoop, random: Random, link: LinkConfig, *, nodes: int = 2) -> None:
+        self.loop = loop
+        self.random = random
+        self.link = link
+        self.said: list[str] = []
+        self.faults = TrappedFaults(random)
+        self.source_faults = TrappedFaults(random)
+        clock = LoopClock(loop)
+        self.source = Cluster(nodes=nodes, config=CONFIG, clock=clock, faults=self.source_faults)
+        self.target = Cluster(nodes=nodes, config=CONFIG, clock=clock, faults=self.faults)
+        self.source.cluster_id, self.target.cluster_id = "source", "target"
+        self.written, self.copied = Recorder(self.source), Recorder(self.target)
+        self.partitions: dict[Place, int] = {}
+        self.workers: dict[int, Worker] = {}
+        self.owners: dict[int, int] = {}  # lane -> worker, as the group sees it
+        self._count = 0
+        self._ledger_read: dict[Place, int] = {}
+        self.positions: dict[Place, Entry] = {}
+
+    async def start(self) -> None:
+        """Both clusters and the internal topics."""
+        await self.source.start()
+        await self.target.start()
+        clusters = {
+            alias: ClusterConfig(bootstrap_servers=cluster.bootstrap)
+            for alias, cluster in ((self.link.source, self.source), (self.link.target, self.target))
+        }
+        self.settings = Settings(clusters=clusters, links=(self.link,))
+        compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"}
+        for name in (ledger_topic(self.link.name), map_topic(self.link.name)):
+            self.copied.watch(self.target.create_topic(name, self.link.lanes, -1, compacted))
+        self.target.create_topic(control_topic(self.link.name), 1)
+
+    def create(self, topic: str, partitions: int, configs: dict[str, str | None] | None = None) -> None:
+        """A topic that is to be copied, and its copy."""
+        settings = {"message.timestamp.before.max.ms": str(1 << 62), **(configs or {})}
+        self.written.watch(self.source.create_topic(topic, partitions, -1, dict(settings)))
+        self.copied.watch(self.target.create_topic(self.link.remote_topic(topic), partitions, -1, dict(settings)))
+        self.partitions.update({(topic, index): 0 for index in range(partitions)})
+
+    def say(self, what: str) -> None:
+        """Note something for whoever reads about a failure."""
+        self.said.append(f"{self.loop.time() - START_S:9.3f}  {what}")
+
+    # workers
+
+    def begin_worker(self) -> Worker:
+        """Start another process."""
+        self._count += 1
+        worker = self.workers[self._count] = Worker(self, self._count)
+        self.say(f"worker {worker.number} starts")
+        return worker
+
+    @property
+    def living(self) -> list[Worker]:
+        """Those that the group counts as members."""
+        return [worker for worker in self.workers.values() if worker.alive and not worker.frozen]
+
+    def lanes_of(self, worker: Worker) -> set[int]:
+        """What the group has given it."""
+        return {lane for lane, owner in self.owners.items() if owner == worker.number}
+
+    def give(self, worker: Worker, lanes: Collection[int]) -> None:
+        """Assign lanes that nobody has."""
+        for lane in lanes:
+            self.owners[lane] = worker.number
+        self.say(f"lanes {sorted(lanes)} to worker {worker.number}")
+
+        async def assigned() -> None:
+            await worker.started
+            mine = set(lanes) & self.lanes_of(worker)
+            if mine:
+                worker.membership.owned |= mine
+                await worker.membership.callbacks[0](mine)
+
+        worker.run(assigned())
+
+    def give_away(self, lanes: Collection[int]) -> None:
+        """Deal these lanes to whoever lives; start somebody if nobody does."""
+        for lane in sorted(lanes):
+            living = self.living or [self.begin_worker()]
+            self.give(self.random.choice(living), {lane})
+
+    def kill(self, number: int, *, deliver: bool, missed_after_s: float) -> None:
+        """kill -9. Its lanes go to others when the group has missed it."""
+        worker = self.workers.get(number)
+        if worker is None or not worker.alive:
+            return
+        self.say(f"worker {number} is killed; what it sent {'arrives' if deliver else 'is lost'}")
+        worker.alive = False
+        self.loop.kill(number, deliver=deliver)
+        self.loop.call_later(missed_after_s, self._missed, worker)
+
+    def freeze(self, number: int, seconds: float, hears_after_s: float) -> None:
+        """SIGSTOP for so long. If others got its lanes meanwhile, it hears of that only a while after it woke up."""
+        worker = self.workers.get(number)
+        if worker is None or not worker.alive or worker.frozen:
+            return
+        self.say(f"worker {number} is frozen for {seconds} s")
+        worker.frozen = True
+        self.loop.freeze(number)
+        if seconds > SESSION_S:
+            self.loop.call_later(SESSION_S, self._missed, worker)
+        self.loop.call_later(seconds, self._thaw, worker, hears_after_s)
+
+    def _missed(self, worker: Worker) -> None:
+        lanes = self.lanes_of(worker)
+        if lanes:
+            self.give_away(lanes)
+
+    def _thaw(self, worker: Worker, hears_after_s: float) -> None:
+        if not worker.alive:
+            return
+        self.say(f"worker {worker.number} wakes up")
+        worker.frozen = False
+        self.loop.thaw(worker.number)
+        self.loop.call_later(hears_after_s, self._hear, worker)
+
+    def _hear(self, worker: Worker) -> None:
+        """It learns what it has lost. (A lane that it was given anew meanwhile isn't told apart: as in Kafka.)"""
+        if not worker.alive or worker.frozen or not hasattr(worker.link, "_membership"):
+            return
+        lost = set(worker.membership.owned) - self.lanes_of(worker)
+        if lost:
+            worker.membership.owned -= lost
+            worker.run(worker.membership.callbacks[2](lost))
+
+    async def hand_over(self, lane: int) -> None:
+        """An orderly rebalance of one lane."""
+        owner = self.workers.get(self.owners.get(lane, 0))
+        others = [worker for worker in self.living if worker is not owner]
+        if owner not in self.living or not others or not owner.started.done():
+            return
+        if lane not in owner.membership.owned:
+            return
+        self.say(f"lane {lane} is revoked from worker {owner.number}")
+        flushing = owner.run(owner.membership.callbacks[1]({lane}))
+        done, _ = await asyncio.wait([flushing], timeout=FLUSH_LIMIT_S)
+        if self.owners.get(lane) != owner.number:
+            return  # it died meanwhile, and was missed
+        if not owner.alive or owner.frozen:
+            return
+        if not done:
+            flushing.cancel()
+        owner.membership.owned -= {lane}
+        if not done:
+            owner.run(owner.membership.callbacks[2]({lane}))
+        living = [worker for worker in self.living if worker is not owner] or [owner]
+        self.give(self.random.choice(living), {lane})
+
+    # the end
+
+    async def until_copied(self, *, within_s: float = 240.0) -> None:
+        """Until the ledger says that everything is copied; StalledError if it doesn't come to that."""
+        deadline = self.loop.time() + within_s
+        while behind := self._behind():
+            if self.loop.time() > deadline:
+                raise StalledError(f"not copied within {within_s} s: {behind}")
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(3.0)
+
+    def _behind(self) -> dict[Place, str]:
+        self._read_ledger()
+        behind = {}
+        for place in self.partitions:
+            rows = [row.offset for _, row in self.written.history.counted(place)]
+            entry = self.positions.get(place)
+            stopped = entry is not None and entry.state is State.FAULTED and entry.reason is not None
+            if stopped and entry is not None and entry.reason is not None and not entry.reason.heals:
+                continue
+            if rows and (entry is None or entry.source_next <= rows[-1]):
+                behind[place] = f"at {entry.source_next if entry else None} of {rows[-1] + 1}"
+        return behind
+
+    def _read_ledger(self) -> None:
+        for place in self.copied.history.places(ledger_topic(self.link.name)):
+            appends = self.copied.history.of(place)
+            for append in appends[self._ledger_read.get(place, 0) :]:
+                for row in append.rows:
+                    entry = decode(row.key, row.value) if row.key else None
+                    if entry is not None:
+                        self.positions[entry.topic, entry.partition] = entry
+            self._ledger_read[place] = len(appends)
+
+    def scene(self, *, complete: bool = True) -> Scene:
+        """What the rules are to be held against."""
+        producers = {fence.producer_id for fence in self.copied.history.fences}
+        return Scene(self.link, self.written.look(), self.copied.look(), self.partitions, producers, complete)
+
+    def partition(self, cluster: Cluster, place: Place) -> Partition:
+        """A partition of one of the clusters."""
+        found = cluster.topics.partition(*place)
+        assert found is not None
+        return found
+
+    def lane(self, place: Place) -> int:
+        """The lane of a source partition."""
+        return lane_of(*place, self.link.lanes)
+
+
+def make_link(**changes: Any) -> LinkConfig:
+    """A link for `World`."""
+    return LinkConfig(**{"name": "l", "source": "us", "target": "eu", "lanes": LANES, **changes})
+
+
+@contextlib.contextmanager
+def in_virtual_world(lines: list[str]) -> Iterator[None]:
+    """The program with a dealt membership, an idle controller, and its log in `lines`."""
+
+    def client(alias: str, config: ClusterConfig, client_id: str) -> ClusterClient:
+        loop = asyncio.get_event_loop()
+        return ClusterClient(alias, config, f"{client_id}-w{OWNER.get()}", loop.time)
+
+    def note(_: Any, level: str, event: dict[str, Any]) -> Any:
+        now = asyncio.get_event_loop().time() - START_S
+        what = event.pop("event")
+        more = " ".join(f"{key}={value}" for key, value in event.items() if key not in ("link", "next_step"))
+        lines.append(f"{now:9.3f}    w{OWNER.get()} {level}: {what} {more}")
+        raise structlog.DropEvent
+
+    before = structlog.get_config()
+    structlog.configure(processors=[note])
+    try:
+        with (
+            mock.patch.object(link_module, "Membership", DealtMembership),
+            mock.patch.object(link_module, "Controller", IdleController),
+            mock.patch.object(link_module, "ClusterClient", client),
+        ):
+            yield
+    finally:
+        structlog.configure(**before)
