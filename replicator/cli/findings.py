@@ -29,13 +29,19 @@ from replicator.sync.admin import Admin, Topic, TopicSpec
 from replicator.sync.topics import TopicPlan, TopicSync
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.connection import Connection
-from replicator.wire.kafka_errors import TRANSACTIONAL_ID_AUTHORIZATION_FAILED, BrokerError
-from replicator.wire.producer_id import init_producer_id
+from replicator.wire.permissions import (
+    CLUSTER,
+    SWITCH,
+    TRANSACTIONAL_ID,
+    family,
+    how_to_grant,
+    probe_id,
+    require_producers,
+)
 
 _CLIENT_ID = "replicator-check"
 _TIMEOUT_S = 15.0
 _BROKER_TIMEOUT_S = 8.0
-_IMPOSSIBLE_TIMEOUT_MS = 2**31 - 1  # far above transaction.max.timeout.ms; refused after the permission is checked
 _NAMED = 5  # topics that a finding names before it says how many more there are
 
 # API -> (name, version needed): what Kafka 2.8 offers; topic ids need the Metadata version.
@@ -191,8 +197,7 @@ async def _link(settings: Settings, link: LinkConfig, where: str) -> list[Findin
     except WrongStateError as error:
         findings.append(_problem(where, str(error), exit_code=WrongStateError.exit_code))
     findings += await _group(link, target)
-    if link.delivery == "exactly_once":
-        findings += await _transactional(settings, link)
+    findings += await _producers(settings, link)
     if not any(finding.level is Level.PROBLEM for finding in findings):
         findings.append(_ok(where, "the principals may do all that the link needs"))
     return findings
@@ -307,21 +312,20 @@ async def _group(link: LinkConfig, properties: dict[str, Any]) -> list[Finding]:
     ]
 
 
-async def _transactional(settings: Settings, link: LinkConfig) -> list[Finding]:
-    """May we use transactional ids? Asks for a producer with a timeout that no broker grants: nothing comes of it."""
-    client = ClusterClient(link.target, settings.clusters[link.target], _CLIENT_ID)
-    name = f"replicator.{link.name}.check"
+async def _producers(settings: Settings, link: LinkConfig) -> list[Finding]:
+    """May we write as the link's delivery asks for: with transactional ids, or at least idempotently?"""
+    where = f"cluster {link.target}"
+    config = settings.clusters[link.target]
+    ids = (probe_id(link.name),) if link.delivery == "exactly_once" else ()
     try:
-        connection = await asyncio.wait_for(client.any_connection(), _TIMEOUT_S)
-        await init_producer_id(connection, name, _IMPOSSIBLE_TIMEOUT_MS)
-    except BrokerError as error:
-        if error.code == TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-            what = f"Write isn't allowed on transactional ids such as {name}"
-            step = f"grant Describe and Write on transactional ids with the prefix replicator.{link.name}., "
-            step += "or write `delivery: at_least_once`"
-            return [_problem(f"cluster {link.target}", what, "delivery: exactly_once needs transactions", step)]
-    finally:
-        await client.close()
+        await asyncio.wait_for(require_producers(link.target, config, _CLIENT_ID, ids), 2 * _TIMEOUT_S)
+    except AuthorizationError as error:
+        what = f"{error.operation} isn't allowed on {error.resource}"
+        if error.resource.startswith(TRANSACTIONAL_ID):
+            step = how_to_grant(TRANSACTIONAL_ID, family(probe_id(link.name)), ("Describe", "Write"), config.security)
+            return [_problem(where, what, "delivery: exactly_once needs transactional ids", f"{step}, or {SWITCH}")]
+        step = how_to_grant(CLUSTER, "", (error.operation,), config.security)
+        return [_problem(where, what, "nothing could be written", step)]
     return []
 
 

@@ -10,11 +10,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from replicator.errors import AuthorizationError, ReplicatorError, UnreachableError
+from replicator.errors import ReplicatorError, UnreachableError
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.connection import Connection
 from replicator.wire.kafka_errors import BrokerError
+from replicator.wire.permissions import refused_id, refused_idempotence
 from replicator.wire.primitives import INT8, INT16, INT32, INT64, NO_TAGS, Reader, compact_array, compact_string
 from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
 
@@ -128,18 +129,16 @@ class TransactionalProducer:
             reply.int32()
             code, said, node = reply.int16(), reply.compact_string(), reply.int32()
             if code != codes.NONE:
+                if code == codes.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+                    raise refused_id(self._cluster, self.transactional_id, "FindCoordinator", "Describe")
                 raise self._error(code, f"FindCoordinator {said}".strip())
             self._node = node
         return await self._cluster.connection(self._node, _SLOT)
 
     def _error(self, code: int, what: str) -> ReplicatorError:
         where = f"cluster {self._cluster.alias}: {what} for transactional id {self.transactional_id}"
-        if code in codes.AUTHORIZATION:
-            resource = f"transactional id {self.transactional_id}"
-            return AuthorizationError(
-                f"{where}: {codes.error_name(code)}; grant Write and Describe on {resource}, or set "
-                "delivery: at_least_once, which needs no transactional ids",
-                resource=resource,
-                operation="Write",
-            )
+        if code == codes.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            return refused_id(self._cluster, self.transactional_id, what)
+        if code == codes.CLUSTER_AUTHORIZATION_FAILED:
+            return refused_idempotence(self._cluster)
         return BrokerError(code, where)

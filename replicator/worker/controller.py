@@ -12,6 +12,7 @@ from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.sync.admin import Admin, TopicSpec
 from replicator.sync.ledger_follower import LedgerFollower
 from replicator.sync.topics import TopicSync
+from replicator.wire.permissions import probe_id, require_producers
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +22,7 @@ class Controller:
 
     def __init__(self, settings: Settings, link: LinkConfig) -> None:
         self._link = link
+        self._target_config = settings.clusters[link.target]
         client_id = f"replicator-{link.name}-admin"
         self.source = Admin(client_properties(settings.clusters[link.source], client_id=client_id), link.source)
         self.target = Admin(client_properties(settings.clusters[link.target], client_id=client_id), link.target)
@@ -30,7 +32,10 @@ class Controller:
         self._said: dict[str, str] = {}
 
     async def prepare(self) -> None:
-        """Make sure of the internal topics. WrongStateError if the ledger is gone while remote topics hold data."""
+        """Make sure of permissions and internal topics. AuthorizationError if we may not write as `delivery` asks for,
+        WrongStateError if the ledger is gone while remote topics hold data."""
+        ids = (probe_id(self._link.name),) if self._link.delivery == "exactly_once" else ()
+        await require_producers(self._link.target, self._target_config, f"replicator-{self._link.name}", ids)
         await refuse_missing_ledger(self._link, self.source, self.target)
         await ensure_topics(self._link, self.target, TopicSpec)
 

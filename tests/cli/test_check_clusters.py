@@ -178,7 +178,10 @@ def test_given_real_kafka_with_acls_then_what_is_not_allowed_is_named_until_it_i
             "grant Create on topic us.orders",
             "with the prefix __replicator_us-to-eu_",
             "Read isn't allowed on group replicator.us-to-eu",
-            "Write isn't allowed on transactional ids such as replicator.us-to-eu.",
+            "Write isn't allowed on transactional id replicator.us-to-eu.",
+            "grant Describe and Write on transactional ids with the prefix replicator.us-to-eu. to User:replicator",
+            "kafka-cluster:AlterTransactionalId",
+            "delivery: at_least_once",
         ):
             assert words in denied.stdout
         allow(guarded, ALLOWED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +11,8 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tests.support.checker import Verdict, compare_topics
-from tests.support.corpus import Corpus
+from tests.support.corpus import KINDS, Corpus, Kind
+from tests.support.rawlog import late_batches, raw_log
 from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
 
@@ -36,14 +37,32 @@ class Cluster(Protocol):
 
 
 class Scenario:
-    """A link from `source` (alias us) to `target` (eu) over the topics of one corpus, which gets a name of its own."""
+    """One or several links from `source` to `target` (eu) over the topics of one corpus, which gets a name of its own.
 
-    def __init__(self, source: Cluster, target: Cluster, directory: Path, name: str, **link: Any) -> None:
+    `copies` says what is special about each link, by the alias that the source has in it, which is the prefix of its
+    copies; the others have `link` in common. The link of alias us is called as the scenario, others `<name>-<alias>`.
+    """
+
+    def __init__(
+        self,
+        source: Cluster,
+        target: Cluster,
+        directory: Path,
+        name: str,
+        *,
+        copies: Mapping[str, Mapping[str, Any]] | None = None,
+        seed: int | None = None,
+        kinds: Sequence[Kind] = KINDS,
+        **link: Any,
+    ) -> None:
         self.source, self.target = source, target
-        self.corpus = Corpus(source, prefix=name)
+        self.corpus = Corpus(source, prefix=name, seed=seed, kinds=kinds)
+        copies = copies or {"us": {}}
+        self.links = {alias: name if alias == "us" else f"{name}-{alias}" for alias in copies}
         topics = {"include": [f"{name}-.*"], **link.pop("topics", {})}
-        one = {"name": name, "source": "us", "target": "eu", "topics": topics, **link}
-        self.installation = Installation(directory, {"us": source, "eu": target}, [one])
+        common = {"target": "eu", "topics": topics, **link}
+        links = [{"name": self.links[alias], "source": alias, **common, **own} for alias, own in copies.items()]
+        self.installation = Installation(directory, {**dict.fromkeys(copies, source), "eu": target}, links)
         self.acks = directory / "acks"
 
     @property
@@ -52,27 +71,47 @@ class Scenario:
         return sum(self.corpus.topics.values())
 
     def wait_until_copied(self, *, within: float = 60) -> dict[tuple[str, int], dict[str, Any]]:
-        """Wait until `status` says that all of them are copied to the end."""
-        return self.installation.wait_until_copied(self.partitions, within=within)
+        """Wait until `status` says that all of them are copied to the end, by every link; the last one's status."""
+        status = {}
+        for link in self.links.values():
+            status = self.installation.wait_until_copied(self.partitions, within=within, link=link)
+        return status
 
     def judge(self, *, rewinds: int = 0, interleaved: bool = False) -> Verdict:
         """The independent judge's verdict; AssertionError unless every record is there, in order, byte for byte."""
-        verdict = compare_topics(
-            self.source.client_config,
-            self.target.client_config,
-            self.corpus.topics,
-            rename=PREFIX + "{}",
-            rewinds=rewinds,
-            interleaved=interleaved,
-            acknowledged=self.corpus.acknowledged.read(),
-        )
+        verdict = Verdict()
+        for alias in self.links:
+            verdict += compare_topics(
+                self.source.client_config,
+                self.target.client_config,
+                self.corpus.topics,
+                rename=alias + ".{}",
+                rewinds=rewinds,
+                interleaved=interleaved,
+                acknowledged=self.corpus.acknowledged.read(),
+            )
         print(f"{verdict.records} records, {verdict.duplicates} duplicates in {verdict.rewinds} rewinds")
         assert not verdict.problems, "\n".join(verdict.problems[:20])
         return verdict
 
+    def judge_writers(self) -> None:
+        """AssertionError if a batch in a copy's log was written by somebody who had been replaced before it."""
+        problems, batches = [], 0
+        for topic, partition in self._copies():
+            log = raw_log(self.target.bootstrap, topic, partition)
+            problems += late_batches(f"{topic}-{partition}", log)
+            batches += len(log)
+        print(f"{batches} batches, {len(problems)} late ones")
+        assert not problems, "\n".join(problems[:20])
+
+    def _copies(self) -> list[tuple[str, int]]:
+        names = [(f"{alias}.{topic}", count) for alias in self.links for topic, count in self.corpus.topics.items()]
+        return [(name, partition) for name, count in names for partition in range(count)]
+
     def target_ends(self) -> dict[tuple[str, int], int]:
         """Log ends of the copies; -1 for one that doesn't exist."""
-        return log_ends(self.target, {PREFIX + topic: count for topic, count in self.corpus.topics.items()})
+        counts = {f"{alias}.{topic}": n for alias in self.links for topic, n in self.corpus.topics.items()}
+        return log_ends(self.target, counts)
 
     def wait_until_all_move(self, *, within: float) -> float:
         """How many seconds until every copy has grown beyond where it was at the call."""

@@ -10,12 +10,12 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import (
@@ -58,6 +58,8 @@ class Kind:
     transactional: bool = False
     compacted: bool = False
     timeless: bool = False  # timestamp -1
+    keyed: bool = False  # few keys, never null, so that it can be compacted later
+    time: Literal["past", "now", "both"] = "past"  # of its records: an hour ago and on, the clock's, or some of each
 
 
 _COMPACTED = {"cleanup.policy": "compact", "segment.ms": "1000", "min.cleanable.dirty.ratio": "0.01"}
@@ -92,6 +94,8 @@ class Record:
 class RecordMaker:
     """An endless, seeded supply of records; each differs from every other one in key, value or a header."""
 
+    SOME = 50  # records with times of one sort, where both occur
+
     def __init__(self, rng: random.Random, kind: Kind) -> None:
         self._rng = rng
         self._kind = kind
@@ -103,9 +107,12 @@ class RecordMaker:
         rng = self._rng
         self._serial += 1
         self._now_ms += 200 if self._kind.compacted else rng.choice((0, 1, 1, 2, 40, -15))
+        time_ms = self._now_ms
+        if self._kind.time == "now" or (self._kind.time == "both" and self._serial // self.SOME % 2):
+            time_ms = int(time.time() * 1000)
         mark = f"{self._kind.name}-{self._serial}".encode()
         key = rng.choice((None, b"", mark, f"customer-{rng.randrange(40)}".encode()))
-        if self._kind.compacted:
+        if self._kind.compacted or self._kind.keyed:
             key = f"customer-{rng.randrange(25)}".encode()
         value = rng.choice(
             (None, b"", mark, mark + rng.randbytes(rng.randrange(300)), mark + b"~" * rng.randrange(2000))
@@ -117,19 +124,28 @@ class RecordMaker:
             headers.append(("serial", mark))
         if aborted:
             value = ABORTED + mark
-        return Record(key, value, headers, -1 if self._kind.timeless else self._now_ms)
+        return Record(key, value, headers, -1 if self._kind.timeless else time_ms)
 
 
 class Corpus:
-    """The mix on one cluster. Topics are `<prefix>-<kind>`; `scale` multiplies the number of records."""
+    """The mix on one cluster, or other `kinds`. Topics are `<prefix>-<kind>`; `scale` multiplies the first part."""
 
-    def __init__(self, cluster: Cluster, *, seed: int | None = None, prefix: str = "mix", scale: int = 1) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        seed: int | None = None,
+        prefix: str = "mix",
+        scale: int = 1,
+        kinds: Sequence[Kind] = KINDS,
+    ) -> None:
         self.seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
         self._cluster = cluster
         self._prefix = prefix
         self._scale = scale
+        self._kinds = kinds
         rng = random.Random(self.seed)
-        self._makers = {kind.name: RecordMaker(random.Random(rng.random()), kind) for kind in KINDS}
+        self._makers = {kind.name: RecordMaker(random.Random(rng.random()), kind) for kind in kinds}
         self._rng = random.Random(rng.random())
         self._producers: dict[str, Producer] = {}
         self.acknowledged = AckFile(None)
@@ -138,12 +154,15 @@ class Corpus:
     @property
     def topics(self) -> dict[str, int]:
         """Topic name -> partitions."""
-        return {self._topic(kind): kind.partitions for kind in KINDS}
+        return {self._topic(kind): kind.partitions for kind in self._kinds}
 
     def create_topics(self) -> None:
         """Create them all; nothing in them expires, whatever its timestamp says."""
         copies = min(3, self._cluster.nodes)
-        new = [NewTopic(self._topic(k), k.partitions, copies, config={"retention.ms": "-1", **k.config}) for k in KINDS]
+        new = [
+            NewTopic(self._topic(k), k.partitions, copies, config={"retention.ms": "-1", **k.config})
+            for k in self._kinds
+        ]
         admin = self._cluster.admin()  # must outlive its futures
         for future in admin.create_topics(new).values():
             future.result(30)
@@ -151,17 +170,18 @@ class Corpus:
     def write(self) -> None:
         """Create the topics and write the first part, with holes in the compacted ones; nothing compacts after it."""
         self.create_topics()
-        for kind in KINDS:
+        for kind in self._kinds:
             self._write_some(kind, 40 * self._scale * kind.partitions)
-        big = self._makers["plain"].next()
+        first = self._kinds[0]
+        big = self._makers[first.name].next()
         big = Record(b"big", self._rng.randbytes(900_000), big.headers, big.timestamp_ms)
-        self._send(self._producer(KINDS[0]), KINDS[0], 0, big)
+        self._send(self._producer(first), first, 0, big)
         self.flush()
         self._compact()
 
     def write_round(self) -> None:
         """A few more records into every topic."""
-        for kind in KINDS:
+        for kind in self._kinds:
             self._write_some(kind, self._rng.randrange(1, 12) * kind.partitions)
 
     def flush(self) -> None:
@@ -256,7 +276,7 @@ class Corpus:
         _until_answered(producer.abort_transaction)
 
     def _compact(self) -> None:
-        compacted = [kind for kind in KINDS if kind.compacted]
+        compacted = [kind for kind in self._kinds if kind.compacted]
         for kind in compacted:
             places = [TopicPartition(self._topic(kind), partition) for partition in range(kind.partitions)]
             written = {place.partition: self._end(place) for place in places}

@@ -26,16 +26,16 @@ def missing() -> str | None:
     return None
 
 
-def cache_dir() -> Path:
+def cache_dir(version: str = KAFKA_VERSION) -> Path:
     """Where downloaded and derived files are kept between runs."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "replicator-tests" / f"kafka-{KAFKA_VERSION}"
+    return Path(base) / "replicator-tests" / f"kafka-{version}"
 
 
 @cache
-def jars() -> Path:
+def jars(version: str = KAFKA_VERSION) -> Path:
     """The directory with Kafka's jars, fetched if this is the first time; concurrent callers wait for one another."""
-    directory = cache_dir() / "libs"
+    directory = cache_dir(version) / "libs"
     directory.parent.mkdir(parents=True, exist_ok=True)
     with (directory.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -43,19 +43,20 @@ def jars() -> Path:
             return directory
         partial = directory.with_name("libs.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        command = ["mvn", "-q", "-B", "-f", str(_POM), f"-Dkafka.version={KAFKA_VERSION}"]
+        command = ["mvn", "-q", "-B", "-f", str(_POM), f"-Dkafka.version={version}"]
         command += ["dependency:copy-dependencies", f"-DoutputDirectory={partial}"]
+        command += ["-DexcludeArtifactIds=slf4j-log4j12,slf4j-reload4j"]  # older ones bring a binding of their own
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         if done.returncode != 0:
-            raise RuntimeError(f"fetching Kafka {KAFKA_VERSION} with Maven failed:\n{done.stdout}{done.stderr}")
+            raise RuntimeError(f"fetching Kafka {version} with Maven failed:\n{done.stdout}{done.stderr}")
         partial.rename(directory)
     return directory
 
 
-def java_command(main: str, *args: str, jvm: Sequence[str] = ()) -> list[str]:
+def java_command(main: str, *args: str, jvm: Sequence[str] = (), version: str = KAFKA_VERSION) -> list[str]:
     """The command line that runs a class of Kafka's jars in a small JVM."""
     logging = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    return ["java", *_SMALL_JVM, *jvm, "-cp", f"{jars()}/*", logging, main, *args]
+    return ["java", *_SMALL_JVM, *jvm, "-cp", f"{jars(version)}/*", logging, main, *args]
 
 
 def run_tool(

@@ -20,8 +20,9 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.support.certificates import CertificateAuthority
-from tests.support.javatools import java_command
+from tests.support.javatools import KAFKA_VERSION, java_command
 from tests.support.ports import free_ports
+from tests.support.proxy import Proxy
 from tests.support.waiting import wait_for
 
 Security = Literal["scram_tls", "plain"]
@@ -65,7 +66,9 @@ class KafkaCluster:
 
     `security`: None is PLAINTEXT, "plain" is SASL_PLAINTEXT with PLAIN, "scram_tls" is SASL_SSL with SCRAM; in both
     `USERNAME` and `PASSWORD` log in. `properties` overrides broker settings. `authorizer` switches ACLs on: then only
-    the inter-broker listener, which `internal` names, may do everything. Node indexes count from 0; node ids from 1.
+    the inter-broker listener, which `internal` names, may do everything. `version` is any with KRaft, 3.3 or newer.
+    `controllers`: only the first so many nodes are controllers too. `proxied`: clients reach each node through one of
+    `proxies`. Node indexes count from 0; node ids from 1.
     """
 
     kind = "kafka"
@@ -78,12 +81,19 @@ class KafkaCluster:
         properties: Mapping[str, str] | None = None,
         authorizer: bool = False,
         name: str = "kafka",
+        version: str = KAFKA_VERSION,
+        controllers: int | None = None,
+        proxied: bool = False,
     ) -> None:
         self.nodes = nodes
+        self.proxies: list[Proxy] = []
+        self.version = version
         self.name = name
         self._security = security
         self._properties = dict(properties or {})
         self._authorizer = authorizer
+        self._controllers = nodes if controllers is None else controllers
+        self._proxied = proxied
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._frozen: set[int] = set()
         self._directory = Path(tempfile.mkdtemp(prefix=f"replicator-{name}-"))
@@ -154,6 +164,7 @@ class KafkaCluster:
     def stop(self) -> None:
         """Kill every node and remove its data."""
         self._kill_all()
+        self._end_proxies()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def __enter__(self) -> Self:
@@ -172,6 +183,15 @@ class KafkaCluster:
     def start_node(self, node: int) -> None:
         """Start a node that was killed; returns when all running nodes serve."""
         self._launch(node)
+        self._wait_until_serving()
+
+    def restart(self, properties: Mapping[str, str]) -> None:
+        """Kill all nodes that run, and start them with these settings besides those of the beginning."""
+        nodes = sorted(self._processes)
+        self._kill_all()
+        for node in nodes:
+            self._write_properties(node, self._server_properties(node) | properties)
+            self._launch(node)
         self._wait_until_serving()
 
     def freeze(self, node: int) -> None:
@@ -201,43 +221,58 @@ class KafkaCluster:
     # ---- inside ----------------------------------------------------------------------------------------------------
 
     def _choose_ports(self) -> None:
-        ports = free_ports(3 * self.nodes)
-        self._ports, self._internal_ports, self._controller_ports = (ports[i::3] for i in range(3))
+        ports = free_ports(4 * self.nodes)
+        self._ports, self._internal_ports, self._controller_ports, hidden = (ports[i::4] for i in range(4))
+        self._client_ports = hidden if self._proxied else self._ports  # where the nodes themselves listen
 
     def _start_all(self) -> None:
+        if self._proxied:
+            self._end_proxies()
+            self.proxies = [Proxy(*pair).__enter__() for pair in zip(self._ports, self._client_ports, strict=True)]
         for node in range(self.nodes):
             self._format(node)
         for node in range(self.nodes):
             self._launch(node)
         self._wait_until_serving()
 
+    def _end_proxies(self) -> None:
+        while self.proxies:
+            self.proxies.pop().__exit__()
+
     def _kill_all(self) -> None:
         for node in list(self._processes):
             self.kill_node(node)
 
-    def _format(self, node: int) -> None:
+    def _write_properties(self, node: int, properties: Mapping[str, str]) -> Path:
         settings = self._directory / f"node{node}.properties"
-        settings.write_text("".join(f"{key}={value}\n" for key, value in self._server_properties(node).items()))
+        settings.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
+        return settings
+
+    def _format(self, node: int) -> None:
+        settings = self._write_properties(node, self._server_properties(node))
         arguments = ["format", f"--cluster-id={self._cluster_id}", "-c", str(settings)]  # an id may begin with -
         if self._security == "scram_tls":
             for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
                 arguments += ["--add-scram", f"{mechanism}=[name={USERNAME},password={PASSWORD}]"]
-        command = java_command("kafka.tools.StorageTool", *arguments, jvm=("-Xmx128m",))
+        command = java_command("kafka.tools.StorageTool", *arguments, jvm=("-Xmx128m",), version=self.version)
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"formatting Kafka's storage failed:\n{done.stdout}{done.stderr}")
 
     def _server_properties(self, node: int) -> dict[str, str]:
         replication = str(min(3, self.nodes))
-        voters = (f"{i + 1}@127.0.0.1:{port}" for i, port in enumerate(self._controller_ports))
+        controllers = self._controller_ports[: self._controllers]
+        voters = (f"{i + 1}@127.0.0.1:{port}" for i, port in enumerate(controllers))
+        controls = node < self._controllers
+        control = f",CONTROLLER://127.0.0.1:{self._controller_ports[node]}" if controls else ""
         protocol = {None: "PLAINTEXT", "plain": "SASL_PLAINTEXT", "scram_tls": "SASL_SSL"}[self._security]
-        addresses = f"CLIENT://127.0.0.1:{self._ports[node]},INTERNAL://127.0.0.1:{self._internal_ports[node]}"
+        internal = f"INTERNAL://127.0.0.1:{self._internal_ports[node]}"
         properties = {
-            "process.roles": "broker,controller",
+            "process.roles": "broker,controller" if controls else "broker",
             "node.id": str(node + 1),
             "controller.quorum.voters": ",".join(voters),
-            "listeners": f"{addresses},CONTROLLER://127.0.0.1:{self._controller_ports[node]}",
-            "advertised.listeners": addresses,
+            "listeners": f"CLIENT://127.0.0.1:{self._client_ports[node]},{internal}{control}",
+            "advertised.listeners": f"CLIENT://127.0.0.1:{self._ports[node]},{internal}",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "INTERNAL",
             "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT,CLIENT:{protocol}",
@@ -267,12 +302,15 @@ class KafkaCluster:
 
     def _launch(self, node: int) -> None:
         settings = self._directory / f"node{node}.properties"
-        command = java_command("kafka.Kafka", str(settings), jvm=("-Xms256m", "-Xmx512m"))
-        with (self._directory / f"node{node}.log").open("ab") as log:
-            self._processes[node] = subprocess.Popen(
+        command = java_command("kafka.Kafka", str(settings), jvm=("-Xms256m", "-Xmx512m"), version=self.version)
+        self._processes[node] = self._run(command, f"node{node}.log")
+
+    def _run(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
+        with (self._directory / log).open("ab") as output:
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self._directory,
                 env={**os.environ, "LC_ALL": "C.UTF-8"},

@@ -76,20 +76,22 @@ class Installation:
             check=False,
         )
 
-    def status(self) -> dict[tuple[str, int], dict[str, Any]]:
-        """`replicator status -o json`: partitions of all links by (topic, partition); links must not share topics."""
-        done = self.run("status", "-o", "json")
+    def status(self, link: str | None = None) -> dict[tuple[str, int], dict[str, Any]]:
+        """`replicator status -o json`: partitions by (topic, partition), of all links if these share no topics."""
+        done = self.run("status", "-o", "json", *(("--link", link) if link else ()))
         assert done.returncode in (0, 1), f"status ended with {done.returncode}: {done.stderr}"
         document = json.loads(done.stdout)
         return {(p["topic"], p["partition"]): p for link in document["links"] for p in link["partitions"]}
 
-    def wait_until_copied(self, partitions: int, *, within: float = 60) -> dict[tuple[str, int], dict[str, Any]]:
+    def wait_until_copied(
+        self, partitions: int, *, within: float = 60, link: str | None = None
+    ) -> dict[tuple[str, int], dict[str, Any]]:
         """Wait until that many partitions are copied to their ends, as `status` says; return the status."""
         last: dict[tuple[str, int], dict[str, Any]] = {}
 
         def copied() -> bool:
             last.clear()
-            last.update(self.status())
+            last.update(self.status(link))
             behind = {where: (p["state"], p["reason"], p["lag"]) for where, p in last.items() if p["lag"] != 0}
             assert not behind, f"not copied: {behind}"
             assert len(last) == partitions, f"{len(last)} of {partitions} partitions known: {sorted(last)}"

@@ -1,0 +1,78 @@
+"""A principal that may not write as the link's `delivery` needs it: said at the start, with what to grant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AclOperation, ResourceType
+
+from tests.e2e.rig import Rig, grant
+from tests.support.kafka import USERNAME, KafkaCluster
+from tests.support.waiting import wait_for
+from tests.support.zookeeper_kafka import ZooKeeperKafkaCluster
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(180)]
+
+PRINCIPAL = f"User:{USERNAME}"
+TRANSACTIONS = {"delivery": "exactly_once", "writing": "transactions"}
+
+
+def grant_common(cluster: KafkaCluster) -> None:
+    grant(cluster, ResourceType.TOPIC, "__replicator_", PRINCIPAL, prefixed=True)
+    grant(cluster, ResourceType.GROUP, "replicator.", PRINCIPAL, prefixed=True)
+    grant(cluster, ResourceType.GROUP, "independent-checker", PRINCIPAL)  # who reads the copies in the end
+
+
+def refused(rig: Rig) -> str:
+    """What a worker says that doesn't start, with the exit code of something that isn't allowed."""
+    with rig.worker() as worker:
+        wait_for(lambda: not worker.running, within=20, what="run refuses")
+        assert worker.exit_code == 3, worker.log()
+        assert "Traceback" not in worker.log()
+        return " ".join(worker.log().split())
+
+
+@pytest.mark.parametrize("link", [{}, pytest.param(TRANSACTIONS, marks=pytest.mark.soak)], ids=["auto", "transactions"])
+def test_given_no_grant_for_transactional_ids_then_run_and_check_name_it_and_with_it_all_is_copied(
+    kafka_source: KafkaCluster, tmp_path: Path, request: pytest.FixtureRequest, link: Any
+) -> None:
+    with KafkaCluster(name="guarded", security="plain", authorizer=True) as target:
+        rig = Rig((kafka_source, target), tmp_path, request.node.name, **link)
+        grant_common(target)
+        grant(target, ResourceType.TOPIC, "us.", PRINCIPAL, prefixed=True)
+        said = refused(rig)
+        checked = rig.installation.run("check")
+        assert checked.returncode == 1, checked.stdout
+        for words in (
+            f"grant Describe and Write on transactional ids with the prefix replicator.{rig.name}. to {PRINCIPAL}",
+            "kafka-cluster:DescribeTransactionalId and kafka-cluster:AlterTransactionalId",
+            "`delivery: at_least_once`",
+        ):
+            assert words in said
+            assert words in " ".join(checked.stdout.split())
+        for operation in (AclOperation.WRITE, AclOperation.DESCRIBE):
+            grant(target, ResourceType.TRANSACTIONAL_ID, f"replicator.{rig.name}.", PRINCIPAL, operation, prefixed=True)
+        with rig.worker() as worker:
+            worker.wait_ready()
+            rig.wait_copied(rig.bad, rig.good)
+        assert rig.installation.run("check").returncode == 0
+
+
+@pytest.mark.parametrize("make", [ZooKeeperKafkaCluster, pytest.param(KafkaCluster, marks=pytest.mark.soak)])
+def test_given_at_least_once_then_idempotent_writes_must_be_allowed_and_transactional_ids_need_not(
+    kafka_source: KafkaCluster, tmp_path: Path, request: pytest.FixtureRequest, make: type[KafkaCluster]
+) -> None:
+    with make(name="guarded", security="plain", authorizer=True) as target:
+        rig = Rig((kafka_source, target), tmp_path, request.node.name, delivery="at_least_once")
+        said = refused(rig)
+        assert f"grant IdempotentWrite on the cluster to {PRINCIPAL} (in IAM: kafka-cluster:WriteData" in said
+        checked = rig.installation.run("check")
+        assert checked.returncode == 1
+        assert "IdempotentWrite isn't allowed on cluster" in checked.stdout
+        grant_common(target)
+        grant(target, ResourceType.TOPIC, "us.", PRINCIPAL, prefixed=True)
+        with rig.worker() as worker:
+            worker.wait_ready()
+            rig.wait_copied(rig.bad, rig.good)

@@ -1,0 +1,333 @@
+"""What a new owner finds out about its partitions, on bundled clusters: counted where it can be, never guessed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from broker.storage import compaction
+from replicator.errors import UnreachableError
+from replicator.ledger import content
+from replicator.ledger.recovery import Recovered
+from replicator.states import PartitionFault, Reason
+from replicator.wire.producer_id import ProducerIdAndEpoch
+from tests.ledger.recovery_scene import FORMER, SEQUENCES, Scene, check_map
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same program with shorter pauses."""
+    for name, seconds in {
+        "ledger.fetching._PAUSE_S": 0.01,
+        "ledger.recovery._LOOK_BACK_AFTER_S": 0.05,
+        "ledger.recovery.SETTLE_S": 0.05,
+        "ledger.content.SETTLE_S": 0.05,
+        "wire.cluster._REFRESH_PAUSE_S": 0.01,
+        "wire.cluster._CONNECT_PAUSE_S": 0.02,
+    }.items():
+        monkeypatch.setattr(f"replicator.{name}", seconds)
+    monkeypatch.setattr("replicator.ledger.fetching._MAX_WAIT_MS", 30)
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    made = Scene(first_sequence=SEQUENCES - 40)  # so that sequences wrap
+    await made.start()
+    made.produce(30)
+    made.copy_on([10, 20])
+    yield made
+    await made.stop()
+
+
+async def test_given_nothing_copied_since_when_recovered_then_the_entry_stands_behind_the_marker(scene: Scene) -> None:
+    entry = scene.entry(record_timestamp_ms=5)
+    scene.produce(5)
+    scene.fence()
+    found = await scene.recovered(entry)
+    scene.check(found, entry)
+    assert (found.entry.source_leader_epoch, found.entry.record_timestamp_ms) == (0, 5)
+
+
+async def test_given_records_copied_since_when_recovered_then_they_are_counted_and_mapped(scene: Scene) -> None:
+    entry = scene.entry()
+    scene.transaction(3, commit=False)
+    scene.produce(40)
+    scene.transaction(7, commit=True)
+    scene.produce(20)
+    scene.copy_on([1, 30, 12, 9])  # ends within a source batch
+    scene.fence()
+    found = await scene.recovered(entry)
+    scene.check(found, entry)
+    assert found.copied == 52
+    assert found.entry.record_timestamp_ms > 0
+
+
+async def test_given_no_marker_yet_when_it_comes_then_the_tail_is_read_on(scene: Scene) -> None:
+    entry = scene.entry()
+    scene.produce(4)
+    scene.copy_on([4])
+    recovering = asyncio.create_task(scene.recovered(entry))
+    await asyncio.sleep(0)
+    scene.fence()
+    scene.check(await recovering, entry)
+
+
+async def test_given_no_marker_at_all_when_patience_ends_then_not_now(scene: Scene) -> None:
+    (error,) = await scene.recover([scene.entry()], patience_s=0.3)
+    assert isinstance(error, UnreachableError)
+    assert error.retriable
+
+
+async def test_given_markers_and_foreign_batches_in_the_tail_when_recovered_then_they_dont_count(scene: Scene) -> None:
+    entry = scene.entry()
+    scene.produce(20)
+    scene.copy_on([5])
+    scene.foreign(3)
+    scene.copy(0).append_marker(900, 0, False)
+    scene.copy_on([6])
+    scene.copy(0).append_marker(FORMER.producer_id, FORMER.epoch, True)  # a fence of the former owner's
+    scene.fence()
+    found = await scene.recovered(entry)
+    scene.check(found, entry)
+    assert found.foreign == 1
+
+
+async def test_given_a_first_entry_without_a_producer_when_recovered_then_sequences_count_from_zero() -> None:
+    scene = Scene()
+    await scene.start()
+    entry = scene.entry(producer_id=-1, producer_epoch=-1)
+    scene.produce(9)
+    scene.copy_on([4, 3])
+    scene.fence()
+    found = await scene.recovered(entry)
+    scene.check(found, entry)
+    assert found.entry.source_leader_epoch == 0
+    await scene.stop()
+
+
+async def test_given_another_producer_id_since_when_recovered_then_both_count(scene: Scene) -> None:
+    entry = scene.entry()
+    scene.produce(20)
+    scene.copy_on([5])
+    scene.producer[0], scene.sequence[0] = ProducerIdAndEpoch(99, 0), 0
+    scene.copy_on([6])
+    scene.fence()
+    scene.check(await scene.recovered(entry, producers=(77, 99)), entry)
+
+
+async def test_given_a_target_cut_below_the_entry_when_recovered_then_target_truncated(scene: Scene) -> None:
+    scene.produce(1)
+    scene.copy_on([1])
+    entry = scene.entry()
+    for end in (entry.target_next - 1, 10):
+        scene.copy(0).truncate(end)
+        scene.fence()
+        (error,) = await scene.recover([entry])
+        assert isinstance(error, PartitionFault)
+        assert error.reason is Reason.TARGET_TRUNCATED
+        assert "was written up to offset 31, and was cut" in error.detail
+
+
+async def test_given_acknowledged_records_lost_behind_the_entry_when_recovered_then_they_are_copied_again(
+    scene: Scene,
+) -> None:
+    entry = scene.entry()
+    scene.produce(20)
+    scene.copy_on([5, 5, 5])
+    scene.copy(0).truncate(entry.target_next + 10)
+    del scene.copied[0][-5:]
+    scene.fence()
+    scene.check(await scene.recovered(entry), entry)
+
+
+async def test_given_the_targets_start_behind_the_entry_when_batches_are_left_then_sequences_tell(scene: Scene) -> None:
+    entry = scene.entry()
+    scene.produce(20)
+    scene.copy_on([5, 5, 5])
+    scene.copy(0).delete_records_to(entry.target_next + 12)
+    scene.fence()
+    found = await scene.recovered(entry)
+    assert (found.copied, found.entry.source_next) == (15, entry.source_next + 15)
+    check_map(found, [pair for pair in scene.copied[0] if pair[1] >= entry.target_next + 10])
+
+
+async def test_given_nothing_left_behind_the_targets_start_when_recovered_then_ambiguous(scene: Scene) -> None:
+    entry = scene.entry()
+    scene.produce(20)
+    scene.copy_on([5, 5, 5])
+    scene.copy(0).delete_records_to(-1)
+    scene.fence()
+    await refused(scene, entry, "are gone")
+
+
+async def refused(scene: Scene, entry: object, why: str) -> None:
+    (error,) = await scene.recover([entry])  # type: ignore[list-item]
+    assert isinstance(error, PartitionFault), error
+    assert error.reason is Reason.RECOVERY_AMBIGUOUS
+    assert why in error.detail, error.detail
+    assert (error.topic, error.partition) == ("orders", 0)
+
+
+async def test_given_a_source_compacted_meanwhile_when_recovered_then_contents_tell(scene: Scene) -> None:
+    scene.source.alter_topic_configs(scene.source.topics.get("orders"), {"cleanup.policy": "compact"})  # type: ignore[arg-type]
+    entry = scene.entry()
+    scene.produce(40, keys=13)
+    scene.produce(40, keys=13)
+    scene.copy_on([30, 25])
+    truth = scene.next[0]
+    scene.native().roll()
+    assert compaction.clean(scene.native())
+    left = {row.offset for row in scene.eligible()}
+    scene.fence()
+    found = await scene.recovered(entry)
+    assert found.copied == 55
+    assert max([o for o in left if o < truth], default=entry.source_next - 1) + 1 == found.entry.source_next
+    since = [pair for pair in scene.copied[0] if pair[0] >= entry.source_next and pair[0] in left]
+    check_map(found, since)
+
+
+async def test_given_a_source_start_behind_the_entry_when_recovered_then_contents_tell(scene: Scene) -> None:
+    entry = scene.entry()
+    scene.produce(40)
+    scene.copy_on([15, 10])
+    scene.native().delete_records_to(entry.source_next + 18)
+    scene.fence()
+    found = await scene.recovered(entry)
+    assert (found.copied, found.entry.source_next) == (25, entry.source_next + 25)
+
+
+async def test_given_all_copied_records_gone_from_the_source_when_recovered_then_the_gap_shows(scene: Scene) -> None:
+    entry = scene.entry()
+    scene.produce(40)
+    scene.copy_on([15, 10])
+    scene.native().delete_records_to(entry.source_next + 30)
+    scene.fence()
+    found = await scene.recovered(entry)
+    assert found.entry.source_next == entry.source_next + 25  # below the log start: five records are missing
+
+
+async def test_given_a_clean_election_on_the_source_when_recovered_then_contents_confirm_the_count(
+    scene: Scene,
+) -> None:
+    entry = scene.entry()
+    scene.produce(10)
+    scene.native().become_leader(1)
+    scene.produce(10)
+    scene.copy_on([15])
+    scene.fence()
+    found = await scene.recovered(entry)
+    scene.check(found, entry)
+    assert found.entry.source_leader_epoch == 1
+
+
+async def test_given_a_source_that_was_cut_and_grew_again_when_recovered_then_its_truncation_will_show(
+    scene: Scene,
+) -> None:
+    entry = scene.entry()
+    scene.produce(10)
+    scene.produce(10)
+    scene.copy_on([15])
+    await scene.source.elect_unclean("orders", 0, entry.source_next + 10)
+    scene.produce(30)
+    scene.fence()
+    found = await scene.recovered(entry)
+    # A position at which epoch 0 doesn't end: whoever fetches from there is told that the log was cut.
+    assert (found.entry.source_next, found.entry.source_leader_epoch) == (entry.source_next + 15, 0)
+    check_map(found, [pair for pair in scene.copied[0] if 0 <= pair[0] - entry.source_next < 10])
+
+
+async def test_given_a_source_that_ends_before_what_was_copied_when_recovered_then_its_truncation_will_show(
+    scene: Scene,
+) -> None:
+    entry = scene.entry()
+    scene.produce(10)
+    scene.produce(10)
+    scene.copy_on([15])
+    scene.native().truncate(entry.source_next + 10)
+    scene.fence()
+    found = await scene.recovered(entry)
+    assert (found.entry.source_next, found.entry.source_leader_epoch) == (entry.source_next + 15, 0)
+
+
+async def test_given_more_to_compare_than_is_allowed_when_recovered_then_ambiguous(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content, "MAX_RECORDS", 10)
+    entry = scene.entry()
+    scene.produce(20)
+    scene.native().become_leader(1)
+    scene.produce(10)
+    scene.copy_on([25])
+    scene.fence()
+    await refused(scene, entry, "more than 10 records")
+
+
+async def test_given_no_leader_when_recovered_then_the_others_go_on_and_it_is_tried_later() -> None:
+    scene = Scene(4, nodes=2)
+    scene.nodes = 1  # replicas of each topic
+    await scene.start()
+    entries = []
+    for partition in range(4):
+        scene.produce(10, partition)
+        entries.append(scene.entry(partition))
+        scene.copy_on([6], partition)
+    scene.fence()
+    await scene.target.stop_node(1)
+    outcomes = await scene.recover(entries, patience_s=1.0)
+    there = [scene.to.leader("us.orders", n) is not None for n in range(4)]
+    assert sorted(there) == [False, False, True, True]
+    for ok, outcome, entry in zip(there, outcomes, entries, strict=True):
+        if ok:
+            assert isinstance(outcome, Recovered)
+            scene.check(outcome, entry)
+        else:
+            assert isinstance(outcome, UnreachableError)
+    await scene.target.start_node(1)
+    for outcome, entry in zip(await scene.recover(entries), entries, strict=True):
+        assert isinstance(outcome, Recovered)
+        scene.check(outcome, entry)
+    await scene.stop()
+
+
+async def test_given_leaders_that_move_when_recovered_then_they_are_followed() -> None:
+    scene = Scene(6, nodes=2)
+    await scene.start()
+    entries = []
+    for partition in range(6):
+        scene.produce(10, partition)
+        entries.append(scene.entry(partition))
+        scene.copy_on([6], partition)
+    scene.fence()
+    for partition in range(6):
+        for cluster, topic in ((scene.source, "orders"), (scene.target, "us.orders")):
+            leader = cluster.topics.get(topic).partitions[partition].leader  # type: ignore[union-attr]
+            await cluster.move_leader(topic, partition, 1 - leader)
+    for outcome, entry in zip(await scene.recover(entries), entries, strict=True):
+        assert isinstance(outcome, Recovered), outcome
+        scene.check(outcome, entry)
+    await scene.stop()
+
+
+@pytest.mark.slow
+async def test_given_a_thousand_partitions_when_recovered_then_within_two_seconds() -> None:
+    scene = Scene(1000)
+    await scene.start()
+    entries = []
+    for partition in range(1000):
+        entries.append(scene.entry(partition))
+        if partition % 10 == 0:
+            scene.produce(20, partition)
+            scene.copy_on([10, 5], partition)
+    scene.fence()
+    started = time.monotonic()
+    outcomes = await scene.recover(entries)
+    took = time.monotonic() - started
+    print(f"1,000 partitions in {took:.2f} s")
+    for outcome, entry in zip(outcomes, entries, strict=True):
+        assert isinstance(outcome, Recovered)
+        scene.check(outcome, entry)
+    await scene.stop()
+    assert took < 5.0  # a lane's bound; on an idle machine it takes a fraction
