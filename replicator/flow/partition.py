@@ -18,14 +18,15 @@ from uuid import UUID
 
 import structlog
 
-from replicator.errors import ProtocolError, ReplicatorError
+from replicator.errors import ProtocolError
 from replicator.flow import target_errors
 from replicator.flow.backpressure import Lease
 from replicator.flow.batch import PASSED, Batch, Outcome
 from replicator.flow.ports import Gate, Outlet, Runs, Surroundings
 from replicator.flow.rebuild import split
 from replicator.flow.stage import Stage, Staged
-from replicator.states import PartitionFault, Reason, State
+from replicator.flow.target_log import TargetLog
+from replicator.states import PartitionFault, Reason, State, Way
 from replicator.telemetry.counters import Histogram, PartitionCounters
 from replicator.wire import batch as v2
 from replicator.wire import kafka_errors as codes
@@ -77,7 +78,7 @@ class PartitionFlow:
         self.next_sequence = 0
         self.source_next = source_next  # everything before it is acknowledged, or isn't to be copied
         self.source_epoch = source_epoch  # leader epoch of the batch before `source_next`, -1 unknown
-        self.target_next = target_next
+        self.target_log = TargetLog(self, target_next, exclusive=exclusive, runs=runs)
         self.record_timestamp_ms = record_timestamp_ms
         self.state = State.COPYING
         self.reason: Reason | None = None
@@ -106,7 +107,6 @@ class PartitionFlow:
         # Brokers take any sequence of a producer that they don't know: were its first batch refused for a moment, the
         # second would be appended before it. So a producer's first batch goes alone.
         self._producer_known = False
-        self._producer_replaced = False  # since the last acknowledgement
         self._tries = 0
         self._failing_since_ms = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -117,10 +117,9 @@ class PartitionFlow:
         self._counters = counters
         self._latency = latency
         self._now_ms = now_ms
-        self._exclusive = exclusive  # nobody else should write the target topic
-        self._foreign_seen = False
         self._gate = gate
-        self._runs = runs
+        self._sequences: dict[ProducerIdAndEpoch, int] = {}  # of producers that it isn't written with just now
+        self.changing = False  # about to `go_through` another gate
         counters.state, counters.reason = self.state.value, None
 
     def __repr__(self) -> str:
@@ -129,6 +128,20 @@ class PartitionFlow:
     @property
     def key(self) -> tuple[str, int]:
         return self.topic, self.partition
+
+    @property
+    def target_next(self) -> int:
+        """The target's log position behind what is acknowledged, -1 unknown."""
+        return self.target_log.next
+
+    def uses(self, gate: object) -> bool:
+        """Whether its batches go through this gate."""
+        return self._gate is gate
+
+    @property
+    def way(self) -> Way:
+        """How it is written just now."""
+        return Way.FENCED if self._gate is not None and not self._gate.transactional else Way.TRANSACTIONS
 
     @property
     def acknowledged_sequence(self) -> int:
@@ -217,7 +230,7 @@ class PartitionFlow:
     @property
     def waiting(self) -> bool:
         """Whether it has something to send, if it may."""
-        if self.closed or self._held or self._stopped:
+        if self.closed or self._held or self._stopped or self.changing:
             return False
         most = MAX_UNRESOLVED if self._producer_known else 1
         return len(self.unresolved) - len(self._resend) < most and bool(self._resend or self.queue)
@@ -242,21 +255,28 @@ class PartitionFlow:
         if self._gate is not None:
             self._gate.settled(self)
 
-    def committed(self) -> None:
-        """The transaction ended: its marker takes the next offset of the target's log."""
-        if self.target_next >= 0:
-            self.target_next += 1
+    def go_through(self, gate: Gate, producer: ProducerIdAndEpoch) -> None:
+        """Write in another way from now on, as this producer. Only while nothing is in flight or uncommitted."""
+        assert not self.unresolved, f"{self} changes its way with batches in flight"
+        if self._gate is not None and self._gate.transactional and not gate.transactional:
+            self.target_log.overtakes_marker()
+        self._sequences[self.producer] = self.next_sequence
+        self._gate, self.producer = gate, producer
+        self.next_sequence = self._sequences.pop(producer, 0)
+        self._producer_known = False
 
     @property
-    def head_bytes(self) -> int:
-        """Size of the batch that `next_batch` would give."""
-        return len((self._resend or self.queue)[0].data)
+    def head(self) -> Batch:
+        """The batch that `next_batch` would give. Only when there is one."""
+        return (self._resend or self.queue)[0]
 
     def next_batch(self) -> Batch:
         """The next batch to send, stamped. Call only when `sendable`."""
         if self._resend:
             batch = self._resend.popleft()
         else:
+            if not self.unresolved and self._gate is not None and self._gate.forgotten(self.record_timestamp_ms):
+                self._producer_known = False
             batch = self.queue.popleft()
             self.queued_bytes -= len(batch.data)
             self.unresolved.append(batch)
@@ -266,22 +286,28 @@ class PartitionFlow:
         if batch.sequence < 0:
             batch.sequence = self.next_sequence
             self.next_sequence = (self.next_sequence + batch.record_count) & SEQUENCE_MASK
-            v2.stamp(
-                batch.data,
-                producer_id=self.producer.producer_id,
-                producer_epoch=self.producer.epoch,
-                base_sequence=batch.sequence,
-                transactional=self._gate is not None,
-            )
+            self._stamp(batch)
         batch.outcome = Outcome.SENT
         self.in_flight += 1
         if self._gate is not None:
             self._gate.sent(self, batch)
         return batch
 
+    def _stamp(self, batch: Batch) -> None:
+        v2.stamp(
+            batch.data,
+            producer_id=self.producer.producer_id,
+            producer_epoch=self.producer.epoch,
+            base_sequence=batch.sequence,
+            transactional=self._gate is not None and self._gate.transactional,
+        )
+
     def acknowledged(self, batch: Batch, target_base: int) -> None:
         """The target has this batch at `target_base` (-1: it had it before, and doesn't say where)."""
         if self.closed or batch.outcome is not Outcome.SENT:
+            return
+        if target_base < 0 and self._gate is not None:  # exactly once wants to know where: the target's tail says it
+            self.failed(batch, codes.OUT_OF_ORDER_SEQUENCE_NUMBER, "the target has it, and doesn't say where")
             return
         self.in_flight -= 1
         batch.outcome = Outcome.ACKNOWLEDGED
@@ -292,7 +318,7 @@ class PartitionFlow:
             return
         while self.unresolved and self.unresolved[0].outcome is Outcome.ACKNOWLEDGED:
             head = self.unresolved[0]
-            if 0 <= head.target_base < self.target_next:
+            if self.target_log.lost(head):
                 self.fault(target_errors.truncated(self, head))
                 self._answered()
                 return
@@ -331,37 +357,22 @@ class PartitionFlow:
             batch.sequence = -1
             batch.outcome = Outcome.WAITING
         self._producer_known = False
-        self._producer_replaced = True
+        self.target_log.taken_twice()
         self._outside.changed(self)
         self._retry_now()
 
     def _complete(self, batch: Batch) -> None:
-        base, count = batch.target_base, batch.record_count
-        if base >= 0:
-            expected = self.target_next < 0 or self._producer_replaced  # what was in flight may be there twice then
-            self._producer_replaced = False
-            if self._exclusive and base > self.target_next and not expected and not self._foreign_seen:
-                self._foreign_seen = True
-                log.warning(
-                    "somebody else writes to the target topic",
-                    target_topic=self.target_topic, partition=self.partition,
-                    from_offset=self.target_next, to_offset=base - 1,
-                    next_step="grant Write on it to the replicator alone",
-                )  # fmt: skip
-            self.target_next = base + count
-        elif self.target_next >= 0:
-            self.target_next += count
-        if self._runs is not None and self.target_next >= 0:
-            self._note_run(self._runs, batch, self.target_next - count)
+        if (misfit := self.target_log.takes(batch)) is not None:
+            self.fault(misfit)
         self.source_next, self.source_epoch = batch.source_next, batch.source_epoch
         if batch.max_timestamp >= 0:
             self.record_timestamp_ms = batch.max_timestamp
-            if self._gate is None:
+            if self._gate is None or not self._gate.transactional:
                 self._latency.observe(max(0, self._now_ms() - batch.max_timestamp) / 1000)
         if self._gate is not None:
             self._gate.acknowledged(batch)
         counters = self._counters
-        counters.records += count
+        counters.records += batch.record_count
         counters.bytes += len(batch.data)
         if batch.way == PASSED:
             counters.batches_passed += 1
@@ -369,23 +380,6 @@ class PartitionFlow:
             counters.batches_rebuilt[batch.way] = counters.batches_rebuilt.get(batch.way, 0) + 1
         batch.release()
         self._advanced()
-
-    def _note_run(self, runs: Runs, batch: Batch, target_base: int) -> None:
-        try:
-            if batch.offsets is None:
-                runs.add(batch.source_base, target_base, batch.record_count)
-            else:
-                runs.add_offsets(batch.offsets, target_base)
-        except ReplicatorError as error:
-            self.fault(
-                PartitionFault(
-                    Reason.INTERNAL_ERROR,
-                    str(error),
-                    topic=self.topic,
-                    partition=self.partition,
-                    offset=batch.source_base,
-                )
-            )
 
     def _advanced(self) -> None:
         if self.idle:
@@ -409,9 +403,7 @@ class PartitionFlow:
             self._retry_now()
         elif self._gate is not None and code in target_errors.TRANSACTION_OVER:
             where = f"{self.target_topic}-{self.partition}"
-            self._gate.fail(
-                codes.BrokerError(code, f"transaction {self._gate.transactional_id}: {where}", head.message)
-            )
+            self._gate.fail(codes.BrokerError(code, f"written as producer {self.producer}: {where}", head.message))
         elif code in target_errors.NEW_PRODUCER:
             self._retry_count()
             log.warning(
@@ -488,13 +480,7 @@ class PartitionFlow:
         for half in halves:
             half.sequence = sequence
             sequence = (sequence + half.record_count) & SEQUENCE_MASK
-            v2.stamp(
-                half.data,
-                producer_id=self.producer.producer_id,
-                producer_epoch=self.producer.epoch,
-                base_sequence=half.sequence,
-                transactional=self._gate is not None,
-            )
+            self._stamp(half)
         head.release()
         place = self.unresolved.index(head)
         remaining = list(self.unresolved)

@@ -36,12 +36,18 @@ class Surroundings(Protocol):
 
 
 class Gate(Protocol):
-    """A lane's transaction, as its partitions see it (`flow.transaction`)."""
+    """A way of writing exactly once, as the partitions of a lane see it (`flow.transaction`, `flow.fenced`)."""
 
-    transactional_id: str
+    @property
+    def transactional(self) -> bool:
+        """Whether batches are parts of a transaction."""
+
+    @property
+    def transactional_id(self) -> str | None:
+        """The transactional id that requests with its batches name, None outside of transactions."""
 
     def admits(self, flow: PartitionFlow, *, again: bool) -> bool:
-        """Whether the partition may send now; `again`: what it has sent in this transaction before."""
+        """Whether the partition may send now; `again`: what it has sent before."""
 
     def ask(self, flow: PartitionFlow) -> None:
         """It has something to send, and wants to be admitted."""
@@ -55,8 +61,11 @@ class Gate(Protocol):
     def settled(self, flow: PartitionFlow) -> None:
         """Something of the partition was answered."""
 
+    def forgotten(self, timestamp_ms: int) -> bool:
+        """Whether brokers may have forgotten a producer whose last record was of this time."""
+
     def fail(self, error: ReplicatorError) -> None:
-        """The transaction can't go on."""
+        """The lane can't go on like this: it recovers anew."""
 
 
 class Runs(Protocol):

@@ -23,6 +23,7 @@ import structlog
 from replicator.errors import ReplicatorError
 from replicator.flow.batch import Batch
 from replicator.flow.partition import HEAL_AFTER_S, PartitionFlow
+from replicator.flow.ways import Ways
 from replicator.states import PartitionFault, Reason
 from replicator.telemetry.counters import Histogram
 from replicator.wire import kafka_errors as codes
@@ -56,6 +57,8 @@ class LaneState(Protocol):
 class LaneTransaction:
     """The transactions of one lane, one after the other. The gate of its partitions (`flow.ports.Gate`)."""
 
+    transactional = True
+
     def __init__(
         self,
         producer: TransactionalProducer,
@@ -68,8 +71,9 @@ class LaneTransaction:
         has_leader: Callable[[PartitionFlow], bool],
         latency: Histogram,
         now_ms: Callable[[], int],
+        ways: Ways | None = None,
     ) -> None:
-        self.transactional_id = producer.transactional_id
+        self.transactional_id: str | None = producer.transactional_id
         self.broken: asyncio.Future[ReplicatorError] = asyncio.get_running_loop().create_future()
         self._producer = producer
         self._ledger = ledger
@@ -80,7 +84,9 @@ class LaneTransaction:
         self._has_leader = has_leader
         self._latency = latency
         self._now_ms = now_ms
+        self._ways = ways
         self._added: set[tuple[str, int]] = set()
+        self._being_added: set[tuple[str, int]] = set()
         self._asking: set[PartitionFlow] = set()
         self._participants: set[PartitionFlow] = set()
         self._times: list[int] = []
@@ -109,7 +115,10 @@ class LaneTransaction:
 
     def ask(self, flow: PartitionFlow) -> None:
         """The partition has something to send: it is offered to the writer as soon as it may."""
-        if not self.broken.done() and (flow.target_topic, flow.partition) not in self._added:
+        place = flow.target_topic, flow.partition
+        if self.broken.done() or place in self._added or place in self._being_added:
+            return
+        if self._ways is None or self._closing or not self._ways.reconsider(flow):
             self._asking.add(flow)
             self._asked.set()
 
@@ -129,6 +138,10 @@ class LaneTransaction:
         """Something was answered: the barrier may be over."""
         if self._closing:
             self._settled.set()
+
+    def forgotten(self, timestamp_ms: int) -> bool:
+        """An open transaction keeps its producer from being forgotten."""
+        return False
 
     def fail(self, error: ReplicatorError) -> None:
         """The transaction can't go on (invariant D). The first reason counts."""
@@ -215,7 +228,7 @@ class LaneTransaction:
             self._latency.observe(max(0, now - time_ms) / 1000)
         for flow in self._flows.values():
             if (flow.target_topic, flow.partition) in self._added:  # the marker comes whether or not it sent something
-                flow.committed()
+                flow.target_log.marked()
         self._added.clear()
         self._participants.clear()
         self._times.clear()
@@ -232,8 +245,11 @@ class LaneTransaction:
         elif self._state.places():  # changed while the commit was under way, when nobody's touch was heard
             self.touch()
         for flow in self._flows.values():
-            if flow.waiting:
+            if flow.waiting and flow.uses(self):
                 self.ask(flow)
+
+    def _is_ours(self, flow: PartitionFlow) -> bool:
+        return flow.uses(self) and not (flow.closed or flow.changing)
 
     async def _until_settled(self) -> None:
         try:
@@ -256,7 +272,7 @@ class LaneTransaction:
                         continue  # the commit asks again for everybody
                     # A partition without a leader can't take the marker, which would hold up the whole lane. It asks
                     # again when it has one.
-                    flows = [flow for flow in self._asking if not flow.closed and self._has_leader(flow)]
+                    flows = [flow for flow in self._asking if self._is_ours(flow) and self._has_leader(flow)]
                     self._asking.clear()
                     wanted = {(flow.target_topic, flow.partition): flow for flow in flows}
                     refused = await self._add([*wanted]) if wanted else {}
@@ -272,6 +288,13 @@ class LaneTransaction:
 
     async def _add(self, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Add to the transaction; the error codes of those that can't be."""
+        self._being_added = set(places)
+        try:
+            return await self._add_all(places)
+        finally:
+            self._being_added.clear()
+
+    async def _add_all(self, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
         refused: dict[tuple[str, int], int] = {}
         while places:
             topics: dict[str, list[int]] = {}

@@ -37,8 +37,9 @@ _SHOW_AFTER_S = 10.0
 class Writer:
     """All of one link's writing in this worker."""
 
-    def __init__(self, target: ClusterClient) -> None:
+    def __init__(self, target: ClusterClient, may_write: Callable[[], bool] = lambda: True) -> None:
         self._target = target
+        self._may_write = may_write
         self._channels: dict[tuple[int, int], _Channel] = {}
         self._homeless: dict[PartitionFlow, float] = {}
         target.listeners.append(self.rehome)
@@ -60,7 +61,7 @@ class Writer:
         key = leader.leader, hash(flow.key) % CONNECTIONS_PER_BROKER
         channel = self._channels.get(key)
         if channel is None:
-            channel = self._channels[key] = _Channel(self._target, *key, self.offer)
+            channel = self._channels[key] = _Channel(self._target, *key, self.offer, self._may_write)
         flow.outlet = channel
         channel.offer(flow)
 
@@ -108,10 +109,16 @@ class _Channel:
     """One connection to one broker, and the partitions that wait to send on it."""
 
     def __init__(
-        self, target: ClusterClient, node: int, index: int, elsewhere: Callable[[PartitionFlow], None]
+        self,
+        target: ClusterClient,
+        node: int,
+        index: int,
+        elsewhere: Callable[[PartitionFlow], None],
+        may_write: Callable[[], bool],
     ) -> None:
         self._target = target
         self._elsewhere = elsewhere
+        self._may_write = may_write
         self._node = node
         self._slot = f"produce-{index}"
         # By transactional id: a request with transactional batches carries those of one transaction only.
@@ -143,7 +150,7 @@ class _Channel:
 
     def _pump(self) -> None:
         self._scheduled = False
-        if self._closed:
+        if self._closed or not self._may_write():
             return
         if self._connection is None or self._connection.is_closed:
             if self._ready and (self._connecting is None or self._connecting.done()):
@@ -165,14 +172,16 @@ class _Channel:
             ready = self._ready.pop(transactional_id)
             while ready:
                 flow = ready[0]
-                if flow.outlet is not self or not flow.sendable:
+                if flow.outlet is not self or flow.transactional_id != transactional_id or not flow.sendable:
                     ready.popleft()
                     self._queued.discard(flow)
+                    if flow.sendable:  # it goes another way by now
+                        self._loop.call_soon(self._elsewhere, flow)
                     continue
-                if items and size + flow.head_bytes > REQUEST_BYTES:
+                if items and size + len(flow.head.data) > REQUEST_BYTES:
                     break
                 ready.popleft()
-                size += flow.head_bytes
+                size += len(flow.head.data)
                 items.append((flow, flow.next_batch()))
                 if flow.sendable:
                     again.append(flow)

@@ -214,6 +214,14 @@ class Admin:
             answers |= await self._results(named, "describe the settings of topic {}", _configs)
         return answers
 
+    async def describe_broker(self, node: int) -> dict[str, ConfigValue]:
+        """The settings in force of one broker, by name."""
+        futures = self._client.describe_configs(
+            [ConfigResource(ResourceType.BROKER, str(node))], request_timeout=self._timeout_s
+        )
+        (future,) = futures.values()
+        return _configs(await self._result(future, f"describe the settings of broker {node}"))
+
     async def list_offsets(
         self, queries: Mapping[tuple[str, int], Any], *, committed: bool = False
     ) -> Answers[tuple[str, int], ListedOffset]:

@@ -222,8 +222,14 @@ class ClusterClient:
             found.update(await list_offsets(await self.connection(node, _ADMIN), items, isolation=isolation))
         return found
 
+    def drop_connections(self) -> None:
+        """Break every open connection, with what is under way on it; new ones are made when they are needed."""
+        for task in self._connections.values():
+            if (opened := _opened(task)) is not None:
+                opened.close()
+
     async def close(self) -> None:
-        """Drop every connection."""
+        """Drop every connection for good."""
         self._closed = True
         for task in [*self._connections.values(), *([self._refreshing] if self._refreshing else [])]:
             task.cancel()

@@ -99,6 +99,10 @@ class Acceptance:
         lane = self._lanes.get(lane_of(*flow.key, self._link.lanes))
         if lane is None or not lane.running:
             raise ReplicatorError("its lane is being handed over")
+        await flow.drain()
+        if flow.uncertain:  # what was sent may be there or not: a new owner's fence and look at the target tell
+            lane.fail(ReplicatorError(f"{flow} goes on behind a gap, with batches that weren't answered"))
+            raise ReplicatorError("its lane starts over first")
         await lane.write_entries()
         entry = await self._gaps.entry_behind(lane.entries[flow.key], reason, by)
         lane.retire(flow)  # not dropped before its new entry is written: it would begin again from the old one

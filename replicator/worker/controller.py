@@ -24,11 +24,11 @@ class Controller:
         self._link = link
         self._target_config = settings.clusters[link.target]
         client_id = f"replicator-{link.name}-admin"
-        self._source = Admin(client_properties(settings.clusters[link.source], client_id=client_id), link.source)
-        self._target = Admin(client_properties(settings.clusters[link.target], client_id=client_id), link.target)
+        self.source = Admin(client_properties(settings.clusters[link.source], client_id=client_id), link.source)
+        self.target = Admin(client_properties(settings.clusters[link.target], client_id=client_id), link.target)
         reader_properties = client_properties(settings.clusters[link.target], client_id=f"{client_id}-ledger")
-        self._ledger = LedgerFollower(reader_properties, link, self._target)
-        self._topics = TopicSync(link, self._source, self._target, self._ledger.entries)
+        self._ledger = LedgerFollower(reader_properties, link, self.target)
+        self._topics = TopicSync(link, self.source, self.target, self._ledger.entries)
         self._said: dict[str, str] = {}
 
     async def prepare(self) -> None:
@@ -36,12 +36,12 @@ class Controller:
         WrongStateError if the ledger is gone while remote topics hold data."""
         ids = (probe_id(self._link.name),) if self._link.delivery == "exactly_once" else ()
         await require_producers(self._link.target, self._target_config, f"replicator-{self._link.name}", ids)
-        await refuse_missing_ledger(self._link, self._source, self._target)
-        await ensure_topics(self._link, self._target, TopicSpec)
+        await refuse_missing_ledger(self._link, self.source, self.target)
+        await ensure_topics(self._link, self.target, TopicSpec)
 
     async def max_message_bytes(self, topic: str) -> str:
         """The target topic's limit for a batch."""
-        answer = (await self._target.describe_configs([topic]))[topic]
+        answer = (await self.target.describe_configs([topic]))[topic]
         if isinstance(answer, ReplicatorError):
             raise answer
         return answer["max.message.bytes"].value or "unknown"

@@ -1,16 +1,24 @@
 """A lane: the unit of assignment and of state. From being assigned to being given up, with its partitions.
 
-Life: `recover()` reads the lane's part of the ledger and gets a producer; `write_first()` and `write_entries()` record
-positions; `flush()` hands over in good order; `close()` lets go at once (the lane is lost).
+Life: `recover()` becomes the lane's only writer and reads its part of the ledger; `take_over()` finds out what was
+written since the entries of partitions in fenced writing; `write_first()` and `write_entries()` record positions;
+`flush()` hands over in good order; `close()` lets go at once (the lane is lost).
+
+Entries of partitions in transactions are written with their transactions, by its producer; those of partitions in
+fenced writing plainly, by the other one. So neither ever waits for the other in the ledger's partition.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from replicator.errors import ReplicatorError
+from replicator.flow.fenced import FencedWriting
 from replicator.flow.partition import PartitionFlow
+from replicator.flow.ports import Gate
 from replicator.flow.transaction import TIMEOUT_MS, LaneTransaction
 from replicator.ledger.entry import Entry, encode_entry, encode_key
 from replicator.ledger.lane_record import LANE_KEY, LaneRecord, decode_lane, encode_lane
@@ -19,13 +27,27 @@ from replicator.ledger.load import entries_from_records
 from replicator.ledger.log import KeyValue, LedgerLog
 from replicator.ledger.map_chunks import encode_chunk_key
 from replicator.ledger.map_tail import MapTail
+from replicator.ledger.recovery import Recovered
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic_problem import StoredProblem, problem_changes, problems_from_records
+from replicator.states import PartitionFault, State, Way
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
 from replicator.wire.transactions import TransactionalProducer
+from replicator.worker.plain_state import PlainState
+from replicator.worker.takeover import Takeover
 
 Key = tuple[str, int]
+
+
+class TransactionalIds(NamedTuple):
+    """The lane's two: of its transactions, and of its fenced writing."""
+
+    transactions: str
+    fenced: str
+
+
+Gates = Callable[["Lane", TransactionalProducer], tuple[LaneTransaction, FencedWriting]]
 Chunks = list[tuple[Key, MapTail, list[tuple[int, bytes]]]]  # of whose map, from which tail: number and value
 
 
@@ -39,13 +61,13 @@ class Lane:
         target: ClusterClient,
         now_ms: Callable[[], int],
         *,
-        transactional_id: str | None = None,
-        gates: Callable[[Lane, TransactionalProducer], LaneTransaction] | None = None,
+        ids: TransactionalIds | None = None,
+        gates: Gates | None = None,
     ) -> None:
         self.number = number
         self.entries: dict[Key, Entry] = {}
         self.flows: dict[Key, PartitionFlow] = {}
-        self.begun_ms: int | None = None  # since when the link has been running this lane; None: never before
+        self.record = LaneRecord()
         self.recovered = False
         self.recovering: asyncio.Task[None] | None = None
         self.closed = False
@@ -55,16 +77,23 @@ class Lane:
         self._tails: dict[Key, MapTail] = {}
         self._now_ms = now_ms
         self._producer: ProducerIdAndEpoch | None = None
-        self._ledger_producer: ProducerIdAndEpoch | None = None
-        self._dirty: set[Key] = set()
+        self._dirty: set[Key] = set()  # of partitions in transactions
+        self._dirty_plain: set[Key] = set()
         self._problems: dict[str, StoredProblem] = {}
         self._written: dict[Key, Entry] = {}
         self._gates = gates
         self._transactions: TransactionalProducer | None = None
-        if transactional_id is not None:
-            self._transactions = TransactionalProducer(target, transactional_id, timeout_ms=TIMEOUT_MS)
+        self._takeover: Takeover | None = None
+        if ids is not None:
+            self._transactions = TransactionalProducer(target, ids.transactions, timeout_ms=TIMEOUT_MS)
+            fence = TransactionalProducer(target, ids.fenced, timeout_ms=TIMEOUT_MS)
+            self._takeover = Takeover(fence, number, target, now_ms)
+        self._plain = PlainState(target, link, number, self._new_producer)
         self.transaction: LaneTransaction | None = None
-        self._writing = asyncio.Lock()
+        self.fenced: FencedWriting | None = None
+        self.found_records = 0  # that the last `take_over` found on the target, and no entry knew
+        self._taken_over: set[Key] = set()  # whose former owner is fenced
+        self._fencing = asyncio.Lock()
         self._saving = asyncio.Lock()
 
     @property
@@ -72,52 +101,156 @@ class Lane:
         """Recovered, and neither given up nor about to start over."""
         return self.recovered and not self.closed and not (self.transaction and self.transaction.broken.done())
 
-    @property
-    def producer(self) -> ProducerIdAndEpoch:
-        """Who writes this lane's batches."""
+    def writing_of(self, entry: Entry) -> tuple[ProducerIdAndEpoch, Gate | None]:
+        """Who writes the partition of this entry, and through which gate."""
+        if entry.way is Way.FENCED and self.fenced is not None and self._takeover is not None:
+            return self._takeover.identity, self.fenced
         assert self._producer is not None, "the lane hasn't recovered"
-        return self._producer
+        return self._producer, self.transaction
+
+    # taking over
 
     async def recover(self) -> None:
-        """Become the lane's producer, then read the ledger. ReplicatorError if the target can't be reached or refuses.
+        """Become the lane's only writer, then read the ledger. ReplicatorError if the target can't be reached or
+        refuses.
 
-        In this order: with a transactional id, a former owner can't commit any more once we are its producer, and what
-        it had committed is readable by then.
+        In this order: when the ledger is read, a former owner can write neither state nor anything that counts in a
+        transaction, and what it had written is readable. What it may have written plainly, `take_over` finds.
         """
-        producer = await (self._transactions.init() if self._transactions else self._new_producer())
-        pairs = await self._ledger.read()
+        if self._transactions is None or self._takeover is None:
+            self._producer = await self._new_producer()
+            self._plain.begin(self._producer)
+            self._read_in(await self._ledger.read())
+            self.recovered = True
+            return
+        self._producer = await self._transactions.init()
+        own = await self._takeover.claim((self._ledger.topic, self.number), (self._map.topic, self.number))
+        self._plain.begin(own)
+        self._read_in(await self._ledger.read())
+        self._takeover.knows(self.record.producers)
+        if self._gates is not None:
+            self.transaction, self.fenced = self._gates(self, self._transactions)
+        record = self.record.with_producers(self._producer.producer_id, own.producer_id)
+        if record is not self.record:  # before anything is written as one of them (rule A)
+            await self._write([(LANE_KEY, encode_lane(record))])
+            self.record = record
+        self.recovered = True
+
+    def _read_in(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         self.entries = entries_from_records(pairs)
         for key, value in pairs:
             if key == LANE_KEY and value is not None:
-                self.begun_ms = decode_lane(value).begun_ms
+                self.record = decode_lane(value)
         self._problems = problems_from_records(pairs)
-        self._producer = self._ledger_producer = producer
-        if self._transactions is not None and self._gates is not None:
-            self.transaction = self._gates(self, self._transactions)
-        self.recovered = True
+
+    def to_take_over(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Those of which a former owner may have written more than they say, and may still be writing."""
+        if self._takeover is None:
+            return []
+        return [e for e in entries if e.way is Way.FENCED and (e.topic, e.partition) not in self._taken_over]
+
+    async def take_over(self, entries: Sequence[Entry], source: ClusterClient) -> dict[Key, ReplicatorError]:
+        """Fence the target partitions of these entries, which have leaders, and bring the entries up to what was
+        written; those for which that can't be done now, with the reason.
+
+        The new entries are in the ledger when it returns. Where nobody can say what was written they are faulted.
+        """
+        async with self._fencing:
+            entries = self.to_take_over(entries)
+            if not entries or self._takeover is None:
+                return {}
+            found = await self._takeover.settle(entries, self.record.producers, source)
+            later: dict[Key, ReplicatorError] = {}
+            written: dict[Key, Entry] = {}
+            chunks: list[KeyValue] = []
+            self.found_records = sum(answer.copied for answer in found.values() if isinstance(answer, Recovered))
+            for key, answer in found.items():
+                if isinstance(answer, Recovered):
+                    written[key] = answer.entry
+                    chunks += [(encode_chunk_key(*key, number), value) for number, value in answer.chunks]
+                elif isinstance(answer, PartitionFault):
+                    written[key] = self._faulted(self.entries[key], answer)
+                else:
+                    later[key] = answer
+            if chunks:
+                await self._plain.write_map(chunks)
+            if written:
+                await self._plain.write_ledger(_pairs(written))
+            self.entries.update(written)
+            self._taken_over |= written.keys()
+            return later
+
+    async def renew(self) -> None:
+        """Use both transactional ids; the coordinator forgets unused ones (`transactional.id.expiration.ms`)."""
+        if self._takeover is None or not self.running:
+            return
+        await self._write([(LANE_KEY, encode_lane(self.record))])
+        async with self._fencing:
+            await self._takeover.renew()
+
+    # ways of writing
+
+    async def change_way(self, flow: PartitionFlow, way: Way) -> None:
+        """Change how this partition is written; nothing of it is in flight, and nothing is sent until this is done.
+
+        What was written the former way is in the ledger before; that the fenced way begins, as well.
+        """
+        assert self.transaction is not None
+        assert self.fenced is not None
+        assert self._takeover is not None
+        assert self._producer is not None
+        try:
+            await self.write_entries(only=flow.key)
+            if flow.closed:
+                return
+            if way is Way.FENCED:
+                flow.go_through(self.fenced, self._takeover.identity)
+                self._dirty.discard(flow.key)
+                self._dirty_plain.add(flow.key)
+                await self._write_plain({flow.key})
+                self._taken_over.add(flow.key)
+            else:
+                flow.go_through(self.transaction, self._producer)
+                self.changed(flow)
+        except ReplicatorError as error:
+            self.fail(error)
+        finally:
+            flow.changing = False
+            flow.offer()
+
+    def fail(self, error: ReplicatorError) -> None:
+        """The lane can't go on like this; it starts over from the ledger."""
+        if self.transaction is not None:
+            self.transaction.fail(error)
 
     def changed(self, flow: PartitionFlow) -> None:
         """The partition's entry is out of date."""
-        self._dirty.add(flow.key)
-        if self.transaction is not None:
+        if self.transaction is None or flow.way is Way.FENCED:
+            self._dirty_plain.add(flow.key)
+        else:
+            self._dirty.add(flow.key)
             self.transaction.touch()
+
+    # writing
 
     @property
     def dirty(self) -> bool:
-        """Whether `write_entries` has something to do; in transactions, entries go with each commit by themselves."""
-        return bool(self._dirty) and self.transaction is None
+        """Whether `write_entries` has something to do that doesn't happen by itself, with the next transaction."""
+        return bool(self._dirty_plain)
 
     async def write_first(self, entries: list[Entry]) -> None:
         """Entries of partitions that begin now; acknowledged before a record of theirs is produced (rule A)."""
         if entries:
+            entries = [replace(entry, way=Way.TRANSACTIONS) for entry in entries]
             await self._write([(encode_key(e.topic, e.partition), encode_entry(e)) for e in entries])
             self.entries.update({(e.topic, e.partition): e for e in entries})
 
     async def write_begun(self) -> None:
         """Note that the lane has begun: partitions that come from now on were born after the link."""
-        if self.begun_ms is None:
-            self.begun_ms = self._now_ms()
-            await self._write([(LANE_KEY, encode_lane(LaneRecord(self.begun_ms)))])
+        if self.record.begun_ms is None:
+            record = replace(self.record, begun_ms=self._now_ms())
+            await self._write([(LANE_KEY, encode_lane(record))])
+            self.record = record
 
     async def write_problems(self, problems: Mapping[str, TopicProblem]) -> None:
         """Which topics aren't copied and why (lane 0): what has changed of it."""
@@ -126,28 +259,38 @@ class Lane:
             await self._write(pairs)
             self._problems = updated
 
-    async def write_entries(self) -> None:
-        """Write an entry for each partition that changed. What fails stays to be written.
+    async def write_map(self, pairs: Sequence[KeyValue]) -> None:
+        """Append to the offset map's topic."""
+        await self._plain.write_map(pairs)
+
+    async def write_entries(self, *, only: Key | None = None) -> None:
+        """Write an entry for each partition that changed (`only`: for that one). What fails stays to be written.
 
         When it returns, no older entries are on their way.
         """
-        if self.transaction is not None:
-            if self._dirty and not self.closed:
-                await self.transaction.commit_with([])
+        if self.closed:
             return
+        if self.transaction is not None and (self._dirty if only is None else only in self._dirty):
+            await self.transaction.commit_with([])
+        await self._write_plain(self._dirty_plain if only is None else {only} & self._dirty_plain)
+
+    async def _write_plain(self, keys: set[Key]) -> None:
         async with self._saving:
-            if not self._dirty or self.closed:
+            dirty = keys & self._dirty_plain
+            if not dirty or self.closed:
                 return
-            dirty, self._dirty = self._dirty, set()
+            self._dirty_plain -= dirty
             chunks, written = self._chunks(dirty), self._entries_of(dirty)  # of one instant: more runs come meanwhile
             try:
                 if chunks:  # before the entries, which count on them
-                    await self._append(self._map, _map_pairs(chunks))
-                await self._write(_pairs(written))
-            except BaseException:
-                self._dirty |= {key for key in dirty if key in self.flows and not self.flows[key].closed}
+                    await self._plain.write_map(_map_pairs(chunks))
+                await self._plain.write_ledger(_pairs(written))
+            except BaseException as error:
+                self._dirty_plain |= {key for key in dirty if key in self.flows and not self.flows[key].closed}
                 for _, tail, _ in chunks:
                     tail.unflush()
+                if isinstance(error, ReplicatorError):
+                    self.fail(error)  # maybe it is there: whoever takes over sees
                 raise
             _forget(chunks)
             self.entries.update(written)
@@ -156,6 +299,7 @@ class Lane:
         """End this partition's run without letting another one begin: it writes no entry any more."""
         flow.close()
         self._dirty.discard(flow.key)
+        self._dirty_plain.discard(flow.key)
 
     def drop(self, flow: PartitionFlow) -> None:
         """Let another run begin from the partition's entry."""
@@ -172,7 +316,9 @@ class Lane:
         """Stop fetching, wait until what is in flight is acknowledged, and write the last entries."""
         flows = list(self.flows.values())
         await asyncio.gather(*(flow.drain() for flow in flows))
-        self._dirty |= {key for key, flow in self.flows.items() if not flow.closed}
+        for flow in flows:
+            if not flow.closed:
+                self.changed(flow)
         await self.write_entries()
 
     def close(self) -> None:
@@ -211,27 +357,19 @@ class Lane:
 
     async def _in_transaction(self, log: LedgerLog, pairs: Sequence[KeyValue]) -> None:
         assert self._transactions is not None
-        await log.write(self.producer, pairs, transactional_id=self._transactions.transactional_id)
+        await log.write(self._transactions.identity, pairs, transactional_id=self._transactions.transactional_id)
 
     async def _write(self, pairs: list[KeyValue]) -> None:
         if self.transaction is not None:
             await self.transaction.commit_with(pairs)
         else:
-            await self._append(self._ledger, pairs)
+            await self._plain.write_ledger(pairs)
 
-    async def _append(self, log: LedgerLog, pairs: Sequence[KeyValue]) -> None:
-        async with self._writing:
-            if self._ledger_producer is None:
-                self._ledger_producer = await self._new_producer()
-                self._ledger.new_producer()
-                self._map.new_producer()
-            try:
-                await log.write(self._ledger_producer, pairs)
-            except BaseException:
-                # Nobody knows whether these bytes are in the log. Other entries under their sequences could be taken
-                # for duplicates of them, so this producer writes no more.
-                self._ledger_producer = None
-                raise
+    def _faulted(self, entry: Entry, fault: PartitionFault) -> Entry:
+        now = self._now_ms()
+        return replace(
+            entry, state=State.FAULTED, reason=fault.reason, detail=fault.detail, since_ms=now, written_ms=now
+        )
 
     def _chunks(self, keys: set[Key]) -> Chunks:
         """The chunks of these partitions' maps that are to be written now."""
@@ -268,6 +406,7 @@ class Lane:
             map_chunks=map_chunks,
             map_tail=map_tail,
             gaps=known.gaps if known is not None else (),
+            way=flow.way,
         )
 
 

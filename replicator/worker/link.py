@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import structlog
 
@@ -18,34 +17,36 @@ from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import AuthenticationError, ConfigurationError, ReplicatorError
 from replicator.flow.backpressure import ByteBudget
+from replicator.flow.fenced import FencedWriting
 from replicator.flow.fetcher import Fetcher
 from replicator.flow.partition import PartitionFlow
 from replicator.flow.source_errors import SourceErrors
-from replicator.flow.stage import Stage
 from replicator.flow.transaction import LaneTransaction
+from replicator.flow.ways import Ways
 from replicator.flow.writer import Writer
-from replicator.ledger.entry import Entry
-from replicator.ledger.identity import Identity, identify
 from replicator.ledger.lanes import control_topic, group_id, lane_of, ledger_topic, map_topic
 from replicator.ledger.selection import skip_reason
-from replicator.states import PartitionFault, Reason, State
-from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, PartitionCounters, WorkerCounters
+from replicator.states import Reason
+from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, WorkerCounters
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import init_producer_id
 from replicator.wire.transactions import TransactionalProducer
 from replicator.worker.acceptance import Acceptance
+from replicator.worker.conditions import Conditions
 from replicator.worker.controller import Controller
 from replicator.worker.gaps import Gaps
-from replicator.worker.lane import Key, Lane
+from replicator.worker.lane import Key, Lane, TransactionalIds
 from replicator.worker.membership import Membership
-from replicator.worker.starting import StartingPoints
+from replicator.worker.partitions import Partitions
+from replicator.worker.suspension import Suspension
 
 log = structlog.get_logger(__name__)
 
 DISCOVERY_S = 5.0
 SOON_S = 0.5  # between discoveries while something is expected to appear
 ENTRIES_S = 1.0
+RENEWAL_S = 12 * 3600.0  # brokers forget after 7 days by default
 FLUSH_S = 4.0
 COMMANDS_S = 1.0
 RETRY_S = 1.0
@@ -67,17 +68,16 @@ class LinkWorker:
         self._target = ClusterClient(link.target, settings.clusters[link.target], client_id)
         self._budget = budget
         self._errors = SourceErrors(self._source)
-        self._stage = Stage(link.compression)
         self._lanes: dict[int, Lane] = {}
-        self._starting = StartingPoints(link, self._source, self._target, _now_ms)
         self._latency = counters.latency.setdefault(link.name, Histogram(LATENCY_BOUNDS_S))
         self._tasks: set[asyncio.Task[None]] = set()
         self._discover_now = asyncio.Event()
         self._entries_now = asyncio.Event()
         self._control_now = asyncio.Event()
-        self._wanted: dict[int, set[Key]] = {}
         self._trouble = "not connected yet"
         self._controller = Controller(settings, link)
+        self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
+        self._suspension = Suspension()
         self._acceptance = Acceptance(
             link, Gaps(self._source, self._target, _now_ms), self._target, self._lanes, self._drop, self._spawn
         )
@@ -91,7 +91,19 @@ class LinkWorker:
         await self._patiently(self._controller.prepare)
         self._target.watch([ledger_topic(self.link.name), map_topic(self.link.name), control_topic(self.link.name)])
         self._fetcher = Fetcher(self._source, self._budget, self._errors)
-        self._writer = Writer(self._target)
+        self._writer = Writer(self._target, self._may_write)
+        self._partitions = Partitions(
+            self.link,
+            self._source,
+            self._target,
+            fetcher=self._fetcher,
+            writer=self._writer,
+            surroundings=self,
+            conditions=self._conditions,
+            counters=self._counters,
+            latency=self._latency,
+            now_ms=_now_ms,
+        )
         properties = client_properties(
             self._settings.clusters[self.link.target], client_id=f"replicator-{self.link.name}-member"
         )
@@ -105,10 +117,12 @@ class LinkWorker:
             self._on_lost,
             cluster=self.link.target,
         )
+        self._suspension.start()
         await self._membership.start()
         self._spawn(self._every(self._discover, DISCOVERY_S, self._discover_now, "look for topics and partitions"))
         self._spawn(self._every(self._write_entries, ENTRIES_S, self._entries_now, "write ledger entries"))
         self._spawn(self._every(self._control, DISCOVERY_S, self._control_now, "create and grow target topics"))
+        self._spawn(self._every(self._renew, RENEWAL_S, asyncio.Event(), "renew transactional ids"))
         self._spawn(self._every(self._acceptance.read_commands, COMMANDS_S, asyncio.Event(), "read commands"))
         self._trouble = ""
 
@@ -116,6 +130,7 @@ class LinkWorker:
         """Hand the lanes over in good order, leave the group, close all connections. A few seconds at most."""
         if hasattr(self, "_membership"):
             await self._membership.stop()
+        self._suspension.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -192,9 +207,7 @@ class LinkWorker:
 
     def _drop(self, lane: Lane, flow: PartitionFlow) -> None:
         """End a partition's run, to begin another one from its entry before long."""
-        lane.drop(flow)
-        self._fetcher.remove(flow)
-        self._writer.remove(flow)
+        self._partitions.drop(lane, flow)
         self._discover_now.set()
 
     async def _replace_producer(self, flow: PartitionFlow) -> None:
@@ -216,19 +229,14 @@ class LinkWorker:
             self._control_now.set()
 
     def _new_lane(self, number: int) -> Lane:
-        exactly_once = self.link.delivery == "exactly_once"
-        return Lane(
-            number,
-            self.link.name,
-            self._target,
-            _now_ms,
-            transactional_id=f"replicator.{self.link.name}.{number}.{self._source.cluster_id}.t"
-            if exactly_once
-            else None,
-            gates=self._new_transaction if exactly_once else None,
-        )
+        ids = None
+        if self.link.delivery == "exactly_once":
+            stem = f"replicator.{self.link.name}.{number}.{self._source.cluster_id}"
+            ids = TransactionalIds(f"{stem}.t", f"{stem}.f")
+        return Lane(number, self.link.name, self._target, _now_ms, ids=ids, gates=self._gates)
 
-    def _new_transaction(self, lane: Lane, producer: TransactionalProducer) -> LaneTransaction:
+    def _gates(self, lane: Lane, producer: TransactionalProducer) -> tuple[LaneTransaction, FencedWriting]:
+        ways = Ways(self._conditions, lambda flow, way: self._spawn(lane.change_way(flow, way)), _now_ms)
         transaction = LaneTransaction(
             producer,
             (ledger_topic(self.link.name), lane.number),
@@ -239,14 +247,35 @@ class LinkWorker:
             has_leader=self._writer.has_leader,
             latency=self._latency,
             now_ms=_now_ms,
+            ways=ways,
         )
         transaction.broken.add_done_callback(lambda broken: self._transaction_broken(lane, broken.result()))
-        return transaction
+        fenced = FencedWriting(
+            ways,
+            running=lambda: not transaction.broken.done(),
+            entries_due=self._entries_now.set,
+            fail=transaction.fail,
+        )
+        return transaction, fenced
 
     def _transaction_broken(self, lane: Lane, error: ReplicatorError) -> None:
         if not lane.closed:
             self._log.warning("lane starts over from its committed entries", lane=lane.number, error=str(error))
             self._spawn(self._start_over(lane))
+
+    def _may_write(self) -> bool:
+        """Nothing is sent after a suspension before the lanes are confirmed to be ours (rule G)."""
+        away_s = self._suspension.away_s()
+        if not away_s:
+            return True
+        self._suspension.confirmed()
+        self._log.warning("this process was suspended; its lanes start over", for_s=round(away_s, 1))
+        self._target.drop_connections()
+        lanes = list(self._lanes.values())
+        self._let_go(set(self._lanes))
+        for lane in lanes:
+            self._spawn(self._start_over(lane))
+        return False
 
     async def _start_over(self, lane: Lane) -> None:
         """Recover the lane anew. If another worker has fenced us, membership will have told us by then."""
@@ -312,7 +341,7 @@ class LinkWorker:
                 if self._target.leader(ledger_topic(self.link.name), lane.number) is None:
                     await self._target.refresh()
                 await lane.recover()
-                await self._start_partitions(lane)
+                await self._partitions.start_in(lane)
                 return
             except ReplicatorError as error:
                 if lane.transaction is not None:
@@ -340,164 +369,15 @@ class LinkWorker:
                 wanted.setdefault(lane_of(name, partition, self.link.lanes), set()).add((name, partition))
         self._target.watch(remote_names)
         await self._target.refresh()
-        self._wanted = wanted
-        for lane in list(self._lanes.values()):
-            if lane.running:
-                self._compare(lane)
-                await self._start_in(lane)
+        self._partitions.wanted = wanted
+        lanes = [lane for lane in self._lanes.values() if lane.running]
+        for lane in lanes:
+            self._partitions.compare(lane)
+        await asyncio.gather(*(self._partitions.start_in_quietly(lane) for lane in lanes))
         self._fetcher.show_homeless()
         self._writer.show_homeless()
-        if self._pending():
+        if self._partitions.pending(self._lanes):
             asyncio.get_running_loop().call_later(SOON_S, self._discover_now.set)
-
-    def _pending(self) -> bool:
-        """Whether a partition of ours waits for its target to be created."""
-        return any(
-            key not in lane.flows and (key not in lane.entries or lane.entries[key].reason is not Reason.TARGET_MISSING)
-            for lane in self._lanes.values()
-            if lane.recovered
-            for key in self._wanted.get(lane.number, ())
-        )
-
-    def _compare(self, lane: Lane) -> None:
-        """Hold running partitions against the metadata just read."""
-        for flow in list(lane.flows.values()):
-            if flow.state is State.FAULTED and flow.key in lane.entries and self._begins_anew(lane.entries[flow.key]):
-                self._drop(lane, flow)  # nothing is left of either topic: it starts like a new one
-                continue
-            if flow.topic not in self._source.topics or self._source.topics[flow.topic].error in _GONE:
-                where = f"Topic {flow.topic} of cluster {self.link.source}."
-                flow.fault(PartitionFault(Reason.SOURCE_MISSING, where, topic=flow.topic, partition=flow.partition))
-            target = self._target.topics.get(flow.target_topic)
-            if target is None:
-                continue
-            where = f"Topic {flow.target_topic} of cluster {self.link.target}"
-            if target.error in _GONE:
-                fault = PartitionFault(Reason.TARGET_MISSING, f"{where}.", topic=flow.topic, partition=flow.partition)
-                flow.fault(fault)
-            elif target.topic_id != flow.target_topic_id:
-                detail = f"{where} had id {flow.target_topic_id}, now it has {target.topic_id}."
-                flow.fault(PartitionFault(Reason.TARGET_RECREATED, detail, topic=flow.topic, partition=flow.partition))
-            elif flow.reason is Reason.TARGET_MISSING:
-                flow.target_found()
-
-    async def _start_in(self, lane: Lane) -> None:
-        """Start what is new in one lane; trouble of a lane that ends or starts over isn't the others' trouble."""
-        try:
-            await self._start_partitions(lane)
-        except ReplicatorError as error:
-            if lane.running:
-                self._log.warning("can't start partitions yet", lane=lane.number, error=str(error))
-
-    async def _start_partitions(self, lane: Lane) -> None:
-        """Start the partitions of a lane that aren't running and that both sides have."""
-        begun = lane.begun_ms is not None
-        if not self._wanted:
-            return
-        missing = [
-            key
-            for key in self._wanted.get(lane.number, ())
-            if key not in lane.flows and self._target.leader(self.link.remote_topic(key[0]), key[1]) is not None
-        ]
-        new = [key for key in missing if key not in lane.entries or self._begins_anew(lane.entries[key])]
-        if new:
-            await lane.write_first(await self._starting.first_entries(new, born_after_link=begun))
-        if not begun and not self._pending_targets(lane):
-            await lane.write_begun()
-        await self._say_missing(lane)
-        known = [lane.entries[key] for key in missing if key in lane.entries]
-        ends = await self._starting.target_ends(known)
-        for entry in known:
-            end = ends.get((entry.topic, entry.partition))
-            if end is not None and not lane.closed and (entry.topic, entry.partition) not in lane.flows:
-                self._start(lane, entry, end)
-
-    async def _say_missing(self, lane: Lane) -> None:
-        """Entries whose target topic is gone: no partition runs that could say so."""
-        now = _now_ms()
-        gone = [
-            replace(
-                entry,
-                state=State.FAULTED,
-                reason=Reason.TARGET_MISSING,
-                detail=f"Topic {entry.target_topic} of cluster {self.link.target}.",
-                since_ms=now,
-                written_ms=now,
-            )
-            for key, entry in lane.entries.items()
-            if key not in lane.flows
-            and entry.reason is None
-            and (topic := self._target.topics.get(entry.target_topic)) is not None
-            and topic.error in _GONE
-        ]
-        await lane.write_first(gone)
-
-    def _begins_anew(self, entry: Entry) -> bool:
-        """Both topics were replaced by others: nothing is left that could be mixed."""
-        source_id = self._source.topic_id_of(entry.topic)
-        target_id = self._target.topic_id_of(entry.target_topic)
-        return identify(entry, source_id, target_id) is Identity.RESTART
-
-    def _pending_targets(self, lane: Lane) -> bool:
-        """Whether a partition that was there before the link still has no entry."""
-        return any(key not in lane.entries for key in self._wanted.get(lane.number, ()))
-
-    def _start(self, lane: Lane, entry: Entry, target_end: int) -> None:
-        counters = PartitionCounters(self.link.name, entry.topic, entry.partition)
-        flow = PartitionFlow(
-            topic=entry.topic,
-            partition=entry.partition,
-            source_topic_id=entry.source_topic_id,
-            target_topic=entry.target_topic,
-            target_topic_id=entry.target_topic_id,
-            source_next=entry.source_next,
-            target_next=max(entry.target_next, target_end),
-            source_epoch=entry.source_leader_epoch,
-            record_timestamp_ms=entry.record_timestamp_ms,
-            producer=lane.producer,
-            stage=self._stage,
-            surroundings=self,
-            counters=counters,
-            latency=self._latency,
-            now_ms=_now_ms,
-            exclusive=self.link.topics.naming == "prefix",
-            gate=lane.transaction,
-            runs=lane.map_tail(entry),
-        )
-        lane.flows[flow.key] = flow
-        self._counters.partitions[self.link.name, entry.topic, entry.partition] = counters
-        fault = self._fault_at_start(entry, target_end)
-        if fault is not None:
-            flow.fault(fault)
-            if fault.reason is entry.reason:
-                flow.since_ms = entry.since_ms
-        self._fetcher.add(flow)
-        flow.update_counters()
-
-    def _fault_at_start(self, entry: Entry, target_end: int) -> PartitionFault | None:
-        """What is known to be wrong before the first fetch: an old fault that doesn't heal, or a topic replaced."""
-        reason, detail = entry.reason, entry.detail
-        source_id = self._source.topic_id_of(entry.topic)
-        target_id = self._target.topic_id_of(entry.target_topic)
-        changed = identify(entry, source_id, target_id)
-        if entry.state is State.FAULTED and reason is not None and not reason.heals:
-            pass
-        elif changed.reason is not None:
-            reason = changed.reason
-            detail = (
-                f"{entry.topic} of cluster {self.link.source} had id {entry.source_topic_id}, now {source_id}; "
-                f"{entry.target_topic} of cluster {self.link.target} had id {entry.target_topic_id}, now {target_id}; "
-                f"copied up to offset {entry.source_next}."
-            )
-        elif target_end < entry.target_next:
-            reason = Reason.TARGET_TRUNCATED
-            detail = (
-                f"{entry.target_topic}-{entry.partition} of cluster {self.link.target} ends at {target_end}, but had "
-                f"acknowledged up to {entry.target_next - 1}."
-            )
-        else:
-            return None
-        return PartitionFault(reason, detail, topic=entry.topic, partition=entry.partition, offset=entry.source_next)
 
     async def _write_entries(self) -> None:
         owned = self._membership.owned
@@ -508,6 +388,12 @@ class LinkWorker:
                 self._log.warning("can't write ledger entries yet", error=str(result))
             elif isinstance(result, BaseException):
                 raise result
+
+    async def _renew(self) -> None:
+        """Brokers forget a transactional id that isn't used for long, and with it who is fenced."""
+        for lane in list(self._lanes.values()):
+            if lane.running:
+                await lane.renew()
 
     async def _control(self) -> None:
         if 0 not in self._membership.owned:

@@ -173,7 +173,7 @@ async def test_given_a_partition_that_was_added_and_sent_nothing_then_its_marker
 
 
 async def test_given_a_target_found_truncated_then_the_other_partitions_commit(lane: Lane) -> None:
-    lane.flow.target_next = 10
+    lane.flow.target_log.next = 10
     lane.flow._producer_known = True
     lane.take(2)
     await until(lambda: lane.flow.sendable, "the admission")

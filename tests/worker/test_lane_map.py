@@ -16,7 +16,7 @@ from replicator.ledger.log import LedgerLog
 from replicator.ledger.map_chunks import chunks_from_records, decode_runs
 from replicator.ledger.map_reader import map_of
 from replicator.ledger.map_tail import TAIL_RUNS
-from replicator.states import State
+from replicator.states import State, Way
 from replicator.wire.producer_id import ProducerIdAndEpoch
 from replicator.worker.lane import Lane
 from tests.ledger.offset_map_model import Model, check_exact
@@ -39,11 +39,11 @@ class Copying:
             closed=False, target_topic=ENTRY.target_topic, target_topic_id=ENTRY.target_topic_id,
             source_next=0, target_next=0,
             producer=ProducerIdAndEpoch(1, 0), acknowledged_sequence=0, state=State.COPYING, reason=None, detail="",
-            since_ms=0, record_timestamp_ms=0,
+            since_ms=0, record_timestamp_ms=0, way=Way.TRANSACTIONS,
         )  # fmt: skip
         self.flow = flow
         self.lane.flows[KEY] = cast(PartitionFlow, flow)
-        monkeypatch.setattr(self.lane, "_append", self._append)
+        monkeypatch.setattr(self.lane._plain, "_append", self._append)
 
     def copy(self, runs: int) -> None:
         self.model.run([(1, 0, 2)] * runs, self.tail.add)

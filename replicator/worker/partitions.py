@@ -1,0 +1,245 @@
+"""The partitions of this worker's lanes: which of them run, from which entry on, and what ends their runs.
+
+A partition runs once both sides have it: from its ledger entry, brought up to date where a former owner may have
+written more; without an entry from where the link's `start:` says. Running ones are held against what the clusters'
+metadata says of their topics.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import structlog
+
+from replicator.config.models import LinkConfig
+from replicator.errors import ReplicatorError
+from replicator.flow.fetcher import Fetcher
+from replicator.flow.partition import PartitionFlow
+from replicator.flow.ports import Surroundings
+from replicator.flow.stage import Stage
+from replicator.flow.writer import Writer
+from replicator.ledger.entry import Entry
+from replicator.ledger.identity import Identity, identify
+from replicator.states import PartitionFault, Reason, State
+from replicator.telemetry.counters import Histogram, PartitionCounters, WorkerCounters
+from replicator.wire import kafka_errors as codes
+from replicator.wire.cluster import ClusterClient
+from replicator.worker.conditions import Conditions
+from replicator.worker.lane import Key, Lane
+from replicator.worker.starting import StartingPoints
+
+_GONE = frozenset({codes.UNKNOWN_TOPIC_OR_PARTITION, codes.UNKNOWN_TOPIC_ID})
+
+
+class Partitions:
+    """Starts, compares and drops the partitions of one link's lanes in this worker."""
+
+    def __init__(
+        self,
+        link: LinkConfig,
+        source: ClusterClient,
+        target: ClusterClient,
+        *,
+        fetcher: Fetcher,
+        writer: Writer,
+        surroundings: Surroundings,
+        conditions: Conditions,
+        counters: WorkerCounters,
+        latency: Histogram,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.wanted: dict[int, set[Key]] = {}  # by lane: what the source has, and the link selects
+        self.link = link
+        self._source = source
+        self._target = target
+        self._fetcher = fetcher
+        self._writer = writer
+        self._surroundings = surroundings
+        self._conditions = conditions
+        self._counters = counters
+        self._latency = latency
+        self._now_ms = now_ms
+        self._stage = Stage(link.compression)
+        self._starting = StartingPoints(link, source, target, now_ms)
+        self._log = structlog.get_logger(__name__).bind(link=link.name)
+
+    def pending(self, lanes: Mapping[int, Lane]) -> bool:
+        """Whether a partition of these lanes waits for its target to be created."""
+        return any(
+            key not in lane.flows and (key not in lane.entries or lane.entries[key].reason is not Reason.TARGET_MISSING)
+            for lane in lanes.values()
+            if lane.recovered
+            for key in self.wanted.get(lane.number, ())
+        )
+
+    def compare(self, lane: Lane) -> None:
+        """Hold running partitions against the metadata just read."""
+        for flow in list(lane.flows.values()):
+            if flow.state is State.FAULTED and flow.key in lane.entries and self._begins_anew(lane.entries[flow.key]):
+                self.drop(lane, flow)  # nothing is left of either topic: it starts like a new one
+                continue
+            if flow.topic not in self._source.topics or self._source.topics[flow.topic].error in _GONE:
+                where = f"Topic {flow.topic} of cluster {self.link.source}."
+                flow.fault(PartitionFault(Reason.SOURCE_MISSING, where, topic=flow.topic, partition=flow.partition))
+            target = self._target.topics.get(flow.target_topic)
+            if target is None:
+                continue
+            where = f"Topic {flow.target_topic} of cluster {self.link.target}"
+            if target.error in _GONE:
+                fault = PartitionFault(Reason.TARGET_MISSING, f"{where}.", topic=flow.topic, partition=flow.partition)
+                flow.fault(fault)
+            elif target.topic_id != flow.target_topic_id:
+                detail = f"{where} had id {flow.target_topic_id}, now it has {target.topic_id}."
+                flow.fault(PartitionFault(Reason.TARGET_RECREATED, detail, topic=flow.topic, partition=flow.partition))
+            elif flow.reason is Reason.TARGET_MISSING:
+                flow.target_found()
+
+    async def start_in_quietly(self, lane: Lane) -> None:
+        """Start what is new in one lane; trouble of a lane that ends or starts over isn't the others' trouble."""
+        try:
+            await self.start_in(lane)
+        except ReplicatorError as error:
+            if lane.running:
+                self._log.warning("can't start partitions yet", lane=lane.number, error=str(error))
+
+    async def start_in(self, lane: Lane) -> None:
+        """Start the partitions of a lane that aren't running and that both sides have."""
+        begun = lane.record.begun_ms is not None
+        if not self.wanted:
+            return
+        missing = [
+            key
+            for key in self.wanted.get(lane.number, ())
+            if key not in lane.flows and self._target.leader(self.link.remote_topic(key[0]), key[1]) is not None
+        ]
+        new = [key for key in missing if key not in lane.entries or self._begins_anew(lane.entries[key])]
+        await self._conditions.learn({topic for topic, _ in missing})
+        if new:
+            await lane.write_first(await self._starting.first_entries(new, born_after_link=begun))
+        if not begun and not self._pending_targets(lane):
+            await lane.write_begun()
+        await self._say_missing(lane)
+        known = [lane.entries[key] for key in missing if key in lane.entries]
+        if past := lane.to_take_over([entry for entry in known if self._is_same(entry)]):
+            await self._take_over(lane, past)
+            known = [lane.entries[entry.topic, entry.partition] for entry in known]
+            known = [entry for entry in known if not (entry in past and lane.to_take_over([entry]))]
+        ends = await self._starting.target_ends(known)
+        for entry in known:
+            end = ends.get((entry.topic, entry.partition))
+            if end is not None and not lane.closed and (entry.topic, entry.partition) not in lane.flows:
+                self._start(lane, entry, end)
+
+    async def _take_over(self, lane: Lane, entries: list[Entry]) -> None:
+        """Those that can't be taken over now are tried again with the next discovery."""
+        began = time.monotonic()
+        later = await lane.take_over(entries, self._source)
+        for (topic, partition), error in later.items():
+            self._log.warning("can't take the partition over yet", topic=topic, partition=partition, error=str(error))
+        self._log.info(
+            "partitions taken over",
+            lane=lane.number, partitions=len(entries) - len(later), records_found=lane.found_records,
+            took_ms=round((time.monotonic() - began) * 1000),
+        )  # fmt: skip
+
+    async def _say_missing(self, lane: Lane) -> None:
+        """Entries whose target topic is gone: no partition runs that could say so."""
+        now = self._now_ms()
+        gone = [
+            replace(
+                entry,
+                state=State.FAULTED,
+                reason=Reason.TARGET_MISSING,
+                detail=f"Topic {entry.target_topic} of cluster {self.link.target}.",
+                since_ms=now,
+                written_ms=now,
+            )
+            for key, entry in lane.entries.items()
+            if key not in lane.flows
+            and entry.reason is None
+            and (topic := self._target.topics.get(entry.target_topic)) is not None
+            and topic.error in _GONE
+        ]
+        await lane.write_first(gone)
+
+    def _is_same(self, entry: Entry) -> bool:
+        """Both topics are those of the entry."""
+        source_id = self._source.topic_id_of(entry.topic)
+        target_id = self._target.topic_id_of(entry.target_topic)
+        return identify(entry, source_id, target_id) is Identity.SAME
+
+    def _begins_anew(self, entry: Entry) -> bool:
+        """Both topics were replaced by others: nothing is left that could be mixed."""
+        source_id = self._source.topic_id_of(entry.topic)
+        target_id = self._target.topic_id_of(entry.target_topic)
+        return identify(entry, source_id, target_id) is Identity.RESTART
+
+    def _pending_targets(self, lane: Lane) -> bool:
+        """Whether a partition that was there before the link still has no entry."""
+        return any(key not in lane.entries for key in self.wanted.get(lane.number, ()))
+
+    def _start(self, lane: Lane, entry: Entry, target_end: int) -> None:
+        counters = PartitionCounters(self.link.name, entry.topic, entry.partition)
+        producer, gate = lane.writing_of(entry)
+        flow = PartitionFlow(
+            topic=entry.topic,
+            partition=entry.partition,
+            source_topic_id=entry.source_topic_id,
+            target_topic=entry.target_topic,
+            target_topic_id=entry.target_topic_id,
+            source_next=entry.source_next,
+            target_next=max(entry.target_next, target_end),
+            source_epoch=entry.source_leader_epoch,
+            record_timestamp_ms=entry.record_timestamp_ms,
+            producer=producer,
+            stage=self._stage,
+            surroundings=self._surroundings,
+            counters=counters,
+            latency=self._latency,
+            now_ms=self._now_ms,
+            exclusive=self.link.topics.naming == "prefix",
+            gate=gate,
+            runs=lane.map_tail(entry),
+        )
+        lane.flows[flow.key] = flow
+        self._counters.partitions[self.link.name, entry.topic, entry.partition] = counters
+        fault = self._fault_at_start(entry, target_end)
+        if fault is not None:
+            flow.fault(fault)
+            if fault.reason is entry.reason:
+                flow.since_ms = entry.since_ms
+        self._fetcher.add(flow)
+        flow.update_counters()
+
+    def _fault_at_start(self, entry: Entry, target_end: int) -> PartitionFault | None:
+        """What is known to be wrong before the first fetch: an old fault that doesn't heal, or a topic replaced."""
+        reason, detail = entry.reason, entry.detail
+        source_id = self._source.topic_id_of(entry.topic)
+        target_id = self._target.topic_id_of(entry.target_topic)
+        changed = identify(entry, source_id, target_id)
+        if entry.state is State.FAULTED and reason is not None and not reason.heals:
+            pass
+        elif changed.reason is not None:
+            reason = changed.reason
+            detail = (
+                f"{entry.topic} of cluster {self.link.source} had id {entry.source_topic_id}, now {source_id}; "
+                f"{entry.target_topic} of cluster {self.link.target} had id {entry.target_topic_id}, now {target_id}; "
+                f"copied up to offset {entry.source_next}."
+            )
+        elif target_end < entry.target_next:
+            reason = Reason.TARGET_TRUNCATED
+            detail = (
+                f"{entry.target_topic}-{entry.partition} of cluster {self.link.target} ends at {target_end}, but had "
+                f"acknowledged up to {entry.target_next - 1}."
+            )
+        else:
+            return None
+        return PartitionFault(reason, detail, topic=entry.topic, partition=entry.partition, offset=entry.source_next)
+
+    def drop(self, lane: Lane, flow: PartitionFlow) -> None:
+        """End a partition's run, to begin another one from its entry before long."""
+        lane.drop(flow)
+        self._fetcher.remove(flow)
+        self._writer.remove(flow)
