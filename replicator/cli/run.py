@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import structlog
 import typer
@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 _ORPHAN_GRACE_S = 8.0
 
+Unknown = Literal["refuse", "adopt", "from scratch"]  # what to do about copies that the ledger doesn't know
+
 
 def run(
     config: ConfigOption = DEFAULT_CONFIG,
@@ -35,6 +37,21 @@ def run(
     log_level: Annotated[
         str, typer.Option("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR.")
     ] = "INFO",
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt",
+            help="Go on behind copies that the ledger doesn't know (its topic is lost; MirrorMaker 2 made them): "
+            "the place is found by what the records hold. Does nothing where the ledger knows them.",
+        ),
+    ] = False,
+    from_scratch: Annotated[
+        bool,
+        typer.Option(
+            "--from-scratch",
+            help="Copy everything again, behind what copies hold, if the ledger knows nothing at all.",
+        ),
+    ] = False,
     child_socket: Annotated[str | None, typer.Option("--child-socket", hidden=True)] = None,
     child_name: Annotated[str | None, typer.Option("--child-name", hidden=True)] = None,
 ) -> None:
@@ -45,29 +62,38 @@ def run(
     level = log_level.upper()
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise typer.BadParameter("must be DEBUG, INFO, WARNING or ERROR", param_hint="--log-level")
+    if adopt and from_scratch:
+        raise typer.BadParameter("choose one of --adopt and --from-scratch", param_hint="--adopt")
+    unknown: Unknown = "adopt" if adopt else "from scratch" if from_scratch else "refuse"
     settings, links, warnings = load_links(config, link)
     logs.configure(level=level, worker=child_name)
     if child_socket is None:
         for warning in warnings:
             log.warning(warning)
     if workers == 1 or child_socket is not None:
-        asyncio.run(_work(settings, links, child_socket))
+        asyncio.run(_work(settings, links, child_socket, unknown))
     else:
-        asyncio.run(_lead(settings, _child_command(config, link, level), workers))
+        asyncio.run(_lead(settings, links, _child_command(config, link, level), workers, unknown))
 
 
-async def _work(settings: Settings, links: tuple[LinkConfig, ...], child_socket: str | None) -> None:
+async def _work(settings: Settings, links: tuple[LinkConfig, ...], child_socket: str | None, unknown: Unknown) -> None:
     from replicator.worker.service import run_worker
 
     with _stop_on_signals() as stop:
         if child_socket is not None:
             _stop_with_parent(stop)
+        if not await _prepared(settings, links, unknown, stop):
+            return
         await run_worker(settings, links, http=child_socket or settings.service.http, stop=stop)
 
 
-async def _lead(settings: Settings, command: Sequence[str], workers: int) -> None:
+async def _lead(
+    settings: Settings, links: tuple[LinkConfig, ...], command: Sequence[str], workers: int, unknown: Unknown
+) -> None:
     service = settings.service
     with tempfile.TemporaryDirectory(prefix="replicator-") as directory, _stop_on_signals() as stop:
+        if not await _prepared(settings, links, unknown, stop):
+            return
 
         def child(name: str, socket: str) -> Sequence[str]:
             return [*command, "--child-name", name, "--child-socket", f"unix:{socket}"]
@@ -81,6 +107,28 @@ async def _lead(settings: Settings, command: Sequence[str], workers: int) -> Non
             await pool.run(stop)
         finally:
             await runner.cleanup()
+
+
+async def _prepared(settings: Settings, links: tuple[LinkConfig, ...], unknown: Unknown, stop: asyncio.Event) -> bool:
+    """Deal with copies that the ledger doesn't know, before any worker looks; False if told to stop meanwhile."""
+    if unknown == "refuse":
+        return True
+    from replicator.dr.adopt_links import prepare_links
+
+    preparing = asyncio.create_task(
+        prepare_links(settings, links, from_scratch=unknown == "from scratch"), name="prepare"
+    )
+    stopping = asyncio.create_task(stop.wait(), name="wait for stop")
+    try:
+        await asyncio.wait([preparing, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if preparing.done():
+            await preparing
+            return True
+        return False
+    finally:
+        for task in (preparing, stopping):
+            task.cancel()
+        await asyncio.gather(preparing, stopping, return_exceptions=True)
 
 
 def _child_command(config: Path, link: str | None, level: str) -> list[str]:

@@ -166,6 +166,17 @@ def _translation(link: LinkConfig, asked: Position, reverse: bool, entry: Entry,
             f"{known.source_start} and target offset {known.target_start}, behind a gap ({begun_anew[-1]}): what lies "
             "before can't be translated"
         )
+    written_by_others = [
+        gap
+        for gap in entry.gaps
+        if gap.reason is Reason.FOREIGN_WRITER and asked.offset < (gap.target_from if reverse else gap.source_from)
+    ]
+    if where == BEFORE and written_by_others:
+        at = written_by_others[-1]
+        return (
+            f"link {link.name}: what {entry.target_topic}-{entry.partition} holds of before source offset "
+            f"{at.source_from} was there before the link copied ({at.by}): it can't be translated"
+        )
     if not known and not entry.gaps and entry.target_next > 0 and asked.offset < beyond:
         return (
             f"link {link.name}: no offset map was kept of {entry.topic}-{entry.partition} when it was copied, so what "

@@ -138,6 +138,27 @@ class Alignment:
             return self._by_last_record(seen, only)
         return self._by_order(only)
 
+    def result_if_repeated(self) -> Aligned:
+        """As `result`, for copies made at least once: a stretch may be there twice, from where copying began again.
+
+        Then the position is behind the source record that was copied farthest; without pairs.
+        """
+        at = {content: index for index, (_, content, _) in enumerate(self._records)}
+        seen = Counter(content for _, content, _ in self._records if content in self._places)
+        if any(times > 1 for times in seen.values()):
+            raise AmbiguousError("records with the same content on the source, and some of them copied more than once")
+        farthest, before = -1, None if not self._from_entry else -1
+        for content in self._copied:
+            index = at.get(content)
+            if index is None:
+                continue
+            if before is not None and index > before + 1:
+                raise AmbiguousError(self._no_position())
+            before, farthest = index, max(farthest, index)
+        if any(content in self._places for _, content, _ in self._records[farthest + 1 :]) or farthest < 0:
+            raise AmbiguousError(self._no_position())
+        return Aligned(self._records[farthest][0] + 1, [])
+
     def _by_order(self, only: set[bytes]) -> Aligned:
         """Count the ways to pair the source's first records, each with a copied one, in order and within their room."""
         last_index = len(self._copied) - 1

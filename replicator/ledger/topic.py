@@ -119,9 +119,10 @@ async def refuse_missing_ledger(link: LinkConfig, source: AdminCalls, target: Ad
     more = f" and {len(holding) - _NAMED} more" if len(holding) > _NAMED else ""
     raise WrongStateError(
         f"link {link.name}: topic {ledger} on cluster {link.target} {state}, but {', '.join(holding[:_NAMED])}{more} "
-        f"already hold records. Copying them again would append every record a second time. If this link copied them, "
-        f"restore its ledger topic; if something else did, exclude these topics, or give the source another alias so "
-        f"that its copies get names of their own; to copy anew, delete these topics on {link.target} first"
+        f"already hold records. Copying them again would append every record a second time. `replicator run --adopt` "
+        f"finds out by what the records hold where copying had got to, whoever did it, and goes on there; `replicator "
+        f"run --from-scratch` copies everything again behind what is there. Otherwise exclude these topics, or delete "
+        f"them on {link.target}"
     )
 
 

@@ -19,6 +19,12 @@ from replicator.wire.primitives import NO_TOPIC_ID
 
 Key = tuple[str, int]
 
+_UNKNOWN = (
+    "{copy} has got to offset {end}, and the ledger knows nothing of it: another program or link wrote it, or this "
+    "entry of the ledger was lost. If it is a copy, restart a worker with `replicator run --adopt`, which finds the "
+    "place to go on from; `replicator resume --accept-gap` copies from source offset {start} behind what is there."
+)
+
 
 class StartingPoints:
     """Decides first entries for new partitions, and holds old entries against what the clusters are now."""
@@ -42,8 +48,7 @@ class StartingPoints:
             end = ends.get((topic, partition))
             if end is None:
                 continue
-            unknown = end if self._link.topics.naming == "prefix" else 0
-            reason = Reason.FOREIGN_WRITER if unknown > 0 else None
+            reason = Reason.FOREIGN_WRITER if end > 0 else None
             entries.append(
                 Entry(
                     topic=topic,
@@ -59,9 +64,7 @@ class StartingPoints:
                     next_sequence=0,
                     state=State.FAULTED if reason else State.COPYING,
                     reason=reason,
-                    detail=f"{remote}-{partition} holds {unknown} offsets that the ledger doesn't know."
-                    if reason
-                    else "",
+                    detail=_UNKNOWN.format(copy=f"{remote}-{partition}", end=end, start=start) if reason else "",
                     since_ms=now,
                     record_timestamp_ms=-1,
                     written_ms=now,
