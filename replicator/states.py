@@ -47,6 +47,7 @@ class Reason(StrEnum):
     UNSUPPORTED_FORMAT = "UNSUPPORTED_FORMAT"
     TOPIC_NAME_INVALID = "TOPIC_NAME_INVALID"
     TOPIC_REFUSED = "TOPIC_REFUSED"
+    LEDGER_UNREADABLE = "LEDGER_UNREADABLE"
     INTERNAL_ERROR = "INTERNAL_ERROR"
     UNKNOWN = "UNKNOWN"
 
@@ -168,6 +169,12 @@ _FACTS = {
         "The target refuses to create or to grow the topic.",
         "Change what the target's answer names (a create policy, replication factor, quota), or exclude the topic; "
         "it is tried again by itself.",
+    ),
+    Reason.LEDGER_UNREADABLE: _Facts(
+        True,
+        "The link's ledger holds what this version of Replicator can't read.",
+        "Upgrade this Replicator to the newest version that any worker of the link has run; if this is the newest, the "
+        "ledger is damaged: restore its topic. Nothing is copied from a position that isn't known.",
     ),
     Reason.INTERNAL_ERROR: _Facts(
         True,

@@ -79,6 +79,7 @@ _REASON_CODES = {
     Reason.TOPIC_NAME_INVALID: 17,
     Reason.TOPIC_REFUSED: 18,
     Reason.INTERNAL_ERROR: 19,
+    Reason.LEDGER_UNREADABLE: 20,
     Reason.UNKNOWN: 255,
 }
 _NO_REASON = 0

@@ -9,20 +9,38 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from replicator.errors import UnreachableError
 from replicator.ledger.client_errors import replicator_error
+from replicator.ledger.codec import LedgerFormatError
 from replicator.ledger.entry import Entry, decode, decode_key
-from replicator.ledger.lanes import ledger_topic
+from replicator.ledger.lane_record import LANE_KEY, decode_lane
+from replicator.ledger.lane_trouble import LaneTrouble, take_trouble
+from replicator.ledger.lanes import control_topic, ledger_topic
 from replicator.ledger.topic_problem import StoredProblem, take_problem
 
 READ_LIMIT_S = 30.0
+CONTROL = -1  # among the lanes: the control topic
 _BATCH = 1_000
 _POLL_S = 0.2
 
 
 class LedgerReader:
-    """Follows all partitions of a link's ledger. Writes nothing, joins no group; blocking; for one thread at a time."""
+    """Follows all partitions of a link's ledger; with `control`, also what the control topic says of the lanes.
 
-    def __init__(self, client_properties: dict[str, Any], link: str, lanes: int, *, cluster: str = "target") -> None:
+    Writes nothing, joins no group; blocking; for one thread at a time. What can't be read is kept in `unreadable`, by
+    lane: the other lanes' entries are none the worse for it.
+    """
+
+    def __init__(
+        self,
+        client_properties: dict[str, Any],
+        link: str,
+        lanes: int,
+        *,
+        cluster: str = "target",
+        control: bool = False,
+    ) -> None:
         self._topic = ledger_topic(link)
+        self.unreadable: dict[int, LedgerFormatError] = {}
+        self.troubles: dict[int, LaneTrouble] = {}
         self._cluster = cluster
         self._entries: dict[tuple[str, int], Entry] = {}
         self.problems: dict[str, StoredProblem] = {}  # as of the last `read`, by source topic
@@ -41,14 +59,18 @@ class LedgerReader:
                     "max.poll.interval.ms": 86_400_000,  # it isn't a member of a group, and may pause between reads
                 }
             )
-            self._consumer.assign([TopicPartition(self._topic, lane, 0) for lane in self._next])
+            places = [TopicPartition(self._topic, lane, 0) for lane in self._next]
+            if control:
+                self._next[CONTROL] = 0
+                places.append(TopicPartition(control_topic(link), 0, 0))
+            self._consumer.assign(places)
         except KafkaException as error:
             raise self._error(error.args[0]) from error
 
     def read(self, ends: dict[int, int]) -> dict[tuple[str, int], Entry]:
-        """The entries that hold at `ends` (lane -> last stable offset) or later, by source topic and partition.
+        """The entries that hold at `ends` (lane or CONTROL -> last stable offset) or later, by topic and partition.
 
-        Raises UnreachableError when the target doesn't answer within 30 s, LedgerFormatError for what can't be read.
+        Raises UnreachableError when the target doesn't answer within 30 s.
         """
         deadline = time.monotonic() + READ_LIMIT_S
         while any(self._next.get(lane, end) < end for lane, end in ends.items()):
@@ -68,18 +90,31 @@ class LedgerReader:
         error = message.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
             raise self._error(error)
-        lane, offset = message.partition(), message.offset()
+        lane = message.partition() if message.topic() == self._topic else CONTROL
+        offset = message.offset()
         if error is not None:
             self._next[lane] = max(self._next[lane], offset)  # past markers and compacted records at the end
             return
         self._next[lane] = offset + 1
-        key = message.key()
-        if not key or take_problem(self.problems, key, message.value()):
+        key, value = message.key(), message.value()
+        if lane == CONTROL:
+            take_trouble(self.troubles, key, value)
+            return
+        try:
+            self._apply(key, value)
+        except LedgerFormatError as unreadable:
+            self.unreadable[lane] = unreadable
+
+    def _apply(self, key: bytes | None, value: bytes | None) -> None:
+        if not key or take_problem(self.problems, key, value):
+            return
+        if key == LANE_KEY and value is not None:
+            decode_lane(value)  # nothing of it is needed here, but a lane whose record can't be read doesn't run
             return
         where = decode_key(key)
         if where is None:
             return
-        entry = decode(key, message.value())
+        entry = decode(key, value)
         if entry is None:
             self._entries.pop(where, None)
         else:

@@ -19,11 +19,12 @@ from replicator.errors import ReplicatorError
 from replicator.ledger.cluster_side import REQUEST_TIMEOUT_S, ClusterSide, Key, SeenTopic
 from replicator.ledger.entry import Entry, Gap
 from replicator.ledger.identity import explain, identify
-from replicator.ledger.lanes import group_id, ledger_topic
-from replicator.ledger.reader import LedgerReader
+from replicator.ledger.lane_trouble import FRESH_MS, LaneTrouble
+from replicator.ledger.lanes import control_topic, group_id, lane_of, ledger_topic
+from replicator.ledger.reader import CONTROL, LedgerReader
 from replicator.ledger.selection import Selection, TopicProblem, select
 from replicator.ledger.topic_problem import StoredProblem
-from replicator.states import State
+from replicator.states import Reason, State
 
 _UNKNOWN_OFFSET = -1
 
@@ -96,7 +97,7 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
     target = ClusterSide(settings.clusters[link.target], link.target, client_id, timeout_s)
     target_topics = target.topics()
     members = target.members(group_id(link.name))
-    entries, problems = _read_ledger(target, link, target_topics)
+    entries, problems, troubles = _read_ledger(target, link, target_topics)
     source = ClusterSide(settings.clusters[link.source], link.source, client_id, timeout_s)
     source_error: str | None = None
     ends: dict[Key, int] = {}
@@ -115,12 +116,20 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
         for at, entry in entries.items()
         if link.selects(entry.topic) and not _left_over(entry, source_topics)
     }
+    shown = {at: _with_trouble(entry, troubles.get(lane_of(*at, link.lanes))) for at, entry in shown.items()}
     behind = [(at, entry.source_next) for at, entry in shown.items() if ends.get(at, -1) > entry.source_next >= 0]
     now_ms = int(time.time() * 1000)
     next_times = source.times(behind) if behind else {}
     partitions = [_known(entry, ends.get(at), next_times.get(at), now_ms) for at, entry in shown.items()]
     partitions += [
-        _without_entry(name, p, problems.get(name) or _unstored(selection.problems.get(name)), ends.get((name, p)))
+        _without_entry(
+            name,
+            p,
+            problems.get(name)
+            or _unstored(selection.problems.get(name))
+            or _of_lane(troubles.get(lane_of(name, p, link.lanes))),
+            ends.get((name, p)),
+        )
         for name in wanted
         for p in range(source_topics[name].partitions)
         if (name, p) not in shown
@@ -162,17 +171,39 @@ def _as_found(
 
 def _read_ledger(
     target: ClusterSide, link: LinkConfig, target_topics: Mapping[str, SeenTopic]
-) -> tuple[dict[Key, Entry], dict[str, StoredProblem]]:
-    name = ledger_topic(link.name)
+) -> tuple[dict[Key, Entry], dict[str, StoredProblem], dict[int, LaneTrouble]]:
+    """Entries, problems by topic, and troubles by lane."""
+    name, control = ledger_topic(link.name), control_topic(link.name)
     if name not in target_topics:
-        return {}, {}
+        return {}, {}, {}
     lanes = target_topics[name].partitions
-    ends = {lane: end for (_, lane), end in target.ends((name, lane) for lane in range(lanes)).items()}
-    reader = LedgerReader(target.properties, link.name, lanes, cluster=link.target)
+    wanted = [*((name, lane) for lane in range(lanes)), *([(control, 0)] if control in target_topics else [])]
+    ends = {lane if topic == name else CONTROL: end for (topic, lane), end in target.ends(wanted).items()}
+    reader = LedgerReader(target.properties, link.name, lanes, cluster=link.target, control=CONTROL in ends)
     try:
-        return reader.read(ends), reader.problems
+        entries = reader.read(ends)
     finally:
         reader.close()
+    now_ms = int(time.time() * 1000)
+    troubles = {lane: trouble for lane, trouble in reader.troubles.items() if now_ms - trouble.seen_ms < FRESH_MS}
+    for lane, error in reader.unreadable.items():
+        known = troubles.get(lane)
+        if known is None or known.reason is not Reason.LEDGER_UNREADABLE:
+            detail = f"Lane {lane} of the link: {error}"
+            troubles[lane] = LaneTrouble(lane, Reason.LEDGER_UNREADABLE, detail, -1, now_ms)
+    return entries, reader.problems, troubles
+
+
+def _with_trouble(entry: Entry, trouble: LaneTrouble | None) -> Entry:
+    """A partition whose lane doesn't run doesn't copy; its own fault counts for more."""
+    if trouble is None or entry.state is State.FAULTED:
+        return entry
+    since_ms = trouble.since_ms if trouble.since_ms >= 0 else entry.written_ms
+    return replace(entry, state=State.FAULTED, reason=trouble.reason, detail=trouble.detail, since_ms=since_ms)
+
+
+def _of_lane(trouble: LaneTrouble | None) -> StoredProblem | None:
+    return None if trouble is None else StoredProblem(trouble.reason, trouble.detail, trouble.since_ms)
 
 
 def _known(entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int) -> PartitionStatus:

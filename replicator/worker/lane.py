@@ -70,6 +70,7 @@ class Lane:
         self.record = LaneRecord()
         self.recovered = False
         self.recovering: asyncio.Task[None] | None = None
+        self.failure: ReplicatorError | None = None  # why it didn't recover when it tried last
         self.closed = False
         self._target = target
         self._ledger = LedgerLog(target, ledger_topic(link), number)
@@ -100,6 +101,13 @@ class Lane:
     def running(self) -> bool:
         """Recovered, and neither given up nor about to start over."""
         return self.recovered and not self.closed and not (self.transaction and self.transaction.broken.done())
+
+    @property
+    def trouble(self) -> ReplicatorError | None:
+        """What it is waiting for, or why it hasn't recovered so far (`worker.troubles`)."""
+        asking = (self._transactions, self._takeover)
+        waiting = next((who.waiting_for for who in asking if who is not None and who.waiting_for is not None), None)
+        return waiting or (None if self.recovered else self.failure)
 
     def writing_of(self, entry: Entry) -> tuple[ProducerIdAndEpoch, Gate | None]:
         """Who writes the partition of this entry, and through which gate."""

@@ -40,6 +40,7 @@ from replicator.worker.lane import Key, Lane, TransactionalIds
 from replicator.worker.membership import Membership
 from replicator.worker.partitions import Partitions
 from replicator.worker.suspension import Suspension
+from replicator.worker.troubles import Troubles
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,7 @@ ENTRIES_S = 1.0
 RENEWAL_S = 12 * 3600.0  # brokers forget after 7 days by default
 FLUSH_S = 4.0
 COMMANDS_S = 1.0
+TROUBLES_S = 2.0
 RETRY_S = 1.0
 QUIET_S = 5.0
 SETTLE_S = 0.05  # what asks for a step often comes in bursts
@@ -78,6 +80,7 @@ class LinkWorker:
         self._controller = Controller(settings, link)
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
         self._suspension = Suspension()
+        self._troubles = Troubles(link.name, self._target, self._lanes.values, _now_ms)
         self._acceptance = Acceptance(
             link, Gaps(self._source, self._target, _now_ms), self._target, self._lanes, self._drop, self._spawn
         )
@@ -124,6 +127,7 @@ class LinkWorker:
         self._spawn(self._every(self._control, DISCOVERY_S, self._control_now, "create and grow target topics"))
         self._spawn(self._every(self._renew, RENEWAL_S, asyncio.Event(), "renew transactional ids"))
         self._spawn(self._every(self._acceptance.read_commands, COMMANDS_S, asyncio.Event(), "read commands"))
+        self._spawn(self._every(self._troubles.step, TROUBLES_S, asyncio.Event(), "say which lanes don't run"))
         self._trouble = ""
 
     async def stop(self) -> None:
@@ -344,6 +348,7 @@ class LinkWorker:
                 await self._partitions.start_in(lane)
                 return
             except ReplicatorError as error:
+                lane.failure = error
                 if lane.transaction is not None:
                     return  # it recovered, and its transaction broke: it starts over
                 # A topic or coordinator that has just come to be needs a moment: no alarm for that.

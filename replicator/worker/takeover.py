@@ -49,6 +49,11 @@ class Takeover:
         """Who writes the lane's plain batches."""
         return self._producer.identity
 
+    @property
+    def waiting_for(self) -> ReplicatorError | None:
+        """What a call that is under way has failed with so far."""
+        return self._producer.waiting_for
+
     async def claim(self, ledger: Place, map_: Place) -> ProducerIdAndEpoch:
         """Fence the lane's own partitions: what former owners wrote there is complete and readable when it returns."""
         await self._producer.init()

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
 )
 
 from tests.support.bundled import BundledCluster
-from tests.support.checker import Seen, compare_topics
+from tests.support.checker import Seen, compare_topics, read_partition
 from tests.support.copying import create, produce
 from tests.support.kafka import KafkaCluster
 from tests.support.replicator import Installation, Worker
@@ -52,6 +52,10 @@ class Rig:
 
     def write(self, topic: str, what: list[Seen]) -> None:
         produce(self.source.client_config, topic, 0, what)
+
+    def copies(self, topic: str) -> list[Seen]:
+        """What a consumer finds in its copy."""
+        return read_partition(self.target.client_config, f"us.{topic}", 0)
 
     def worker(self) -> Worker:
         return self.installation.worker()

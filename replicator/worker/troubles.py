@@ -1,0 +1,100 @@
+"""Says in the control topic which lanes of this worker don't run, and why: the lanes' own ledgers can't hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from replicator.errors import AuthorizationError, ReplicatorError
+from replicator.ledger.codec import LedgerFormatError
+from replicator.ledger.lane_trouble import LaneTrouble, encode_trouble, trouble_key
+from replicator.ledger.lanes import control_topic
+from replicator.ledger.log import KeyValue, LedgerLog
+from replicator.states import PartitionFault, Reason
+from replicator.wire import kafka_errors as codes
+from replicator.wire.cluster import ClusterClient
+from replicator.wire.kafka_errors import BrokerError
+from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
+
+QUIET_MS = 5_000  # a coordinator or a topic that has just come to be needs a moment
+REPEAT_MS = 20_000  # well below `FRESH_MS`
+_WRITE_LIMIT_S = 5.0
+
+
+class TroubledLane(Protocol):
+    """What is asked of a lane."""
+
+    number: int
+
+    @property
+    def running(self) -> bool:
+        """Recovered, and in order."""
+
+    @property
+    def trouble(self) -> ReplicatorError | None:
+        """What it is waiting for, or couldn't do when it tried last; None if there is nothing of that kind."""
+
+
+class Troubles:
+    """Of one link in this worker. Call `step` every second or two."""
+
+    def __init__(
+        self, link: str, target: ClusterClient, lanes: Callable[[], Iterable[TroubledLane]], now_ms: Callable[[], int]
+    ) -> None:
+        self._target = target
+        self._lanes = lanes
+        self._now_ms = now_ms
+        self._log = LedgerLog(target, control_topic(link), 0)
+        self._producer: ProducerIdAndEpoch | None = None
+        self._said: dict[int, LaneTrouble] = {}
+        self._began: dict[int, int] = {}
+
+    async def step(self) -> None:
+        """Write what has changed. ReplicatorError if that can't be done now; then the next step does it."""
+        now = self._now_ms()
+        pairs: list[KeyValue] = []
+        said: dict[int, LaneTrouble] = {}
+        began: dict[int, int] = {}
+        for lane in self._lanes():
+            number, error, before = lane.number, lane.trouble, self._said.get(lane.number)
+            if error is None and lane.running:
+                if before is not None:
+                    pairs.append((trouble_key(number), None))
+                continue
+            since_ms = began[number] = self._began.get(number, now)
+            if error is None:  # it is being started again
+                if before is not None:
+                    said[number] = before
+                continue
+            reason = reason_of(error)
+            if before is not None and before.reason is reason and now - before.seen_ms < REPEAT_MS:
+                said[number] = before
+            elif now - since_ms >= QUIET_MS:
+                detail = f"Lane {number} of the link waits: {error}"
+                said[number] = LaneTrouble(number, reason, detail, since_ms, now)
+                pairs.append(encode_trouble(said[number]))
+        self._began = began
+        if pairs:
+            await self._write(pairs)
+        self._said = said  # a lane that isn't ours any more is its new owner's to speak of
+
+    async def _write(self, pairs: list[KeyValue]) -> None:
+        if self._producer is None:
+            self._producer = await init_producer_id(await self._target.any_connection())
+            self._log.new_producer()
+        try:
+            await self._log.write(self._producer, pairs, timeout_s=_WRITE_LIMIT_S)
+        except BaseException:
+            self._producer = None  # nobody knows whether that is in the log: a new one can't be taken for a repetition
+            raise
+
+
+def reason_of(error: ReplicatorError) -> Reason:
+    """The reason that an error of a lane's recovery or of its transactions stands for."""
+    if isinstance(error, PartitionFault):
+        return error.reason
+    if isinstance(error, LedgerFormatError):
+        return Reason.LEDGER_UNREADABLE
+    if isinstance(error, AuthorizationError) or (isinstance(error, BrokerError) and error.code in codes.AUTHORIZATION):
+        return Reason.NOT_AUTHORIZED
+    return Reason.TARGET_UNREACHABLE if error.retriable else Reason.INTERNAL_ERROR

@@ -1,0 +1,56 @@
+"""A ledger that this version can't read: only its lane stands still, and everybody says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from replicator.ledger.entry import encode_key
+from replicator.ledger.lanes import lane_of
+from tests.e2e.rig import Pair, Rig, records
+from tests.support.bundled import BundledCluster
+from tests.support.kafka import KafkaCluster
+from tests.support.waiting import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+LANES = 32
+
+
+@pytest.fixture(params=["bundled", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.soak])])
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    if request.param == "kafka":
+        source: KafkaCluster = request.getfixturevalue("kafka_source")
+        target: KafkaCluster = request.getfixturevalue("kafka_target")
+        yield source, target
+        return
+    with BundledCluster(name="source") as bundled_source, BundledCluster(name="target") as bundled_target:
+        yield bundled_source, bundled_target
+
+
+def test_given_an_entry_of_a_newer_version_then_its_lane_waits_and_the_others_go_on(
+    pair: Pair, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    rig = Rig(pair, tmp_path, request.node.name)
+    lane = lane_of(rig.bad, 0, LANES)
+    assert lane != lane_of(rig.good, 0, LANES), "choose another name for this test"
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_copied(rig.bad, rig.good)
+        worker.terminate()
+    before = rig.copies(rig.bad)
+    producer = Producer({**rig.target.client_config, "enable.idempotence": True})
+    producer.produce(rig.ledger, b"\x09from the future", encode_key(rig.bad, 0), lane)
+    assert producer.flush(30) == 0
+    rig.write(rig.bad, records(5, start=20))
+    with rig.worker() as worker:
+        rig.wait_fault("LEDGER_UNREADABLE", "version 9", f"Lane {lane}")
+        wait_for(lambda: "upgrade" in worker.log(), within=20, what="the log says what to do")
+        assert worker.running
+        code, body = worker.get("/readyz")
+        assert (code, f"lanes {lane}" in body) == (503, True), body
+        rig.good_goes_on()
+    assert rig.copies(rig.bad) == before
