@@ -152,7 +152,8 @@ _FACTS = {
     Reason.RECOVERY_AMBIGUOUS: _Facts(
         False,
         "It can't be told with certainty which records had been copied before the crash.",
-        "Compare both sides with `replicator verify`, then choose the position to go on from.",
+        "Compare both sides with `replicator verify`. `replicator resume --accept-gap` goes on behind the last record "
+        "that is known to be copied: those that may be there already are copied once more.",
     ),
     Reason.UNSUPPORTED_FORMAT: _Facts(
         False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import structlog
@@ -16,9 +16,9 @@ from replicator.ledger.codec import LedgerFormatError
 from replicator.ledger.control import FaultedPartition, decode_command
 from replicator.ledger.lanes import control_topic, lane_of
 from replicator.ledger.log import LedgerLog
-from replicator.states import Reason, State
+from replicator.states import Reason, State, Way
 from replicator.wire.cluster import ClusterClient
-from replicator.worker.gaps import ACCEPTABLE, BY_POLICY, Gaps
+from replicator.worker.gaps import ACCEPTABLE, BY_PEOPLE_ALONE, BY_POLICY, Gaps
 from replicator.worker.lane import Key, Lane
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class Acceptance:
 
     def by_policy(self, flow: PartitionFlow, reason: Reason) -> None:
         """A partition stopped for this reason: `on_gap: continue` lets it go on, unless somebody else writes there."""
-        if self._link.on_gap == "continue" and reason in ACCEPTABLE - {Reason.FOREIGN_WRITER}:
+        if self._link.on_gap == "continue" and reason in ACCEPTABLE - BY_PEOPLE_ALONE:
             self._begin(flow, BY_POLICY)
 
     async def read_commands(self) -> None:
@@ -106,7 +106,7 @@ class Acceptance:
         await lane.write_entries()
         entry = await self._gaps.entry_behind(lane.entries[flow.key], reason, by)
         lane.retire(flow)  # not dropped before its new entry is written: it would begin again from the old one
-        await lane.write_first([entry])
+        await lane.write_first([replace(entry, way=Way.TRANSACTIONS)])
         self._drop(lane, flow)
         log.warning(
             "going on behind a gap",

@@ -5,6 +5,7 @@ Asked of both clusters when topics begin, and every `REFRESH_S`. What can't be f
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection
 
@@ -19,6 +20,7 @@ from replicator.wire.cluster import ClusterClient
 log = structlog.get_logger(__name__)
 
 REFRESH_S = 300.0
+RETRY_S = 20.0
 PROVEN_PRODUCE_VERSION = 12  # Kafka 4.0: fenced writing was shown on these brokers
 _EXPIRATION = "producer.id.expiration.ms"
 _POLICY = "cleanup.policy"
@@ -37,6 +39,7 @@ class Conditions:
         self._kept: dict[str, bool] = {}  # topic: whether all records stay until retention takes them
         self._refreshed_at = -REFRESH_S
         self._said = ""
+        self._learning = asyncio.Lock()
 
     def producer_memory_ms(self) -> int | None:
         """`producer.id.expiration.ms` of the target, the least of its brokers'; None: use transactions."""
@@ -50,6 +53,10 @@ class Conditions:
         """Find out what isn't known of these topics, and now and then all of it anew."""
         if not self._wanted:
             return
+        async with self._learning:
+            await self._learn(topics)
+
+    async def _learn(self, topics: Collection[str]) -> None:
         due = time.monotonic() - self._refreshed_at >= REFRESH_S
         if due:
             self._refreshed_at = time.monotonic()
@@ -82,6 +89,9 @@ class Conditions:
                 value = (await self._target.describe_broker(node)).get(_EXPIRATION)
                 found.append(int(value.value or 0) if value is not None else 0)
         except ReplicatorError as error:
+            self._refreshed_at += RETRY_S - REFRESH_S
+            if error.retriable and self._memory_ms is not None:
+                return  # it is away for a moment: what it said before still counts
             self._memory_ms = None
             self._say(f"{_EXPIRATION} of cluster {self._link.target} can't be read: {error}")
             return

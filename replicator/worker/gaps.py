@@ -27,9 +27,11 @@ ACCEPTABLE = frozenset(
         Reason.TARGET_TRUNCATED,
         Reason.TARGET_RECREATED,
         Reason.FOREIGN_WRITER,
+        Reason.RECOVERY_AMBIGUOUS,
     }
 )
-_MAP_GOES_ON = frozenset({Reason.RETENTION_OVERRUN, Reason.FOREIGN_WRITER})
+BY_PEOPLE_ALONE = frozenset({Reason.FOREIGN_WRITER, Reason.RECOVERY_AMBIGUOUS})  # no policy knows better
+_MAP_GOES_ON = frozenset({Reason.RETENTION_OVERRUN, Reason.FOREIGN_WRITER, Reason.RECOVERY_AMBIGUOUS})
 
 
 class Gaps:
@@ -51,6 +53,8 @@ class Gaps:
             target_from, target_to = min(target_end, entry.target_next), max(entry.target_next, 0)
         elif reason is Reason.TARGET_RECREATED:
             target_to = max(entry.target_next, 0)
+        elif reason is Reason.RECOVERY_AMBIGUOUS:
+            target_from, target_to = entry.target_next, target_end  # what may be there, and is copied once more
         now = self._now_ms()
         gap = Gap(reason, entry.source_next, source_to, target_from, target_to, now, by)
         changed = replace(

@@ -30,7 +30,7 @@ from replicator.ledger.map_tail import MapTail
 from replicator.ledger.recovery import Recovered
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic_problem import StoredProblem, problem_changes, problems_from_records
-from replicator.states import PartitionFault, State, Way
+from replicator.states import PartitionFault, Reason, State, Way
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
 from replicator.wire.transactions import TransactionalProducer
@@ -38,6 +38,9 @@ from replicator.worker.plain_state import PlainState
 from replicator.worker.takeover import Takeover
 
 Key = tuple[str, int]
+
+
+_OF_TAKEOVER = frozenset({Reason.RECOVERY_AMBIGUOUS})
 
 
 class TransactionalIds(NamedTuple):
@@ -79,6 +82,7 @@ class Lane:
         self._now_ms = now_ms
         self._producer: ProducerIdAndEpoch | None = None
         self._dirty: set[Key] = set()  # of partitions in transactions
+        self._committing: set[Key] = set()
         self._dirty_plain: set[Key] = set()
         self._problems: dict[str, StoredProblem] = {}
         self._written: dict[Key, Entry] = {}
@@ -173,19 +177,24 @@ class Lane:
             chunks: list[KeyValue] = []
             self.found_records = sum(answer.copied for answer in found.values() if isinstance(answer, Recovered))
             for key, answer in found.items():
+                entry = self.entries[key]
                 if isinstance(answer, Recovered):
-                    written[key] = answer.entry
+                    found_out = entry.reason is not None and (entry.reason.heals or entry.reason in _OF_TAKEOVER)
+                    written[key] = self._copying(answer.entry) if found_out else answer.entry
                     chunks += [(encode_chunk_key(*key, number), value) for number, value in answer.chunks]
                 elif isinstance(answer, PartitionFault):
-                    written[key] = self._faulted(self.entries[key], answer)
+                    written[key] = self._faulted(entry, answer.reason, answer.detail)
                 else:
                     later[key] = answer
+                    waiting = self._waiting(entry, answer, source.alias)
+                    if (waiting.reason, waiting.detail) != (entry.reason, entry.detail):
+                        written[key] = waiting
             if chunks:
                 await self._plain.write_map(chunks)
             if written:
                 await self._plain.write_ledger(_pairs(written))
             self.entries.update(written)
-            self._taken_over |= written.keys()
+            self._taken_over |= found.keys() - later.keys()
             return later
 
     async def renew(self) -> None:
@@ -208,15 +217,21 @@ class Lane:
         assert self._takeover is not None
         assert self._producer is not None
         try:
-            await self.write_entries(only=flow.key)
+            if way is Way.FENCED:
+                # The plain entry must not be followed by one of a commit that was under way.
+                while flow.key in self._dirty or flow.key in self._committing:
+                    await self.transaction.commit_with([])
+            else:
+                await self._write_plain({flow.key})
             if flow.closed:
                 return
+            self._dirty.discard(flow.key)
+            self._dirty_plain.discard(flow.key)
             if way is Way.FENCED:
                 flow.go_through(self.fenced, self._takeover.identity)
-                self._dirty.discard(flow.key)
-                self._dirty_plain.add(flow.key)
-                await self._write_plain({flow.key})
                 self._taken_over.add(flow.key)
+                self.changed(flow)
+                await self._write_plain({flow.key})
             else:
                 flow.go_through(self.transaction, self._producer)
                 self.changed(flow)
@@ -249,7 +264,8 @@ class Lane:
     async def write_first(self, entries: list[Entry]) -> None:
         """Entries of partitions that begin now; acknowledged before a record of theirs is produced (rule A)."""
         if entries:
-            entries = [replace(entry, way=Way.TRANSACTIONS) for entry in entries]
+            async with self._saving:
+                pass  # older entries may be on their way, and must not come to stand behind these
             await self._write([(encode_key(e.topic, e.partition), encode_entry(e)) for e in entries])
             self.entries.update({(e.topic, e.partition): e for e in entries})
 
@@ -271,16 +287,16 @@ class Lane:
         """Append to the offset map's topic."""
         await self._plain.write_map(pairs)
 
-    async def write_entries(self, *, only: Key | None = None) -> None:
-        """Write an entry for each partition that changed (`only`: for that one). What fails stays to be written.
+    async def write_entries(self) -> None:
+        """Write an entry for each partition that changed. What fails stays to be written.
 
         When it returns, no older entries are on their way.
         """
         if self.closed:
             return
-        if self.transaction is not None and (self._dirty if only is None else only in self._dirty):
+        if self.transaction is not None and self._dirty:
             await self.transaction.commit_with([])
-        await self._write_plain(self._dirty_plain if only is None else {only} & self._dirty_plain)
+        await self._write_plain(self._dirty_plain)
 
     async def _write_plain(self, keys: set[Key]) -> None:
         async with self._saving:
@@ -351,6 +367,7 @@ class Lane:
     async def write(self, pairs: Sequence[KeyValue]) -> None:
         """Append the parts of the map and the entries that changed, and `pairs`, within the open transaction."""
         dirty, self._dirty = self._dirty, set()
+        self._committing = dirty
         chunks = self._chunks(dirty)
         if chunks:
             await self._in_transaction(self._map, _map_pairs(chunks))
@@ -362,6 +379,7 @@ class Lane:
         """What was written is in the ledger."""
         self.entries.update(self._written)
         self._written = {}
+        self._committing = set()
 
     async def _in_transaction(self, log: LedgerLog, pairs: Sequence[KeyValue]) -> None:
         assert self._transactions is not None
@@ -373,11 +391,22 @@ class Lane:
         else:
             await self._plain.write_ledger(pairs)
 
-    def _faulted(self, entry: Entry, fault: PartitionFault) -> Entry:
+    def _faulted(self, entry: Entry, reason: Reason, detail: str) -> Entry:
         now = self._now_ms()
-        return replace(
-            entry, state=State.FAULTED, reason=fault.reason, detail=fault.detail, since_ms=now, written_ms=now
-        )
+        since = entry.since_ms if entry.reason is reason else now
+        return replace(entry, state=State.FAULTED, reason=reason, detail=detail, since_ms=since, written_ms=now)
+
+    def _copying(self, entry: Entry) -> Entry:
+        now = self._now_ms()
+        return replace(entry, state=State.COPYING, reason=None, detail="", since_ms=now, written_ms=now)
+
+    def _waiting(self, entry: Entry, error: ReplicatorError, source: str) -> Entry:
+        """Where nobody can tell yet how far it got: it shows, unless a fault that waits for people already does."""
+        if entry.reason is not None and not entry.reason.heals:
+            return entry
+        of_source = str(error).startswith(f"cluster {source}:")
+        reason = Reason.SOURCE_UNREACHABLE if of_source else Reason.TARGET_UNREACHABLE
+        return self._faulted(entry, reason, f"What a former worker wrote can't be told yet: {error}.")
 
     def _chunks(self, keys: set[Key]) -> Chunks:
         """The chunks of these partitions' maps that are to be written now."""
@@ -391,8 +420,10 @@ class Lane:
         return await init_producer_id(await self._target.any_connection())
 
     def _entry(self, flow: PartitionFlow) -> Entry:
-        map_chunks, map_tail = self._tails[flow.key].after_flush()
         known = self.entries.get(flow.key)
+        if known is not None and known.reason is flow.reason and flow.reason in _OF_TAKEOVER:
+            return known  # what it says is all that's known: the next takeover may find out more
+        map_chunks, map_tail = self._tails[flow.key].after_flush()
         return Entry(
             topic=flow.topic,
             partition=flow.partition,

@@ -183,6 +183,7 @@ class Partitions:
     def _start(self, lane: Lane, entry: Entry, target_end: int) -> None:
         counters = PartitionCounters(self.link.name, entry.topic, entry.partition)
         producer, gate = lane.writing_of(entry)
+        fault = self._fault_at_start(entry, target_end)
         flow = PartitionFlow(
             topic=entry.topic,
             partition=entry.partition,
@@ -205,7 +206,6 @@ class Partitions:
         )
         lane.flows[flow.key] = flow
         self._counters.partitions[self.link.name, entry.topic, entry.partition] = counters
-        fault = self._fault_at_start(entry, target_end)
         if fault is not None:
             flow.fault(fault)
             if fault.reason is entry.reason:
