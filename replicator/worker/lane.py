@@ -93,7 +93,7 @@ class Lane:
             self._transactions = TransactionalProducer(target, ids.transactions, timeout_ms=TIMEOUT_MS)
             fence = TransactionalProducer(target, ids.fenced, timeout_ms=TIMEOUT_MS)
             self._takeover = Takeover(fence, number, target, now_ms)
-        self._plain = PlainState(target, link, number, self._new_producer)
+        self._plain = PlainState(target, link, number, self._new_producer if ids is None else None)
         self.transaction: LaneTransaction | None = None
         self.fenced: FencedWriting | None = None
         self.found_records = 0  # that the last `take_over` found on the target, and no entry knew

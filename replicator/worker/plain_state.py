@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from replicator.errors import ReplicatorError
 from replicator.ledger.lanes import ledger_topic, map_topic
 from replicator.ledger.log import KeyValue, LedgerLog
 from replicator.wire.cluster import ClusterClient
@@ -15,11 +16,17 @@ class PlainState:
     """Appends as one producer, one batch after the other.
 
     When an append fails nobody knows whether its bytes are in the log, and other records under their sequences could
-    be taken for duplicates of them: that producer writes no more. The next one comes from `new_producer`.
+    be taken for duplicates of them: that producer writes no more. The next one comes from `new_producer`. Without
+    that, nothing more is written: a producer that nobody has fenced could write state of a lane that is another's
+    (rule C).
     """
 
     def __init__(
-        self, target: ClusterClient, link: str, lane: int, new_producer: Callable[[], Awaitable[ProducerIdAndEpoch]]
+        self,
+        target: ClusterClient,
+        link: str,
+        lane: int,
+        new_producer: Callable[[], Awaitable[ProducerIdAndEpoch]] | None,
     ) -> None:
         self._ledger = LedgerLog(target, ledger_topic(link), lane)
         self._map = LedgerLog(target, map_topic(link), lane)
@@ -44,6 +51,8 @@ class PlainState:
     async def _append(self, log: LedgerLog, pairs: Sequence[KeyValue]) -> None:
         async with self._writing:
             if self._producer is None:
+                if self._new_producer is None:
+                    raise ReplicatorError(f"{log.topic}: an earlier write failed; the lane has to recover first")
                 self.begin(await self._new_producer())
             assert self._producer is not None
             try:
