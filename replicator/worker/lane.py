@@ -19,6 +19,7 @@ from replicator.errors import ReplicatorError
 from replicator.flow.fenced import FencedWriting
 from replicator.flow.partition import PartitionFlow
 from replicator.flow.ports import Gate
+from replicator.flow.target_errors import STOPS_WRITING
 from replicator.flow.transaction import TIMEOUT_MS, LaneTransaction
 from replicator.ledger.entry import Entry, encode_entry, encode_key
 from replicator.ledger.lane_record import LANE_KEY, LaneRecord, decode_lane, encode_lane
@@ -167,35 +168,41 @@ class Lane:
 
         The new entries are in the ledger when it returns. Where nobody can say what was written they are faulted.
         """
-        async with self._fencing:
-            entries = self.to_take_over(entries)
-            if not entries or self._takeover is None:
-                return {}
-            found = await self._takeover.settle(entries, self.record.producers, source)
-            later: dict[Key, ReplicatorError] = {}
-            written: dict[Key, Entry] = {}
-            chunks: list[KeyValue] = []
-            self.found_records = sum(answer.copied for answer in found.values() if isinstance(answer, Recovered))
-            for key, answer in found.items():
-                entry = self.entries[key]
-                if isinstance(answer, Recovered):
-                    found_out = entry.reason is not None and (entry.reason.heals or entry.reason in _OF_TAKEOVER)
-                    written[key] = self._copying(answer.entry) if found_out else answer.entry
-                    chunks += [(encode_chunk_key(*key, number), value) for number, value in answer.chunks]
-                elif isinstance(answer, PartitionFault):
-                    written[key] = self._faulted(entry, answer.reason, answer.detail)
-                else:
-                    later[key] = answer
-                    waiting = self._waiting(entry, answer, source.alias)
-                    if (waiting.reason, waiting.detail) != (entry.reason, entry.detail):
-                        written[key] = waiting
-            if chunks:
-                await self._plain.write_map(chunks)
-            if written:
-                await self._plain.write_ledger(_pairs(written))
-            self.entries.update(written)
-            self._taken_over |= found.keys() - later.keys()
-            return later
+        try:
+            async with self._fencing:
+                return await self._take_over(self.to_take_over(entries), source)
+        except ReplicatorError as error:
+            self.fail(error)  # fenced ourselves, or cut off in the middle: begin anew
+            raise
+
+    async def _take_over(self, entries: Sequence[Entry], source: ClusterClient) -> dict[Key, ReplicatorError]:
+        if not entries or self._takeover is None:
+            return {}
+        found = await self._takeover.settle(entries, self.record.producers, source)
+        later: dict[Key, ReplicatorError] = {}
+        written: dict[Key, Entry] = {}
+        chunks: list[KeyValue] = []
+        self.found_records = sum(answer.copied for answer in found.values() if isinstance(answer, Recovered))
+        for key, answer in found.items():
+            entry = self.entries[key]
+            if isinstance(answer, Recovered):
+                found_out = entry.reason is not None and (entry.reason.heals or entry.reason in _OF_TAKEOVER)
+                written[key] = self._copying(answer.entry) if found_out else answer.entry
+                chunks += [(encode_chunk_key(*key, number), value) for number, value in answer.chunks]
+            elif isinstance(answer, PartitionFault) and answer.reason in STOPS_WRITING:
+                written[key] = self._faulted(entry, answer.reason, answer.detail)
+            else:
+                later[key] = answer
+                waiting = self._waiting(entry, answer, source.alias)
+                if (waiting.reason, waiting.detail) != (entry.reason, entry.detail):
+                    written[key] = waiting
+        if chunks:
+            await self._plain.write_map(chunks)
+        if written:
+            await self._plain.write_ledger(_pairs(written))
+        self.entries.update(written)
+        self._taken_over |= found.keys() - later.keys()
+        return later
 
     async def renew(self) -> None:
         """Use both transactional ids; the coordinator forgets unused ones (`transactional.id.expiration.ms`)."""
@@ -285,7 +292,11 @@ class Lane:
 
     async def write_map(self, pairs: Sequence[KeyValue]) -> None:
         """Append to the offset map's topic."""
-        await self._plain.write_map(pairs)
+        try:
+            await self._plain.write_map(pairs)
+        except ReplicatorError as error:
+            self.fail(error)
+            raise
 
     async def write_entries(self) -> None:
         """Write an entry for each partition that changed. What fails stays to be written.
@@ -404,8 +415,11 @@ class Lane:
         """Where nobody can tell yet how far it got: it shows, unless a fault that waits for people already does."""
         if entry.reason is not None and not entry.reason.heals:
             return entry
-        of_source = str(error).startswith(f"cluster {source}:")
-        reason = Reason.SOURCE_UNREACHABLE if of_source else Reason.TARGET_UNREACHABLE
+        if isinstance(error, PartitionFault) and error.reason.heals:
+            reason = error.reason
+        else:
+            of_source = str(error).startswith(f"cluster {source}:")
+            reason = Reason.SOURCE_UNREACHABLE if of_source else Reason.TARGET_UNREACHABLE
         return self._faulted(entry, reason, f"What a former worker wrote can't be told yet: {error}.")
 
     def _chunks(self, keys: set[Key]) -> Chunks:
