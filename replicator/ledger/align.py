@@ -148,16 +148,26 @@ class Alignment:
         if any(times > 1 for times in seen.values()):
             raise AmbiguousError("records with the same content on the source, and some of them copied more than once")
         farthest, before = -1, None if not self._from_entry else -1
+        gone = 0  # copied records in a row that the source doesn't have any more
         for content in self._copied:
             index = at.get(content)
             if index is None:
+                gone += 1
                 continue
-            if before is not None and index > before + 1:
-                raise AmbiguousError(self._no_position())
-            before, farthest = index, max(farthest, index)
+            if before is not None:
+                room = self._room(before + 1) + (self._room(index) if index != before + 1 else 0)
+                if index > before + 1 or gone > room:
+                    raise AmbiguousError(self._no_position())
+            before, farthest, gone = index, max(farthest, index), 0
+        if before is None or gone > self._room(before + 1):
+            raise AmbiguousError(self._no_position())
         if any(content in self._places for _, content, _ in self._records[farthest + 1 :]) or farthest < 0:
             raise AmbiguousError(self._no_position())
         return Aligned(self._records[farthest][0] + 1, [])
+
+    def _room(self, at: int) -> int:
+        """How many records may be gone from the source right before this one."""
+        return self._records[at][2] - 1 if at < len(self._records) else _UNKNOWN_ROOM
 
     def _by_order(self, only: set[bytes]) -> Aligned:
         """Count the ways to pair the source's first records, each with a copied one, in order and within their room."""

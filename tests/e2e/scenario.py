@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tests.support.checker import Verdict, compare_topics
 from tests.support.corpus import KINDS, Corpus, Kind
+from tests.support.rawclient import TRANSACTIONAL
 from tests.support.rawlog import late_batches, raw_log
 from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
@@ -77,14 +78,17 @@ class Scenario:
             status = self.installation.wait_until_copied(self.partitions, within=within, link=link)
         return status
 
-    def judge(self, *, rewinds: int = 0, interleaved: bool = False) -> Verdict:
-        """The independent judge's verdict; AssertionError unless every record is there, in order, byte for byte."""
+    def judge(self, *, rewinds: int = 0, interleaved: bool = False, topics: Mapping[str, int] | None = None) -> Verdict:
+        """The independent judge's verdict; AssertionError unless every record is there, in order, byte for byte.
+
+        Of all topics of the corpus, or of some.
+        """
         verdict = Verdict()
         for alias in self.links:
             verdict += compare_topics(
                 self.source.client_config,
                 self.target.client_config,
-                self.corpus.topics,
+                self.corpus.topics if topics is None else topics,
                 rename=alias + ".{}",
                 rewinds=rewinds,
                 interleaved=interleaved,
@@ -96,34 +100,42 @@ class Scenario:
 
     def judge_writers(self) -> None:
         """AssertionError if a batch in a copy's log was written by somebody who had been replaced before it."""
-        problems, batches = [], 0
-        for topic, partition in self._copies():
+        problems = []
+        batches = dict.fromkeys(self.links, 0)
+        plain = dict.fromkeys(self.links, 0)  # outside of transactions
+        for alias, topic, partition in self._copies():
             log = raw_log(self.target.bootstrap, topic, partition)
             problems += late_batches(f"{topic}-{partition}", log)
-            batches += len(log)
-        print(f"{batches} batches, {len(problems)} late ones")
+            batches[alias] += len(log)
+            plain[alias] += sum(not batch.attributes & TRANSACTIONAL for batch in log)
+        print(f"batches: {batches}; outside of transactions: {plain}; late: {len(problems)}")
         assert not problems, "\n".join(problems[:20])
 
-    def _copies(self) -> list[tuple[str, int]]:
-        names = [(f"{alias}.{topic}", count) for alias in self.links for topic, count in self.corpus.topics.items()]
-        return [(name, partition) for name, count in names for partition in range(count)]
+    def _copies(self) -> list[tuple[str, str, int]]:
+        names = [(alias, f"{alias}.{topic}", n) for alias in self.links for topic, n in self.corpus.topics.items()]
+        return [(alias, name, partition) for alias, name, count in names for partition in range(count)]
 
     def target_ends(self) -> dict[tuple[str, int], int]:
         """Log ends of the copies; -1 for one that doesn't exist."""
         counts = {f"{alias}.{topic}": n for alias in self.links for topic, n in self.corpus.topics.items()}
         return log_ends(self.target, counts)
 
-    def wait_until_all_move(self, *, within: float) -> float:
-        """How many seconds until every copy has grown beyond where it was at the call."""
+    def wait_until_all_move(self, *, within: float, besides: Sequence[str] = ()) -> float:
+        """How many seconds until every copy has grown beyond where it was at the call, but for those of some kinds."""
         before, began = self.target_ends(), time.monotonic()
+        last: list[tuple[str, int]] = []
 
         def moved() -> bool:
             still = {where for where, end in self.target_ends().items() if end <= max(before[where], 0)}
-            assert not still, f"standing still: {sorted(still)}"
+            still = {where for where in still if not where[0].endswith(tuple(f"-{kind}" for kind in besides))}
+            last[:] = sorted(still) or last
+            assert not still, f"standing still: {last}"
             return True
 
         wait_for(moved, within=within, every=0.1, what="every partition moves")
-        return time.monotonic() - began
+        took = time.monotonic() - began
+        print(f"all partitions move after {took:.1f} s; the last ones: {last[:4]}", flush=True)
+        return took
 
 
 def log_ends(cluster: Cluster, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:

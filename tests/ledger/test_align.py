@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replicator.ledger.align import Aligned, AmbiguousError, align, fingerprint
+from replicator.ledger.align import Aligned, Alignment, AmbiguousError, align, fingerprint
 from replicator.wire.records import Record
 
 
@@ -170,7 +170,8 @@ def test_given_a_long_source_then_it_is_read_as_far_as_needed() -> None:
     assert taken == 70
 
 
-def test_given_very_many_equal_records_then_it_gives_up_in_bounded_time() -> None:
+def test_given_very_many_equal_records_then_it_gives_up_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("replicator.ledger.align.MAX_STEPS", 100_000)
     with pytest.raises(AmbiguousError, match="same content"):
         align([b"a"] * 5_000, [(2 * n, b"a") for n in range(8_000)])
 
@@ -200,3 +201,39 @@ def test_given_any_field_differs_then_the_fingerprint_does(other: Record) -> Non
 
 def test_given_a_header_key_that_is_not_utf8_then_it_has_a_fingerprint() -> None:
     assert fingerprint(BASE._replace(headers=(("\udcff", b"1"),))) != fingerprint(BASE)
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_given_copying_that_began_again_then_the_farthest_place_is_found_or_it_is_ambiguous(
+    data: st.DataObject,
+) -> None:
+    count = data.draw(st.integers(1, 20))
+    source = [(at + at // 3, b"%d" % at) for at in range(count)]
+    copied: list[int] = [0]
+    for _ in range(data.draw(st.integers(0, 4))):
+        begin = data.draw(st.integers(0, min(copied[-1] + 1, count - 1)))
+        copied += range(begin, data.draw(st.integers(begin, count - 1)) + 1)
+    gone = data.draw(st.sets(st.integers(0, count - 1)))
+    there = [source[at] for at in range(count) if at not in gone]
+    first = data.draw(st.integers(0, len(copied) - 1))
+    alignment = Alignment([b"%d" % at for at in copied[first:]], from_entry=False)
+    for record in there:
+        alignment.take(*record)
+    seen = [at for at in copied[first:] if at not in gone]
+    try:
+        found = alignment.result_if_repeated().next_offset
+    except AmbiguousError:
+        assert gone or not seen
+        return
+    assert found == source[max(seen)][0] + 1
+
+
+def test_given_foreign_records_in_a_copy_that_began_again_then_it_is_ambiguous() -> None:
+    source = [(n, b"%d" % n) for n in range(8)]
+    for copied in ([0, 1, 99, 2], [0, 1, 2, 1, 99, 2, 3], [0, 1, 2, 99], [0, 2, 1, 3]):
+        alignment = Alignment([b"%d" % n for n in copied], from_entry=False)
+        for record in source:
+            alignment.take(*record)
+        with pytest.raises(AmbiguousError):
+            alignment.result_if_repeated()
