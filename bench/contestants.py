@@ -68,11 +68,12 @@ class Replicator:
     """This program through its command line: one worker, default settings."""
 
     delivery: str
+    writing: str = "auto"
 
     @property
     def name(self) -> str:
         """As in the table."""
-        return f"replicator {self.delivery}"
+        return f"replicator {self.delivery}" + ("" if self.writing == "auto" else f", {self.writing}")
 
     @contextlib.contextmanager
     def copying(self, topic: str, pair: Pair, directory: Path) -> Iterator[Running]:
@@ -83,6 +84,7 @@ class Replicator:
             "source": alias,
             "target": "target",
             "delivery": self.delivery,
+            "writing": self.writing,
             "topics": {"include": [topic]},
         }
         home = directory / alias
@@ -138,6 +140,10 @@ class MirrorMaker:
         yield from (line.format(flow=flow, source=source, target=target, port=port) for line in self.properties)
 
 
-OURS: tuple[Contestant, ...] = (Replicator("exactly_once"), Replicator("at_least_once"))
+OURS: tuple[Contestant, ...] = (
+    Replicator("exactly_once"),
+    Replicator("exactly_once", "transactions"),
+    Replicator("at_least_once"),
+)
 MM2_TUNED = MirrorMaker("MM2 tuned", _TUNED)
 MM2_OTHERS = (MirrorMaker("MM2 default"), MirrorMaker("MM2 tuned, exactly once", _EXACTLY_ONCE))
