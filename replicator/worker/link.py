@@ -305,6 +305,8 @@ class LinkWorker:
 
     async def _on_lost(self, numbers: set[int]) -> None:
         self._let_go(numbers)
+        if not self._lanes:
+            self._suspension.confirmed()  # whatever comes now is newly ours
 
     async def _stop_recovering(self, numbers: set[int]) -> None:
         tasks = [lane.recovering for number in numbers if (lane := self._lanes.get(number)) and lane.recovering]
