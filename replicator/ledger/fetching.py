@@ -63,8 +63,8 @@ class Reading(Protocol):
     def out_of_range(self, start: int, end: int) -> None:
         """The log has `start` to `end`, for certain: `position` isn't there, or `idle` has asked."""
 
-    def idle(self, fetched: FetchedPartition, seconds: float) -> bool:
-        """There has been nothing new for so long; whether to ask where the log ends.
+    def idle(self, fetched: FetchedPartition, seconds: float) -> bool | None:
+        """There has been nothing new for so long; True to have the leader asked where the log ends (`out_of_range`).
 
         High watermarks in responses don't tell: that of a new leader may lag behind what was readable before.
         """
@@ -213,7 +213,7 @@ class _Reader:
         try:
             reading.take(fetched)
             if not reading.done and reading.position == before:
-                return reading.idle(fetched, now - self._moved_at[key])
+                return bool(reading.idle(fetched, now - self._moved_at[key]))
         except ReplicatorError as error:
             self._end(reading, error)
             return False
