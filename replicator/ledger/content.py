@@ -19,7 +19,7 @@ from replicator.wire.fetch import FetchedPartition
 
 MAX_RECORDS = 500_000  # 100 MB while they are compared
 MAX_BYTES = 256 << 20  # of a partition, read and hashed on each side: a second or two
-SETTLE_S = 1.0  # a log that ends here may only look so: a new leader learns its high watermark from its followers
+SETTLE_S = 0.5  # before the leader of a log that seems to end is asked
 
 
 class _Limited:
@@ -84,7 +84,8 @@ class TargetContent(_Limited):
     def out_of_range(self, start: int, end: int) -> None:
         raise AmbiguousError(f"the target's log has changed meanwhile: it has offsets {start} to {end} now")
 
-    def idle(self, fetched: FetchedPartition, seconds: float) -> None: ...
+    def idle(self, fetched: FetchedPartition, seconds: float) -> bool:
+        return False
 
 
 class SourceContent(_Limited):
@@ -112,6 +113,11 @@ class SourceContent(_Limited):
     @property
     def done(self) -> bool:
         return self._enough or self.end is not None
+
+    @property
+    def newest_epoch(self) -> int:
+        """The newest leader epoch that was seen, -1 for none."""
+        return max((epoch for _, epoch in self.epochs), default=-1)
 
     def epoch_before(self, offset: int, otherwise: int) -> int:
         """The leader epoch of the last record before this offset."""
@@ -148,12 +154,11 @@ class SourceContent(_Limited):
     def out_of_range(self, start: int, end: int) -> None:
         if self.position < start:
             self.position = self.log_start = start
-        else:
+        elif self.position >= end:
             self.end = end
 
-    def idle(self, fetched: FetchedPartition, seconds: float) -> None:
-        if self.position >= fetched.high_watermark and seconds >= SETTLE_S:
-            self.end = self.position
+    def idle(self, fetched: FetchedPartition, seconds: float) -> bool:
+        return self.position >= fetched.high_watermark and seconds >= SETTLE_S
 
 
 def _not_eligible(view: memoryview, start: int, eligible: set[int]) -> list[int]:

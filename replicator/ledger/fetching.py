@@ -61,10 +61,13 @@ class Reading(Protocol):
         """What was read from `position` on; maybe nothing."""
 
     def out_of_range(self, start: int, end: int) -> None:
-        """The log doesn't have `position`: it has `start` to `end`."""
+        """The log has `start` to `end`, for certain: `position` isn't there, or `idle` has asked."""
 
-    def idle(self, fetched: FetchedPartition, seconds: float) -> None:
-        """There has been nothing new for so long."""
+    def idle(self, fetched: FetchedPartition, seconds: float) -> bool | None:
+        """There has been nothing new for so long; True to have the leader asked where the log ends (`out_of_range`).
+
+        High watermarks in responses don't tell: that of a new leader may lag behind what was readable before.
+        """
 
 
 async def read_all(
@@ -199,7 +202,7 @@ class _Reader:
         return self._cluster.topic_id_of(reading.topic) or NO_TOPIC_ID
 
     def _take(self, reading: Reading, fetched: FetchedPartition) -> bool:
-        """Give it what came; whether its position is outside the log."""
+        """Give it what came; whether to look at where its log begins and ends."""
         key = reading.topic, reading.partition
         if fetched.error == codes.OFFSET_OUT_OF_RANGE:
             return True
@@ -210,7 +213,7 @@ class _Reader:
         try:
             reading.take(fetched)
             if not reading.done and reading.position == before:
-                reading.idle(fetched, now - self._moved_at[key])
+                return bool(reading.idle(fetched, now - self._moved_at[key]))
         except ReplicatorError as error:
             self._end(reading, error)
             return False
@@ -260,9 +263,7 @@ class _Reader:
             if reading.done:
                 self._open.pop(key, None)
             elif reading.position == before:
-                self._trouble[key] = (
-                    f"its log has offsets {start.offset} to {end.offset}, and can't be read at {before}"
-                )
+                self._trouble[key] = f"its log has offsets {start.offset} to {end.offset}"
                 self._stale = True
             else:
                 self._moved_at[key] = self._clock()

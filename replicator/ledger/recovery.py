@@ -18,7 +18,7 @@ from replicator.ledger.content import MAX_RECORDS, SETTLE_S, SourceContent, Targ
 from replicator.ledger.entry import Entry
 from replicator.ledger.fetching import Key, read_all
 from replicator.ledger.map_tail import MapOrderError, MapTail
-from replicator.ledger.tail import Copied, Tail, copied_since
+from replicator.ledger.tail import Copied, Tail, TailGoneError, copied_since
 from replicator.ledger.walk import Walk
 from replicator.states import PartitionFault, Reason
 from replicator.wire import batch as v2
@@ -27,7 +27,6 @@ from replicator.wire.fetch import READ_COMMITTED, READ_UNCOMMITTED, FetchedParti
 from replicator.wire.producer_id import ProducerIdAndEpoch
 
 PATIENCE_S = 30.0
-_LOOK_BACK_AFTER_S = 1.0  # markers are written within milliseconds
 _SLOT = "recovery"
 
 
@@ -74,7 +73,7 @@ async def recover_entries(
         try:
             if error is not None:
                 raise error
-            if recovery.count():
+            if recovery.count() or recovery.gone is not None:
                 moved.append(recovery)
             else:
                 results[recovery.key] = recovery.unmoved(now_ms())
@@ -108,6 +107,10 @@ async def _compare(group: Sequence[_Recovery], source: ClusterClient, target: Cl
         recovery.error = failed.get((reading.topic, reading.partition))
     here = [recovery.read_source() for recovery in group if recovery.error is None]
     failed = await read_all(source, here, isolation=READ_COMMITTED, slot=_SLOT, patience_s=patience_s)
+    await source.refresh()
+    for recovery in group:
+        leader = source.leader(*recovery.key)
+        recovery.source_epoch = leader.leader_epoch if leader is not None else -1
     for recovery in group:
         recovery.error = recovery.error or failed.get(recovery.key)
 
@@ -134,14 +137,11 @@ class _TailReading:
         self.topic, self.partition, self.topic_id = entry.target_topic, entry.partition, entry.target_topic_id
         self.tail = tail
         self._entry = entry
-        self._owner = tail.owner
         self._where = where
-        self._looking_back = False
-        self._looked_back = False
 
     @property
     def position(self) -> int:
-        return self.tail.next_offset - self._looking_back
+        return self.tail.position
 
     @property
     def done(self) -> bool:
@@ -156,40 +156,32 @@ class _TailReading:
                     Reason.UNSUPPORTED_FORMAT,
                     f"{self._where} has a batch of {size} bytes with magic {magic} behind offset {self.position}.",
                 )
-            header = v2.read_header(view, position)
-            if self._looking_back and Tail.is_marker(header, self._owner) and header.base_offset < self.position + 1:
-                raise self._truncated(header.base_offset)
-            self.tail.take(header)
+            self.tail.take(v2.read_header(view, position))
             position += size
-        self._looking_back = False
 
     def out_of_range(self, start: int, end: int) -> None:
-        self._looking_back = False
+        if end < self.tail.start:
+            raise PartitionFault(
+                Reason.TARGET_TRUNCATED,
+                f"{self._where} was written up to offset {self._entry.target_next}, and ends at {end} now.",
+                offset=self._entry.source_next,
+            )
         if self.position < start:
             self.tail.begin_at(start)
-        elif self.position > end:
-            raise self._truncated(end)
 
-    def idle(self, fetched: FetchedPartition, seconds: float) -> None:
-        # Where the log was cut right behind the entry's last record, our marker took that record's offset.
-        if seconds >= _LOOK_BACK_AFTER_S and not self._looked_back and self.position > fetched.log_start_offset:
-            self._looking_back = self._looked_back = True
-
-    def _truncated(self, end: int) -> PartitionFault:
-        return PartitionFault(
-            Reason.TARGET_TRUNCATED,
-            f"{self._where} was written up to offset {self._entry.target_next}, and was cut to offset {end} since.",
-            offset=self._entry.source_next,
-        )
+    def idle(self, fetched: FetchedPartition, seconds: float) -> bool:
+        return fetched.high_watermark < self.tail.start and seconds >= SETTLE_S
 
 
 class _WalkReading:
     """Reads the source until the walk has counted enough, or the log ends."""
 
-    def __init__(self, entry: Entry, count: int) -> None:
+    def __init__(self, entry: Entry, count: int, *, from_log_start: bool = False) -> None:
         self.topic, self.partition, self.topic_id = entry.topic, entry.partition, entry.source_topic_id
         self.walk = Walk(entry.source_next, count)
         self.short = False  # the log ends before so many records
+        self._count = count
+        self._from_log_start = from_log_start  # where the log begins behind the entry
 
     @property
     def position(self) -> int:
@@ -203,14 +195,15 @@ class _WalkReading:
         self.walk.take(fetched)
 
     def out_of_range(self, start: int, end: int) -> None:
-        if self.position < start:
+        if self.position >= end:
+            self.short = True
+        elif self.position < start and self._from_log_start:
+            self.walk = Walk(start, self._count)
+        elif self.position < start:
             self.walk.hole = self.position
-        elif self.position > end:
-            self.short = True
 
-    def idle(self, fetched: FetchedPartition, seconds: float) -> None:
-        if self.position >= fetched.high_watermark and seconds >= SETTLE_S:
-            self.short = True
+    def idle(self, fetched: FetchedPartition, seconds: float) -> bool:
+        return self.position >= fetched.high_watermark and seconds >= SETTLE_S
 
 
 class _Recovery:
@@ -232,6 +225,8 @@ class _Recovery:
         self._there: TargetContent
         self._here: SourceContent
         self._alignment: Alignment | None = None
+        self.gone: TailGoneError | None = None  # the target has lost what would tell
+        self.source_epoch = -1  # the leader epoch of the source partition when its contents are compared
         self.error: ReplicatorError | None = None
         tail = Tail(entry, owner, self._producers)
         self.tail = _TailReading(entry, tail, f"{entry.target_topic}-{entry.partition} of cluster {target_alias}")
@@ -239,9 +234,14 @@ class _Recovery:
         self.walk = _WalkReading(entry, 0)
 
     def count(self) -> int:
-        """How many records were copied since the entry."""
-        self._copied = copied_since(self._entry, self.tail.tail)
-        self.walk = _WalkReading(self._entry, self._copied.count)
+        """How many records were copied since the entry, as far as the target knows."""
+        try:
+            self._copied = copied_since(self._entry, self.tail.tail)
+        except TailGoneError as error:
+            self.gone = error
+            self.walk = _WalkReading(self._entry, 1, from_log_start=True)
+        else:
+            self.walk = _WalkReading(self._entry, self._copied.count)
         return self._copied.count
 
     def unmoved(self, now_ms: int) -> Recovered:
@@ -256,6 +256,8 @@ class _Recovery:
 
     def is_counted(self) -> bool:
         """Whether the walk is all that is needed."""
+        if self.gone is not None:
+            return True
         walk, epoch = self.walk.walk, self._entry.source_leader_epoch
         # Of one leader epoch as what was copied before: the log can't have been cut and grown again in between.
         return not self._is_changed() and epoch >= 0 and all(seen == epoch for _, seen in walk.epochs)
@@ -281,6 +283,10 @@ class _Recovery:
 
     def counted(self, now_ms: int) -> Recovered:
         """Where the walk ended."""
+        if self.gone is not None:
+            if not self.walk.short:
+                raise self.gone
+            return self.unmoved(now_ms)  # whatever had been copied, the source has nothing from there on
         return self._recovered(self.walk.walk.position, self.walk.walk.leader_epoch, self._runs(), now_ms)
 
     def read_target(self) -> TargetContent:
@@ -327,35 +333,38 @@ class _Recovery:
     def _cut(self, same: int, there: TargetContent, here: SourceContent, now_ms: int) -> Recovered:
         """The source was cut behind the first `same` copied records; it may have grown again since.
 
-        The answer is a position as it was before, at the end of a leader epoch that the log doesn't have so far any
-        more: reading from there shows what happened to it (SOURCE_TRUNCATED).
+        The answer is a position behind the end of the leader epoch that goes with it: whoever reads from there is told
+        that the log was cut, and where (SOURCE_TRUNCATED).
         """
         entry = self._entry
         end = here.records[same - 1][0] + 1 if same else entry.source_next
-        epoch = here.epoch_before(end, -1) if same else entry.source_leader_epoch
-        behind = here.epoch_before(here.records[same][0] + 1, -1) if same < len(here.records) else None
-        if epoch < 0 or (behind is not None and behind <= epoch):
+        epoch = here.epoch_before(end, entry.source_leader_epoch) if same else entry.source_leader_epoch
+        other = here.records[same][0] if same < len(here.records) else here.end
+        behind = self.source_epoch if same == len(here.records) else here.epoch_before(here.records[same][0] + 1, -1)
+        if other is None or not 0 <= epoch < behind:
             raise AmbiguousError(f"from offset {end} on the source doesn't hold what was copied")
         offsets = dict(zip(there.indexes, there.offsets, strict=True))
         runs = [(here.records[index][0], offsets[index], 1) for index in range(same) if index in offsets]
-        return self._recovered(end + self.copied - same, epoch, runs, now_ms)
+        return self._recovered(other + self.copied - same, epoch, runs, now_ms)
 
     def _aligned(self, aligned: Aligned, there: TargetContent, here: SourceContent, now_ms: int) -> Recovered:
+        """The source has lost records, and this is what was found of the others."""
         entry, count = self._entry, self.copied
-        epoch = entry.source_leader_epoch
+        position, epoch, left = entry.source_next, entry.source_leader_epoch, count
+        if aligned.next_offset is not None:
+            position = aligned.next_offset
+            epoch = here.epoch_before(position, epoch)
+            left = count - 1 - there.indexes[aligned.matched[-1][0]]
+        same_leader = max(self.source_epoch, here.newest_epoch) == epoch >= 0
+        if left and aligned.next_offset is None and here.log_start > position:
+            # From where the log begins now nothing is copied. What lies between may be missing, and will show as such:
+            # all of it if the log may have been cut and grown again, else what couldn't have held the copied records.
+            position = min(position + count, here.log_start) if same_leader else position
+        elif left and not same_leader:
+            raise AmbiguousError(f"the last {left} of them aren't there, and had another leader: compacted, or cut off")
+        elif left and here.end is not None and left > here.end - position:
+            raise AmbiguousError(f"the last {left} of them aren't there, and don't fit into the end of the log")
         runs = [(offset, there.offsets[index], 1) for index, offset in aligned.matched]
-        if aligned.next_offset is None:
-            # None of the copied records is left. As many offsets as they had at least are behind us; if the log begins
-            # later still, what lies between may be missing in the copy, and shows as such.
-            position = entry.source_next
-            if here.log_start > position:
-                position = min(position + count, here.log_start)
-            return self._recovered(position, epoch, runs, now_ms)
-        position = aligned.next_offset
-        epoch = here.epoch_before(position, epoch)
-        left = count - 1 - there.indexes[aligned.matched[-1][0]]
-        if here.end is not None and left > here.end - position:
-            position += left  # they don't fit into what is left of the log: it was cut
         return self._recovered(position, epoch, runs, now_ms)
 
     def _runs(self) -> list[tuple[int, int, int]]:

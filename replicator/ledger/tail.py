@@ -7,6 +7,8 @@ stretches that hold together are kept, so that a tail of any length takes little
 Invariants:
 - A: `copied_since` counts what the last batch of each producer epoch says, whatever has become of those before it.
 - B: what can't be known is a fault: a number from here is either exact or not given.
+- C: the batch right before the entry's position is looked at as well: a log that was cut below it (an unclean election)
+  and has grown again, be it by markers alone, doesn't pass for whole.
 """
 
 from __future__ import annotations
@@ -52,52 +54,83 @@ class Copied:
     complete: bool  # whether all of them are still there
 
 
+class TailGoneError(PartitionFault):
+    """What was copied since the entry can't be counted, as nothing that is left says anything about it."""
+
+
 class Tail:
-    """One partition's tail. Give it the batch headers in log order, from the entry's `target_next` on."""
+    """One partition's tail. Give it the headers of the batches from `position` on, in log order."""
 
     def __init__(self, entry: Entry, owner: ProducerIdAndEpoch, producers: Collection[int]) -> None:
-        self.next_offset = max(entry.target_next, 0)
+        self.start = max(entry.target_next, 0)
+        self.next_offset = self.start
         self.marker = -1  # offset of the owner's marker, -1: not seen yet
         self.spans: list[Span] = []
         self.full = True  # no batch of ours has lost records
         self.gap_at_end = False  # offsets are missing behind the last span
         self.foreign = 0  # batches that no producer of the lane has written
         self.max_timestamp = -1  # of the last batch of ours
-        self.owner = owner
+        self._entry = entry
+        self._owner = owner
         self._producers = producers
+        self._looked_back = self.start == 0
 
     @property
     def done(self) -> bool:
         """Whether the owner's marker was seen: nothing of a former owner can follow it."""
         return self.marker >= 0
 
-    @staticmethod
-    def is_marker(header: v2.BatchHeader, owner: ProducerIdAndEpoch) -> bool:
-        """Whether this batch ends a transaction of this owner."""
-        return bool(header.attributes & v2.CONTROL) and (header.producer_id, header.producer_epoch) == owner
+    @property
+    def position(self) -> int:
+        """Where to read on from."""
+        return self.next_offset if self._looked_back else self.start - 1
 
     def begin_at(self, log_start: int) -> None:
         """The log doesn't reach further back than this."""
+        self._looked_back = True
         if log_start > self.next_offset:
             self.next_offset = log_start
             self.gap_at_end = True
 
     def take(self, header: v2.BatchHeader) -> None:
-        """The next batch. PartitionFault if the tail is in too many pieces to be remembered."""
+        """The next batch. PartitionFault if it shows that the log was cut, or is a piece too many to be remembered."""
         end = header.base_offset + header.last_offset_delta + 1
+        if header.base_offset < self.start and end >= self.start:
+            self._check_before(header, end)
+        self._looked_back = True
         if self.done or end <= self.next_offset:
             return
         if header.base_offset > self.next_offset:
             self.gap_at_end = True
         self.next_offset = end
-        if self.is_marker(header, self.owner):
-            self.marker = header.base_offset
-        elif header.attributes & v2.CONTROL:
-            return
+        if header.attributes & v2.CONTROL:
+            if (header.producer_id, header.producer_epoch) == self._owner:
+                self.marker = header.base_offset
         elif header.producer_id not in self._producers:
             self.foreign += 1
         elif not header.attributes & v2.TRANSACTIONAL:
             self._add(header)
+
+    def _check_before(self, header: v2.BatchHeader, end: int) -> None:
+        """The batch before the tail is what was there when the entry was written, as far as that can be told."""
+        entry = self._entry
+        who = header.producer_id, header.producer_epoch
+        own = entry.producer_id, entry.producer_epoch
+        plain = not header.attributes & (v2.CONTROL | v2.TRANSACTIONAL)
+        next_sequence = (header.base_sequence + header.last_offset_delta + 1) & SEQUENCE_MASK
+        if (
+            end > self.start  # entries stand between batches
+            or who == self._owner
+            or (who[0] == own[0] and who[1] > own[1])
+            or (who == own and plain and next_sequence != entry.next_sequence)
+            or (who[0] not in self._producers and entry.next_sequence and not entry.gaps)
+        ):
+            raise PartitionFault(
+                Reason.TARGET_TRUNCATED,
+                f"{entry.target_topic}-{entry.partition} was written up to offset {entry.target_next}, and was cut "
+                f"below that since: the batch at offset {header.base_offset} isn't what stood there.",
+                offset=entry.source_next,
+            )
 
     def _add(self, header: v2.BatchHeader) -> None:
         length = header.last_offset_delta + 1
@@ -128,7 +161,7 @@ def copied_since(entry: Entry, tail: Tail) -> Copied:
     """How many records were copied since `entry`, by what is left of them.
 
     PartitionFault(RECOVERY_AMBIGUOUS) where that can't be told: the last batch of a producer epoch may be gone, or
-    sequences don't follow one another as those of one writer do.
+    sequences don't follow one another as those of one writer do. TailGoneError where maybe nothing was copied.
     """
     own = ProducerIdAndEpoch(entry.producer_id, entry.producer_epoch)
     places: list[Place] = []
@@ -160,7 +193,10 @@ def copied_since(entry: Entry, tail: Tail) -> Copied:
         reached = at + span.length
         count = base + reached
     if tail.gap_at_end:
-        raise _ambiguous(entry, f"offsets before {tail.marker} are gone, and with them maybe the last copied records")
+        fault = _ambiguous(entry, f"offsets before {tail.marker} are gone, and with them maybe the last copied records")
+        if places:
+            raise fault
+        raise TailGoneError(fault.reason, fault.detail, topic=entry.topic, partition=entry.partition)
     return Copied(count, tuple(places), complete)
 
 

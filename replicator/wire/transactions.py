@@ -10,8 +10,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-import structlog
-
 from replicator.errors import ReplicatorError, UnreachableError
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
@@ -20,8 +18,6 @@ from replicator.wire.kafka_errors import BrokerError
 from replicator.wire.permissions import refused_id, refused_idempotence
 from replicator.wire.primitives import INT8, INT16, INT32, INT64, NO_TAGS, Reader, compact_array, compact_string
 from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
-
-log = structlog.get_logger(__name__)
 
 FIND_COORDINATOR = 10
 ADD_PARTITIONS_TO_TXN = 24
@@ -34,7 +30,6 @@ _TRANSACTION = 1  # FindCoordinator's key type
 _SLOT = "coordinator"
 _PAUSE_S = 0.005  # markers of the last transaction are written within a few ms
 _PAUSE_MOST_S = 0.5
-_SAY_AFTER_S = 5.0
 _LOST = frozenset({codes.COORDINATOR_NOT_AVAILABLE, codes.NOT_COORDINATOR})
 
 
@@ -113,10 +108,8 @@ class TransactionalProducer:
             self.waiting_for = None
 
     async def _again_and_again(self, what: str, call: Callable[[Connection], Awaitable[None]]) -> None:
-        began = time.monotonic()
-        deadline = began + self._patience_s
+        deadline = time.monotonic() + self._patience_s
         pause = _PAUSE_S
-        said = False
         while True:
             try:
                 await call(await self._coordinator())
@@ -134,13 +127,6 @@ class TransactionalProducer:
                 if time.monotonic() > deadline:
                     raise
                 self.waiting_for = error
-            if not said and time.monotonic() - began > _SAY_AFTER_S:
-                said = True
-                log.warning(
-                    "waiting for the transaction coordinator",
-                    cluster=self._cluster.alias, transactional_id=self.transactional_id, request=what,
-                    error=str(self.waiting_for),
-                )  # fmt: skip
             await asyncio.sleep(pause)
             pause = min(2 * pause, _PAUSE_MOST_S)
 

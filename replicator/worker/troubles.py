@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
+
+import structlog
 
 from replicator.errors import AuthorizationError, ReplicatorError
 from replicator.ledger.codec import LedgerFormatError
@@ -15,6 +17,8 @@ from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.kafka_errors import BrokerError
 from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
+
+log = structlog.get_logger(__name__)
 
 QUIET_MS = 5_000  # a coordinator or a topic that has just come to be needs a moment
 REPEAT_MS = 20_000  # well below `FRESH_MS`
@@ -44,7 +48,9 @@ class Troubles:
         self._target = target
         self._lanes = lanes
         self._now_ms = now_ms
-        self._log = LedgerLog(target, control_topic(link), 0)
+        self._link = link
+        self._logged: dict[Reason, list[int]] = {}
+        self._control = LedgerLog(target, control_topic(link), 0)
         self._producer: ProducerIdAndEpoch | None = None
         self._said: dict[int, LaneTrouble] = {}
         self._began: dict[int, int] = {}
@@ -74,16 +80,33 @@ class Troubles:
                 said[number] = LaneTrouble(number, reason, detail, since_ms, now)
                 pairs.append(encode_trouble(said[number]))
         self._began = began
+        self._log_changes(said)
         if pairs:
             await self._write(pairs)
         self._said = said  # a lane that isn't ours any more is its new owner's to speak of
 
+    def _log_changes(self, said: Mapping[int, LaneTrouble]) -> None:
+        """One line for all lanes of a kind: a coordinator that is away is many lanes' trouble."""
+        for reason in Reason:
+            lanes = sorted(lane for lane, trouble in said.items() if trouble.reason is reason)
+            if lanes and lanes != self._logged.get(reason):
+                log.warning(
+                    "lanes don't run",
+                    link=self._link, lanes=lanes, reason=reason.value, detail=said[lanes[0]].detail,
+                    next_step=reason.next_step,
+                )  # fmt: skip
+            elif reason in self._logged and not lanes:
+                log.info("lanes run again", link=self._link, lanes=self._logged[reason], reason=reason.value)
+            self._logged.pop(reason, None)
+            if lanes:
+                self._logged[reason] = lanes
+
     async def _write(self, pairs: list[KeyValue]) -> None:
         if self._producer is None:
             self._producer = await init_producer_id(await self._target.any_connection())
-            self._log.new_producer()
+            self._control.new_producer()
         try:
-            await self._log.write(self._producer, pairs, timeout_s=_WRITE_LIMIT_S)
+            await self._control.write(self._producer, pairs, timeout_s=_WRITE_LIMIT_S)
         except BaseException:
             self._producer = None  # nobody knows whether that is in the log: a new one can't be taken for a repetition
             raise

@@ -87,14 +87,15 @@ class Scene:
         """What there is to copy on the source now."""
         aborted = self.native(partition).producer_states.aborted_between(0, 1 << 60)
         found = []
-        for header, data in self.native(partition).batches(self.native(partition).log_start_offset):
+        start = self.native(partition).log_start_offset
+        for header, data in self.native(partition).batches(start):
             end = header.base_offset + header.last_offset_delta
             if header.is_control or any(
                 a.producer_id == header.producer_id and a.first_offset <= header.base_offset <= end <= a.last_offset
                 for a in aborted
             ):
                 continue
-            found += logs.contents(data)
+            found += [row for row in logs.contents(data) if row.offset >= start]
         return found
 
     def copy_on(self, sizes: Sequence[int], partition: int = 0) -> None:
@@ -132,7 +133,7 @@ class Scene:
             "target_topic": "us.orders",
             "target_topic_id": self._topic_id(self.target, "us.orders"),
             "source_next": self.next[partition],
-            "target_next": self.copy(partition).log_end_offset,
+            "target_next": before[-1][1] + 1 if before else self.copy(partition).log_end_offset,
             "producer_id": self.producer[partition].producer_id,
             "producer_epoch": self.producer[partition].epoch,
             "next_sequence": self.sequence[partition],

@@ -22,7 +22,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same program with shorter pauses."""
     for name, seconds in {
         "ledger.fetching._PAUSE_S": 0.01,
-        "ledger.recovery._LOOK_BACK_AFTER_S": 0.05,
         "ledger.recovery.SETTLE_S": 0.05,
         "ledger.content.SETTLE_S": 0.05,
         "wire.cluster._REFRESH_PAUSE_S": 0.01,
@@ -128,7 +127,7 @@ async def test_given_a_target_cut_below_the_entry_when_recovered_then_target_tru
         (error,) = await scene.recover([entry])
         assert isinstance(error, PartitionFault)
         assert error.reason is Reason.TARGET_TRUNCATED
-        assert "was written up to offset 31, and was cut" in error.detail
+        assert "was written up to offset 31, and " in error.detail
 
 
 async def test_given_acknowledged_records_lost_behind_the_entry_when_recovered_then_they_are_copied_again(
@@ -160,6 +159,17 @@ async def test_given_nothing_left_behind_the_targets_start_when_recovered_then_a
     scene.copy_on([5, 5, 5])
     scene.copy(0).delete_records_to(-1)
     scene.fence()
+    await refused(scene, entry, "are gone")
+
+
+async def test_given_nothing_left_on_either_side_when_recovered_then_it_goes_on_from_its_entry(scene: Scene) -> None:
+    scene.copy(0).append_marker(900, 0, True)  # what the entry doesn't know of
+    entry = scene.entry()
+    for log in (scene.copy(0), scene.native(0)):
+        log.delete_records_to(-1)
+    scene.fence()
+    scene.check(await scene.recovered(entry), entry)
+    scene.produce(1)
     await refused(scene, entry, "are gone")
 
 
@@ -246,7 +256,7 @@ async def test_given_a_source_that_ends_before_what_was_copied_when_recovered_th
     scene.produce(10)
     scene.produce(10)
     scene.copy_on([15])
-    scene.native().truncate(entry.source_next + 10)
+    await scene.source.elect_unclean("orders", 0, entry.source_next + 10)
     scene.fence()
     found = await scene.recovered(entry)
     assert (found.entry.source_next, found.entry.source_leader_epoch) == (entry.source_next + 15, 0)
