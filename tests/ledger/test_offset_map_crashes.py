@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,11 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from replicator.ledger import map_tail
-from replicator.ledger.map_chunks import Runs, Stretch, decode_chunk_key, decode_runs, encode_chunk_key, encode_runs
-from replicator.ledger.map_thinning import expired, thin, tidy
+from replicator.ledger.map_chunks import Runs, Stretch, decode_head, decode_runs, encode_runs
+from replicator.ledger.map_thinning import expired, thin
 from replicator.ledger.offset_map import MapTail, OffsetMap
 from tests.ledger.offset_map_model import GAPS, Model, check_bounded, check_exact
-from tests.ledger.test_entry import ENTRY
 
 STEPS = st.lists(st.tuples(GAPS, GAPS, st.integers(1, 5)), min_size=1, max_size=12)
 
@@ -184,9 +182,10 @@ def test_given_logs_that_begin_later_when_asked_what_expired_then_only_what_neit
         if written:
             tail.flushed([number for number, _ in written])
     source_end, target_end = model.source_next, model.target_next
-    assert expired(topic, 0, target_end) == expired(topic, source_end, 0) == []
-    assert expired(topic, source_end, target_end) == sorted(topic)[:-1]
-    some = expired(topic, source_end // 2, target_end // 2)
+    ends = {number: decode_head(value)[4:6] for number, value in topic.items()}
+    assert expired(ends, 0, target_end) == expired(ends, source_end, 0) == []
+    assert expired(ends, source_end, target_end) == sorted(topic)[:-1]
+    some = expired(ends, source_end // 2, target_end // 2)
     assert some == sorted(topic)[: len(some)]
     for number in some:
         del topic[number]
@@ -213,29 +212,37 @@ def test_given_a_small_cap_when_thinned_then_it_ends_and_keeps_the_newest_chunk_
     assert thin(topic, 1 << 20) == thin({}, 0) == []
 
 
-def test_given_a_lanes_part_of_the_map_when_tidied_then_each_partition_gets_what_it_needs() -> None:
-    topic = dict[int, bytes]()
-    tail = MapTail()
-    for n in range(500):
+def test_given_a_write_of_thinned_chunks_that_ends_midway_then_no_position_is_too_late() -> None:
+    model, tail, topic = Model(), MapTail(), dict[int, bytes]()
+    for n in range(400):
+        model.step(n % 3, 1, 3, tail.add)
+        written = tail.flush()
+        topic.update(written)
+        if written:
+            tail.flushed([number for number, _ in written])
+    all_written = thin(topic, 600)
+    assert len(all_written) > 4
+    for count in range(len(all_written) + 1):
+        there = {**topic, **dict(all_written[:count])}
+        found = OffsetMap.from_parts([(n, v) for n, v in there.items() if v is not None], tail.encoded())
+        for source, target in model.records.items():
+            answer = found.to_target(source)
+            assert answer is not None
+            assert target - found.error_bound(source) <= answer <= target
+
+
+def test_given_a_limit_of_merges_then_thinning_goes_on_where_it_stopped() -> None:
+    tail, topic = MapTail(), dict[int, bytes]()
+    for n in range(2000):
         tail.add(n * 10, n * 7, 3)
         written = tail.flush()
         topic.update(written)
         if written:
             tail.flushed([number for number, _ in written])
-    records: list[tuple[bytes | None, bytes | None]] = [
-        (encode_chunk_key(name, 0, number), value)
-        for name in ("a", "b", "c", "gone")
-        for number, value in topic.items()
-    ]
-    everything = replace(ENTRY, map_chunks=tail.chunks)
-    entries = {("a", 0): everything, ("b", 0): everything, ("c", 0): replace(ENTRY, map_chunks=2)}
-    size = sum(map(len, topic.values()))
-    written = dict(tidy(records, entries, {("a", 0): (5000, 3500)}, size - 1))
-    assert {key for key, value in written.items() if value is None and decode_chunk_key(key)[0] in ("a", "gone")} == {
-        *(encode_chunk_key("gone", 0, number) for number in topic),
-        *(encode_chunk_key("a", 0, number) for number in topic if number != max(topic)),
-    }
-    thinned = {decode_chunk_key(key)[2]: value for key, value in written.items() if decode_chunk_key(key)[0] == "b"}
-    assert thinned == dict(thin(topic, size - 1))
-    assert not [key for key in written if decode_chunk_key(key)[0] == "c"]  # chunks from before it began anew
-    assert tidy(records[: len(topic)], entries, {}) == []
+    left, steps = dict(topic), 0
+    while written_again := thin(left, 900, max_merges=1):
+        assert len(written_again) == 2
+        left = {n: v for n, v in {**left, **dict(written_again)}.items() if v is not None}
+        steps += 1
+    assert steps > 1
+    assert left == {n: v for n, v in {**topic, **dict(thin(topic, 900))}.items() if v is not None}
