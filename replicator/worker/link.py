@@ -37,6 +37,7 @@ from replicator.worker.conditions import Conditions
 from replicator.worker.controller import Controller
 from replicator.worker.gaps import Gaps
 from replicator.worker.lane import Key, Lane, TransactionalIds
+from replicator.worker.map_care import MapCare
 from replicator.worker.membership import Membership
 from replicator.worker.partitions import Partitions
 from replicator.worker.suspension import Suspension
@@ -125,6 +126,8 @@ class LinkWorker:
         self._spawn(self._every(self._discover, DISCOVERY_S, self._discover_now, "look for topics and partitions"))
         self._spawn(self._every(self._write_entries, ENTRIES_S, self._entries_now, "write ledger entries"))
         self._spawn(self._every(self._control, DISCOVERY_S, self._control_now, "create and grow target topics"))
+        care = MapCare(self.link.name, self._source, self._target, self._lanes.values, _now_ms)
+        self._spawn(self._every(care.step, DISCOVERY_S, asyncio.Event(), "keep the offset map small"))
         self._spawn(self._every(self._renew, RENEWAL_S, asyncio.Event(), "renew transactional ids"))
         self._spawn(self._every(self._acceptance.read_commands, COMMANDS_S, asyncio.Event(), "read commands"))
         self._spawn(self._every(self._troubles.step, TROUBLES_S, asyncio.Event(), "say which lanes don't run"))
