@@ -47,7 +47,7 @@ class Claims:
         """Those of these entries that another link has too, with the fault that says so; and the partitions of which
         that can't be found out now. The entries must be in our ledger. ReplicatorError if the target doesn't answer.
         """
-        fresh = [entry for entry in entries if entry.producer_id < 0 and entry.reason is None]
+        fresh = [entry for entry in entries if _begins(entry)]
         if not fresh or self._link.topics.naming != "prefix":
             return [], set()  # under identical names several sources may flow into one topic
         contested, unknown = [], set[Key]()
@@ -105,10 +105,17 @@ class Claims:
             reason=Reason.FOREIGN_WRITER,
             detail=f"Link {link_of_ledger(ledger)} copies {entry.topic}-{entry.partition} into "
             f"{entry.target_topic}-{entry.partition} of cluster {self._link.target} too, as its ledger {ledger} says. "
-            "Nothing was written by this link.",
-            since_ms=now,
+            "This link hasn't written there.",
+            since_ms=entry.since_ms if entry.reason is Reason.FOREIGN_WRITER else now,
             written_ms=now,
         )
+
+
+def _begins(entry: Entry) -> bool:
+    """Whether nothing was written so far, and nobody has said that something may be."""
+    if entry.producer_id >= 0 or entry.reason not in (None, Reason.FOREIGN_WRITER):
+        return False
+    return all(gap.reason is not Reason.FOREIGN_WRITER for gap in entry.gaps)
 
 
 def _same_target(entry: Entry, theirs: dict[Key, Entry]) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 
 from replicator.config.models import LinkConfig
 from replicator.errors import UnreachableError
-from replicator.ledger.entry import Entry, encode_entry, encode_key
+from replicator.ledger.entry import Entry, Gap, encode_entry, encode_key
 from replicator.ledger.lanes import lane_of, ledger_topic, link_of_ledger
 from replicator.states import Reason, State
 from replicator.wire.kafka_errors import TOPIC_AUTHORIZATION_FAILED, BrokerError
@@ -81,8 +82,17 @@ async def test_given_another_links_entry_of_the_same_target_then_a_fault_names_t
         ([entry("payments")], entry()),
         ([entry(target_id=uuid4())], entry()),
         ([entry()], entry(producer_id=5)),
+        ([entry()], replace(entry(), gaps=(Gap(Reason.FOREIGN_WRITER, 0, 0, 0, 20, 1, "somebody"),))),
+        ([replace(entry(), state=State.FAULTED, reason=Reason.FOREIGN_WRITER)], entry()),
     ],
-    ids=["empty ledger", "other topics", "a topic that was made anew since", "ours has been writing before"],
+    ids=[
+        "empty ledger",
+        "other topics",
+        "made anew since",
+        "ours has written before",
+        "accepted",
+        "theirs has stopped",
+    ],
 )
 async def test_given_nothing_in_common_then_no_fault(
     monkeypatch: pytest.MonkeyPatch, theirs: list[Entry], ours: Entry
