@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
 
-.PHONY: help setup demo lint types check test test-kafka soak bench clean
+.PHONY: help setup demo lint types check test test-kafka soak soak-all bench clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -39,7 +39,10 @@ test: $(READY) ## all tests but the long forms; with real Kafka wherever Java an
 test-kafka: $(READY) ## only those against real Kafka
 	$(PYTEST) -m 'kafka and not soak'
 
-soak: $(READY) ## the long forms: hours, if you let them
+soak: $(READY) ## an hour (SOAK_MINUTES=60) of broken brokers and workers on real Kafka
+	$(PYTEST) -s -m soak tests/e2e/test_soak.py
+
+soak-all: $(READY) ## the long forms of all tests: many hours
 	$(PYTEST) -m soak --timeout=7200
 
 bench: $(READY) ## side by side with MirrorMaker 2; ARGS="--quick" for the short form

@@ -47,7 +47,8 @@ class TargetContent(_Limited):
         self.indexes: list[int] = []  # of each record, counted from the entry on
         self.offsets: list[int] = []
         self.contents: list[bytes] = []
-        self._end = tail.marker
+        self.complete = copied.complete  # whether all copied records are among these
+        self._end = tail.next_offset
         self._producers = producers
         self._places = list(reversed(copied.places))
 
@@ -82,7 +83,10 @@ class TargetContent(_Limited):
                 self.contents.append(fingerprint(record))
 
     def out_of_range(self, start: int, end: int) -> None:
-        raise AmbiguousError(f"the target's log has changed meanwhile: it has offsets {start} to {end} now")
+        if end < self._end:
+            raise AmbiguousError(f"the target's log was cut meanwhile: it has offsets {start} to {end} now")
+        if self.position < start:
+            self.position, self.complete = start, False
 
     def idle(self, fetched: FetchedPartition, seconds: float) -> bool:
         return False

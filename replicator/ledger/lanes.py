@@ -16,6 +16,12 @@ def ledger_topic(link: str) -> str:
     return f"{INTERNAL_PREFIX}{link}_ledger"
 
 
+def link_of_ledger(topic: str) -> str | None:
+    """The link whose ledger this topic is; None for other topics."""
+    name = topic.removeprefix(INTERNAL_PREFIX).removesuffix("_ledger")
+    return name if name and topic == ledger_topic(name) else None
+
+
 def map_topic(link: str) -> str:
     """The compacted topic of the link's offset map: one partition per lane."""
     return f"{INTERNAL_PREFIX}{link}_map"

@@ -31,9 +31,10 @@ KeyValue = tuple[bytes, bytes | None]
 
 
 class LedgerLog:
-    """One partition of the ledger topic."""
+    """One partition of the ledger topic, read with this isolation."""
 
-    def __init__(self, target: ClusterClient, topic: str, lane: int) -> None:
+    def __init__(self, target: ClusterClient, topic: str, lane: int, *, isolation: int = fetch.READ_COMMITTED) -> None:
+        self._isolation = isolation
         self._target = target
         self.topic = topic
         self._lane = lane
@@ -48,7 +49,7 @@ class LedgerLog:
         key = (self.topic, self._lane)
         bounds = []
         for where in (EARLIEST, LATEST):
-            listed = (await self._target.offsets([(*key, where)], fetch.READ_COMMITTED)).get(key)
+            listed = (await self._target.offsets([(*key, where)], self._isolation)).get(key)
             if listed is None:
                 raise UnreachableError(self._said("has no leader"))
             if listed.error:
@@ -133,7 +134,7 @@ class LedgerLog:
             max_wait_ms=500,
             min_bytes=1,
             max_bytes=_FETCH_BYTES,
-            isolation=fetch.READ_COMMITTED,
+            isolation=self._isolation,
             session_id=0,
             session_epoch=-1,
             topics={topic: [fetch.FetchPosition(self._lane, -1, position, -1, _FETCH_BYTES)]},

@@ -53,6 +53,7 @@ async def recover_entries(
     target: ClusterClient,
     now_ms: Callable[[], int],
     patience_s: float = PATIENCE_S,
+    to_end: bool = False,
 ) -> dict[Key, Recovered | ReplicatorError]:
     """Each entry's partition (source topic, number): where it goes on, or why it can't.
 
@@ -60,8 +61,12 @@ async def recover_entries(
     producer ids that have ever written for the lane. A PartitionFault stops the partition; after any other error the
     same call may succeed later. Partitions that get no further for `patience_s` are given up for now. Both clients must
     watch the topics.
+
+    `to_end`: the owner has another producer id than the former one, which its markers don't fence. Then the tails are
+    read to the end of the logs; call it when the former owner is surely gone.
     """
-    recoveries = [_Recovery(entry, owner, frozenset(producers), source.alias, target.alias) for entry in entries]
+    clusters = source.alias, target.alias
+    recoveries = [_Recovery(entry, owner, frozenset(producers), clusters, to_end) for entry in entries]
     results: dict[Key, Recovered | ReplicatorError] = {}
 
     failed = await read_all(
@@ -158,6 +163,7 @@ class _TailReading:
                 )
             self.tail.take(v2.read_header(view, position))
             position += size
+        self.tail.ends_at(fetched.high_watermark)
 
     def out_of_range(self, start: int, end: int) -> None:
         if end < self.tail.start:
@@ -214,21 +220,21 @@ class _Recovery:
         entry: Entry,
         owner: ProducerIdAndEpoch,
         producers: frozenset[int],
-        source_alias: str,
-        target_alias: str,
+        clusters: tuple[str, str],
+        to_end: bool,
     ) -> None:
         self.key = entry.topic, entry.partition
         self._entry = entry
         self._owner = owner
         self._producers = producers | {owner.producer_id} | ({entry.producer_id} if entry.producer_id >= 0 else set())
-        self._source_alias = source_alias
+        self._source_alias, target_alias = clusters
         self._there: TargetContent
         self._here: SourceContent
         self._alignment: Alignment | None = None
         self.gone: TailGoneError | None = None  # the target has lost what would tell
         self.source_epoch = -1  # the leader epoch of the source partition when its contents are compared
         self.error: ReplicatorError | None = None
-        tail = Tail(entry, owner, self._producers)
+        tail = Tail(entry, owner, self._producers, to_end=to_end)
         self.tail = _TailReading(entry, tail, f"{entry.target_topic}-{entry.partition} of cluster {target_alias}")
         self._copied = Copied(0, (), True)
         self.walk = _WalkReading(entry, 0)
@@ -300,8 +306,8 @@ class _Recovery:
         """What there was to copy, to be read when the target has been."""
         entry = self._entry
         if self.walk.walk.hole is not None:
-            complete = self._copied.complete
-            self._alignment = Alignment(self._there.contents, complete=complete, start=entry.source_next)
+            there = self._there
+            self._alignment = Alignment(there.contents, complete=there.complete, start=entry.source_next)
         self._here = SourceContent(*self.key, entry.source_topic_id, entry.source_next, self.copied, self._alignment)
         return self._here
 
@@ -400,7 +406,7 @@ class _Recovery:
                 entry,
                 source_next=source_next,
                 source_leader_epoch=source_epoch,
-                target_next=tail.marker + 1,
+                target_next=tail.next_offset,
                 producer_id=self._owner.producer_id,
                 producer_epoch=self._owner.epoch,
                 next_sequence=0,

@@ -185,7 +185,11 @@ def _read_ledger(
     finally:
         reader.close()
     now_ms = int(time.time() * 1000)
+    leaderless = [lane for lane in range(lanes) if lane not in ends]
     troubles = {lane: trouble for lane, trouble in reader.troubles.items() if now_ms - trouble.seen_ms < FRESH_MS}
+    for lane in leaderless:
+        detail = f"Lane {lane} of the link: {name}-{lane} of cluster {link.target} has no leader, or it doesn't answer."
+        troubles.setdefault(lane, LaneTrouble(lane, Reason.TARGET_UNREACHABLE, detail, -1, now_ms))
     for lane, error in reader.unreadable.items():
         known = troubles.get(lane)
         if known is None or known.reason is not Reason.LEDGER_UNREADABLE:

@@ -59,12 +59,19 @@ class TailGoneError(PartitionFault):
 
 
 class Tail:
-    """One partition's tail. Give it the headers of the batches from `position` on, in log order."""
+    """One partition's tail. Give it the headers of the batches from `position` on, in log order.
 
-    def __init__(self, entry: Entry, owner: ProducerIdAndEpoch, producers: Collection[int]) -> None:
+    It ends with the owner's first marker; with `to_end` (a former owner of another producer id isn't fenced by it) at
+    the end of the log, if the marker was seen before: say so with `ends_at`.
+    """
+
+    def __init__(
+        self, entry: Entry, owner: ProducerIdAndEpoch, producers: Collection[int], *, to_end: bool = False
+    ) -> None:
         self.start = max(entry.target_next, 0)
         self.next_offset = self.start
         self.marker = -1  # offset of the owner's marker, -1: not seen yet
+        self.done = False  # nothing that counts can follow
         self.spans: list[Span] = []
         self.full = True  # no batch of ours has lost records
         self.gap_at_end = False  # offsets are missing behind the last span
@@ -73,12 +80,8 @@ class Tail:
         self._entry = entry
         self._owner = owner
         self._producers = producers
+        self._to_end = to_end
         self._looked_back = self.start == 0
-
-    @property
-    def done(self) -> bool:
-        """Whether the owner's marker was seen: nothing of a former owner can follow it."""
-        return self.marker >= 0
 
     @property
     def position(self) -> int:
@@ -91,6 +94,10 @@ class Tail:
         if log_start > self.next_offset:
             self.next_offset = log_start
             self.gap_at_end = True
+
+    def ends_at(self, log_end: int) -> None:
+        """The log ended here when what was given so far was read."""
+        self.done = self.done or (self.marker >= 0 and self.next_offset >= log_end)
 
     def take(self, header: v2.BatchHeader) -> None:
         """The next batch. PartitionFault if it shows that the log was cut, or is a piece too many to be remembered."""
@@ -106,6 +113,7 @@ class Tail:
         if header.attributes & v2.CONTROL:
             if (header.producer_id, header.producer_epoch) == self._owner:
                 self.marker = header.base_offset
+                self.done = not self._to_end
         elif header.producer_id not in self._producers:
             self.foreign += 1
         elif not header.attributes & v2.TRANSACTIONAL:
@@ -120,7 +128,7 @@ class Tail:
         next_sequence = (header.base_sequence + header.last_offset_delta + 1) & SEQUENCE_MASK
         if (
             end > self.start  # entries stand between batches
-            or who == self._owner
+            or (who == self._owner and self._owner != own)
             or (who[0] == own[0] and who[1] > own[1])
             or (who == own and plain and next_sequence != entry.next_sequence)
             or (who[0] not in self._producers and entry.next_sequence and not entry.gaps)
@@ -193,7 +201,9 @@ def copied_since(entry: Entry, tail: Tail) -> Copied:
         reached = at + span.length
         count = base + reached
     if tail.gap_at_end:
-        fault = _ambiguous(entry, f"offsets before {tail.marker} are gone, and with them maybe the last copied records")
+        fault = _ambiguous(
+            entry, f"offsets before {tail.next_offset} are gone, and with them maybe the last copied ones"
+        )
         if places:
             raise fault
         raise TailGoneError(fault.reason, fault.detail, topic=entry.topic, partition=entry.partition)

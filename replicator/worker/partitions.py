@@ -26,6 +26,7 @@ from replicator.states import PartitionFault, Reason, State
 from replicator.telemetry.counters import Histogram, PartitionCounters, WorkerCounters
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
+from replicator.worker.claims import Claims
 from replicator.worker.conditions import Conditions
 from replicator.worker.lane import Key, Lane
 from replicator.worker.starting import StartingPoints
@@ -62,6 +63,7 @@ class Partitions:
         self._latency = latency
         self._now_ms = now_ms
         self._stage = Stage(link.compression)
+        self._claims = Claims(link, target, now_ms)
         self._starting = StartingPoints(link, source, target, now_ms)
         self._log = structlog.get_logger(__name__).bind(link=link.name)
 
@@ -118,10 +120,12 @@ class Partitions:
         await self._conditions.learn({topic for topic, _ in missing})
         if new:
             await lane.write_first(await self._starting.first_entries(new, born_after_link=begun))
+        contested, unclear = await self._claims.contested([lane.entries[key] for key in missing if key in lane.entries])
+        await lane.write_first(contested)
         if not begun and not self._pending_targets(lane):
             await lane.write_begun()
         await self._say_missing(lane)
-        known = [lane.entries[key] for key in missing if key in lane.entries]
+        known = [lane.entries[key] for key in missing if key in lane.entries and key not in unclear]
         if past := lane.to_take_over([entry for entry in known if self._is_same(entry)]):
             await self._take_over(lane, past)
             known = [lane.entries[entry.topic, entry.partition] for entry in known]

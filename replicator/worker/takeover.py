@@ -98,6 +98,7 @@ class Takeover:
                 source=source,
                 target=self._target,
                 now_ms=self._now_ms,
+                to_end=self._unsure,  # our markers fence our producer id alone: what counts may stand behind them
             )
 
         if not self._unsure:

@@ -19,15 +19,19 @@ _ASSIGNED = "lanes assigned"
 
 
 class Crew:
-    """Some workers; a context manager that kills them all. Prints a line per event, with the seed."""
+    """Some workers; a context manager that kills them all. Prints a line per event, with the seed.
 
-    def __init__(self, scenario: Scenario, seed: int, *, size: int = 2) -> None:
+    `takeover_s`: how soon all that one of them did has to move again.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int, *, size: int = 2, takeover_s: float = TAKEOVER_S) -> None:
         self.scenario = scenario
         self.rng = random.Random(seed)
         self.workers: list[Worker] = []
         self.kills = 0
         self.seed = seed
         self._size = size
+        self._takeover_s = takeover_s
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -63,7 +67,7 @@ class Crew:
         """One of them: what it did moves again in time. Another one comes."""
         self.wait_ready()
         self.kill(self.rng.choice(self.workers))
-        self.scenario.wait_until_all_move(within=TAKEOVER_S)
+        self.scenario.wait_until_all_move(within=self._takeover_s)
         self.fill_up()
 
     def kill_all(self) -> None:
@@ -93,7 +97,7 @@ class Crew:
         victim.freeze()
         self.say(f"suspend {victim.name} for {seconds:.1f} s")
         try:
-            self.scenario.wait_until_all_move(within=TAKEOVER_S)
+            self.scenario.wait_until_all_move(within=self._takeover_s)
             wait_for(lambda: time.monotonic() > until, within=seconds + 1, what="its time is over")
         finally:
             victim.thaw()

@@ -30,8 +30,8 @@ AnyCluster = BundledCluster | KafkaCluster
 Pair = tuple[AnyCluster, AnyCluster]
 
 
-def records(count: int, start: int = 0, size: int = 10) -> list[Seen]:
-    return [Seen(i, b"k%d" % i, os.urandom(size), (), 1_790_000_000_000 + i) for i in range(start, start + count)]
+def records(count: int, start: int = 0, size: int = 10, at_ms: int = 1_790_000_000_000) -> list[Seen]:
+    return [Seen(i, b"k%d" % i, os.urandom(size), (), at_ms + i) for i in range(start, start + count)]
 
 
 class Rig:
@@ -56,6 +56,10 @@ class Rig:
     def copies(self, topic: str) -> list[Seen]:
         """What a consumer finds in its copy."""
         return read_partition(self.target.client_config, f"us.{topic}", 0)
+
+    def originals(self, topic: str) -> list[Seen]:
+        """What a consumer finds in the topic itself."""
+        return read_partition(self.source.client_config, topic, 0)
 
     def worker(self) -> Worker:
         return self.installation.worker()

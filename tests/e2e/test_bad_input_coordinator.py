@@ -69,6 +69,17 @@ class Scene:
         self.written += 10
         assert self._producer.flush(30) == 0
 
+    def wait_in_sync(self) -> None:
+        """Wait until the brokers have everything twice, but the coordinators' state."""
+
+        def in_sync() -> bool:
+            topics = self.target.admin().list_topics(timeout=5).topics.values()
+            alone = {t.topic for t in topics for p in t.partitions.values() if len(p.isrs) < len(p.replicas)}
+            assert not alone, f"not in sync: {alone}"
+            return True
+
+        wait_for(in_sync, within=40, every=0.3, what="all replicas are in sync")
+
     def judge(self) -> None:
         topics = dict.fromkeys(self.all, 1)
         verdict = compare_topics(self.source.client_config, self.target.client_config, topics, rename="us.{}")
@@ -122,6 +133,7 @@ def test_given_the_transaction_coordinator_is_away_for_a_while_then_lanes_wait_s
     with scene.installation.worker() as worker:
         worker.wait_ready()
         scene.installation.wait_until_copied(TOPICS)
+        scene.wait_in_sync()
         target.kill_node(SECOND)
         gone_at = time.monotonic()
         scene.write()
@@ -145,6 +157,7 @@ def test_given_the_transaction_coordinator_is_away_for_five_minutes_and_a_takeov
     with scene.installation.worker() as first:
         first.wait_ready()
         scene.installation.wait_until_copied(2 * TOPICS)
+        scene.wait_in_sync()
         target.kill_node(SECOND)
         gone_at = time.monotonic()
         scene.write()

@@ -21,6 +21,7 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 BOTH_WAYS = {"us": {"writing": "auto"}, "ustx": {"writing": "transactions"}}
+PAUSE_S = 0.05  # between rounds of the producers: judging takes longer than writing
 
 
 def judge(scenario: Scenario, seed: int) -> None:
@@ -42,7 +43,7 @@ def run_kills(pair: tuple[KafkaCluster, KafkaCluster], directory: Path, seed: in
     scenario.corpus.write()
     with Crew(scenario, seed) as crew:
         crew.wait_ready()
-        with scenario.corpus.keep_writing(scenario.acks):
+        with scenario.corpus.keep_writing(scenario.acks, pause_s=PAUSE_S):
             scenario.wait_until_all_move(within=40)
             kinds = (crew.kill_one, crew.kill_all, crew.kill_twice)
             schedule = [kind for kind, count in zip(kinds, steps, strict=True) for _ in range(count)]
@@ -75,7 +76,7 @@ def run_zombies(pair: tuple[KafkaCluster, KafkaCluster], directory: Path, seed: 
     scenario.corpus.write()
     with Crew(scenario, seed) as crew:
         crew.wait_ready()
-        with scenario.corpus.keep_writing(scenario.acks) as writer:
+        with scenario.corpus.keep_writing(scenario.acks, pause_s=PAUSE_S) as writer:
             scenario.wait_until_all_move(within=40)
             for pause in pauses:
                 crew.suspend_one(pause)

@@ -167,6 +167,7 @@ class Scene:
         owner: ProducerIdAndEpoch = OWNER,
         producers: Collection[int] = (FORMER.producer_id,),
         patience_s: float = 10.0,
+        to_end: bool = False,
     ) -> list[Recovered | ReplicatorError]:
         found = await recover_entries(
             entries,
@@ -176,6 +177,7 @@ class Scene:
             target=self.to,
             now_ms=lambda: logs.NOW + 1,
             patience_s=patience_s,
+            to_end=to_end,
         )
         assert set(found) == {(entry.topic, entry.partition) for entry in entries}
         return [found[entry.topic, entry.partition] for entry in entries]
@@ -186,7 +188,7 @@ class Scene:
         assert isinstance(found, Recovered), found
         return found
 
-    def check(self, found: Recovered, before: Entry) -> None:
+    def check(self, found: Recovered, before: Entry, owner: ProducerIdAndEpoch = OWNER) -> None:
         """It is the truth: position, fields of one instant, and an exact map of what is still there."""
         partition = before.partition
         since = [pair for pair in self.copied[partition] if pair[0] >= before.source_next]
@@ -194,7 +196,7 @@ class Scene:
         assert found.copied == len(since)
         assert entry.source_next == (since[-1][0] + 1 if since else before.source_next)
         assert entry.target_next == self.copy(partition).log_end_offset
-        assert (entry.producer_id, entry.producer_epoch, entry.next_sequence) == (*OWNER, 0)
+        assert (entry.producer_id, entry.producer_epoch, entry.next_sequence) == (*owner, 0)
         assert (entry.written_ms, entry.way, entry.state) == (logs.NOW + 1, Way.FENCED, before.state)
         check_map(found, since)
 

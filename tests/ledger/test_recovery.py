@@ -117,6 +117,20 @@ async def test_given_another_producer_id_since_when_recovered_then_both_count(sc
     scene.check(await scene.recovered(entry, producers=(77, 99)), entry)
 
 
+async def test_given_another_producer_id_of_our_own_when_the_former_owner_writes_on_then_that_counts_too(
+    scene: Scene,
+) -> None:
+    owner = ProducerIdAndEpoch(99, 0)
+    entry = scene.entry()
+    scene.produce(20)
+    scene.copy_on([5])
+    scene.fence(owner)
+    scene.copy_on([6])  # our marker fences a producer id of the same transactional id only
+    found = await scene.recovered(entry, owner=owner, to_end=True)
+    scene.check(found, entry, owner)
+    assert found.copied == 11
+
+
 async def test_given_a_target_cut_below_the_entry_when_recovered_then_target_truncated(scene: Scene) -> None:
     scene.produce(1)
     scene.copy_on([1])
@@ -181,22 +195,44 @@ async def refused(scene: Scene, entry: object, why: str) -> None:
     assert (error.topic, error.partition) == ("orders", 0)
 
 
+async def compact_source(scene: Scene) -> set[int]:
+    """The offsets that are left."""
+    topic = scene.source.topics.get("orders")
+    assert topic is not None
+    scene.source.alter_topic_configs(topic, {"cleanup.policy": "compact"})
+    scene.native().roll()
+    assert compaction.clean(scene.native())
+    return {row.offset for row in scene.eligible()}
+
+
 async def test_given_a_source_compacted_meanwhile_when_recovered_then_contents_tell(scene: Scene) -> None:
-    scene.source.alter_topic_configs(scene.source.topics.get("orders"), {"cleanup.policy": "compact"})  # type: ignore[arg-type]
     entry = scene.entry()
-    scene.produce(40, keys=13)
+    scene.produce(40)
     scene.produce(40, keys=13)
     scene.copy_on([30, 25])
     truth = scene.next[0]
-    scene.native().roll()
-    assert compaction.clean(scene.native())
-    left = {row.offset for row in scene.eligible()}
+    left = await compact_source(scene)
     scene.fence()
     found = await scene.recovered(entry)
     assert found.copied == 55
-    assert max([o for o in left if o < truth], default=entry.source_next - 1) + 1 == found.entry.source_next
-    since = [pair for pair in scene.copied[0] if pair[0] >= entry.source_next and pair[0] in left]
-    check_map(found, since)
+    assert found.entry.source_next == max(offset for offset in left if offset < truth) + 1
+    check_map(found, [pair for pair in scene.copied[0] if pair[0] >= entry.source_next and pair[0] in left])
+
+
+async def test_given_the_last_copied_ones_compacted_and_another_leader_when_recovered_then_ambiguous(
+    scene: Scene,
+) -> None:
+    entry = scene.entry()
+    scene.produce(40)
+    scene.produce(40, keys=13)
+    scene.copy_on([30, 25])
+    scene.native().become_leader(1)
+    await compact_source(scene)
+    scene.fence()
+    await scene.source.move_leader("orders", 0, 0)
+    partition = scene.source.topics.get("orders").partitions[0]  # type: ignore[union-attr]
+    partition.leader_epoch = 1
+    await refused(scene, entry, "had another leader")
 
 
 async def test_given_a_source_start_behind_the_entry_when_recovered_then_contents_tell(scene: Scene) -> None:
@@ -247,6 +283,32 @@ async def test_given_a_source_that_was_cut_and_grew_again_when_recovered_then_it
     # A position at which epoch 0 doesn't end: whoever fetches from there is told that the log was cut.
     assert (found.entry.source_next, found.entry.source_leader_epoch) == (entry.source_next + 15, 0)
     check_map(found, [pair for pair in scene.copied[0] if 0 <= pair[0] - entry.source_next < 10])
+
+
+async def test_given_other_records_in_the_same_epoch_when_recovered_then_ambiguous(scene: Scene) -> None:
+    entry = scene.entry()
+    scene.produce(10)
+    scene.copy_on([10])
+    scene.native().truncate(entry.source_next + 5)
+    scene.produce(2)
+    scene.native().become_leader(1)
+    scene.produce(30)
+    scene.fence()
+    await refused(scene, entry, "doesn't hold what was copied")
+
+
+async def test_given_a_clean_election_and_a_target_without_the_first_ones_when_recovered_then_contents_confirm(
+    scene: Scene,
+) -> None:
+    entry = scene.entry()
+    scene.produce(10)
+    scene.native().become_leader(1)
+    scene.produce(10)
+    scene.copy_on([5, 5, 5])
+    scene.copy(0).delete_records_to(entry.target_next + 7)
+    scene.fence()
+    found = await scene.recovered(entry)
+    assert (found.copied, found.entry.source_next) == (15, entry.source_next + 15)
 
 
 async def test_given_a_source_that_ends_before_what_was_copied_when_recovered_then_its_truncation_will_show(

@@ -157,14 +157,15 @@ class Corpus:
         return {self._topic(kind): kind.partitions for kind in self._kinds}
 
     def create_topics(self) -> None:
-        """Create them all; nothing in them expires, whatever its timestamp says."""
+        """Create those that don't exist; nothing in them expires, whatever its timestamp says."""
         copies = min(3, self._cluster.nodes)
         new = [
             NewTopic(self._topic(k), k.partitions, copies, config={"retention.ms": "-1", **k.config})
             for k in self._kinds
         ]
         admin = self._cluster.admin()  # must outlive its futures
-        for future in admin.create_topics(new).values():
+        there = admin.list_topics(timeout=10).topics
+        for future in admin.create_topics([topic for topic in new if topic.topic not in there]).values():
             future.result(30)
 
     def write(self) -> None:

@@ -204,6 +204,14 @@ class KafkaCluster:
         self._processes[node].send_signal(signal.SIGCONT)
         self._frozen.discard(node)
 
+    def heal(self) -> None:
+        """Thaw and start whatever is frozen or was killed."""
+        for node in list(self._frozen):
+            self.thaw(node)
+        for node in set(range(self.nodes)) - set(self._processes):
+            self._launch(node)
+        self._wait_until_serving()
+
     def admin(self) -> AdminClient:
         """A fresh AdminClient on the inter-broker listener, allowed everything."""
         return AdminClient({"bootstrap.servers": self.internal, "log_level": 0})

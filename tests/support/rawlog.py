@@ -36,9 +36,9 @@ def raw_log(bootstrap: str, topic: str, partition: int) -> list[Batch]:
 def late_batches(where: str, batches: Sequence[Batch]) -> list[str]:
     """The data batches that a former owner wrote behind its successor's first batch or marker, described.
 
-    Owners are told apart by producer id and epoch. When an epoch of a producer appears for the first time, all that
-    wrote before it under an older epoch of the same producer are former ones; so is whoever else wrote together with
-    them, since an owner renews all its producers at once.
+    Owners are told apart by producer id and epoch. When a producer gets a newer epoch than the current owner has, there
+    is another owner, and nothing of the former ones may follow, by whichever of their producers: an owner renews all of
+    its producers at once, and begins to use them one by one.
     """
     problems = []
     newest: dict[int, int] = {}
@@ -49,17 +49,19 @@ def late_batches(where: str, batches: Sequence[Batch]) -> list[str]:
             problems.append(f"{where}: {batch.base_offset} was written by no producer")
             continue
         who = (batch.producer_id, batch.epoch)
-        if batch.epoch > newest.get(batch.producer_id, -1):
-            if batch.producer_id in newest:  # a change of owner
+        before = newest.get(batch.producer_id, -1)
+        if batch.epoch > before:
+            if (batch.producer_id, before) in current:  # a change of owner
                 former |= current
                 current = set()
             newest[batch.producer_id] = batch.epoch
-        if not batch.is_control:
-            if who in former or batch.epoch < newest[batch.producer_id]:
+        if who in former or batch.epoch < before:
+            if not batch.is_control:
                 problems.append(
                     f"{where}: batch {batch.base_offset} to {batch.last_offset} of producer {who} lies behind the "
                     f"first one of its successor; newest epochs by then: {newest}"
                 )
+        else:
             current.add(who)
     return problems
 

@@ -55,11 +55,13 @@ class Reading:
     def __init__(self, *answers: int) -> None:
         self.answers = list(answers)
         self.asked: list[list[Entry]] = []
+        self.to_end: list[bool] = []
 
     async def __call__(
-        self, entries: Sequence[Entry], *, producers: Collection[int], owner: ProducerIdAndEpoch, **_: Any
+        self, entries: Sequence[Entry], *, producers: Collection[int], owner: ProducerIdAndEpoch, to_end: bool, **_: Any
     ) -> dict[tuple[str, int], Recovered]:
         self.asked.append(list(entries))
+        self.to_end.append(to_end)
         copied = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return {
             (e.topic, e.partition): Recovered(replace(e, source_next=e.source_next + copied), (), copied, 0)
@@ -121,6 +123,7 @@ async def test_given_another_producer_id_than_before_then_two_equal_readings_are
     assert (answer.copied, len(reading.asked)) == (6, 4)
     await takeover.settle([FENCED], [3999, 4000], cast(Any, None))
     assert len(reading.asked) == 5  # from now on it is fenced as ever
+    assert reading.to_end == [True] * 4 + [False]  # our first markers fenced nobody
 
 
 @pytest.mark.parametrize("known", [[], [4000], [3999, 4000]])

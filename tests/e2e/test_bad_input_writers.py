@@ -1,0 +1,104 @@
+"""Others write where copies go: a client into a remote topic, and a second link with the same target topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.rig import Pair, Rig, records
+from tests.support.bundled import BundledCluster
+from tests.support.checker import Seen
+from tests.support.copying import produce
+from tests.support.kafka import KafkaCluster
+from tests.support.replicator import Installation
+from tests.support.waiting import wait_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def bundled_pair() -> Iterator[Pair]:
+    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
+        yield source, target
+
+
+@pytest.fixture(params=["bundled", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.soak])])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    if request.param == "kafka":
+        source: KafkaCluster = request.getfixturevalue("kafka_source")
+        target: KafkaCluster = request.getfixturevalue("kafka_target")
+        return source, target
+    both: Pair = request.getfixturevalue("bundled_pair")
+    return both
+
+
+def contents(seen: list[Seen]) -> list[tuple[object, ...]]:
+    return [record.content() for record in seen]
+
+
+@pytest.mark.parametrize("writing", ["auto", "transactions"])
+def test_given_a_client_writes_into_a_copy_then_it_is_said_and_the_copy_stays_exact(
+    pair: Pair, tmp_path: Path, request: pytest.FixtureRequest, writing: str
+) -> None:
+    rig = Rig(pair, tmp_path, request.node.name, writing=writing)
+    foreign = [Seen(0, b"foreign", b"%d" % n, (), 1_790_000_000_000) for n in range(7)]
+    with rig.worker() as worker:
+        worker.wait_ready()
+        rig.wait_copied(rig.bad, rig.good)
+        produce(rig.target.client_config, f"us.{rig.bad}", 0, foreign)
+        rig.write(rig.bad, records(10, start=20))
+        rig.good_goes_on()
+        wait_for(lambda: rig.installation.status()[rig.bad, 0]["source_next"] == 30, within=30, what="it is copied")
+        copies = [record for record in rig.copies(rig.bad) if record.key != b"foreign"]
+        assert contents(copies) == contents(rig.originals(rig.bad))
+        assert "somebody else writes to the target topic" in worker.log()
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["together", "one-after-the-other"])
+def test_given_two_links_with_the_same_target_topics_then_one_alone_writes_and_the_other_says_who_does(
+    pair: Pair, tmp_path: Path, request: pytest.FixtureRequest, together: bool
+) -> None:
+    rig = Rig(pair, tmp_path, request.node.name)
+    second = {"name": f"{rig.name}-2", "source": "us", "target": "eu", "topics": {"include": [f"{rig.name}-.*"]}}
+    other = Installation(tmp_path / "other", {"us": rig.source, "eu": rig.target}, [second])
+    with rig.worker() as one:
+        if not together:
+            one.wait_ready()
+            rig.wait_copied(rig.bad, rig.good)
+        with other.worker() as two:
+            if not together:
+                wait_for(lambda: not two.running, within=30, what="the second one refuses to start")
+                assert two.exit_code == 4, two.log()
+                assert "already hold records" in two.log()
+                rig.write(rig.bad, records(10, start=20))
+                rig.wait_copied(rig.bad, rig.good)
+                return
+            one.wait_ready()
+            two.wait_ready()
+            stopped = wait_for(lambda: stopped_links(rig, other), within=40, every=0.3, what="one of them stops")
+            rig.write(rig.bad, records(10, start=20))
+            for topic in (rig.bad, rig.good):
+                writers = [link for link in (rig.name, f"{rig.name}-2") if link not in stopped[topic]]
+                for link in writers:
+                    where = rig.installation if link == rig.name else other
+                    wait_for(lambda: where.status()[topic, 0]["lag"] == 0, within=30, every=0.3, what="it is copied")  # noqa: B023
+                assert contents(rig.copies(topic)) == (contents(rig.originals(topic)) if writers else [])
+
+
+def stopped_links(rig: Rig, other: Installation) -> dict[str, list[str]]:
+    """Once at least one link has stopped at each of the two topics: which ones; they say who else writes."""
+    stopped: dict[str, list[str]] = {rig.bad: [], rig.good: []}
+    for installation, link, rival in (
+        (rig.installation, rig.name, f"{rig.name}-2"),
+        (other, f"{rig.name}-2", rig.name),
+    ):
+        for (topic, _), found in installation.status().items():
+            assert found["state"] != "PENDING", f"{found}"
+            if found["reason"] == "FOREIGN_WRITER":
+                assert f"Link {rival} copies" in found["detail"]
+                assert found["next_step"]
+                stopped[topic].append(link)
+    assert all(stopped.values()), f"{stopped}"
+    return stopped
