@@ -107,12 +107,11 @@ def test_given_workers_come_and_go_in_good_order_then_each_record_arrives_exactl
             assert {p["state"] for p in status.values()} == {"COPYING"}
             done = scenario.installation.run("verify", "--link", f"orderly-{delivery}", "-o", "json")
             assert done.returncode == 0, done.stdout + done.stderr
-            ends = scenario.target_ends()
             third.terminate()
     with scenario.installation.worker() as fourth:
         fourth.wait_ready()
         scenario.wait_until_copied()
-        assert scenario.target_ends() == ends  # positions were written: a restart copies nothing twice
+        scenario.judge()  # positions were written: a restart copies nothing twice
 
 
 @cases()
