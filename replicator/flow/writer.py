@@ -19,6 +19,7 @@ from replicator.flow import target_errors
 from replicator.flow.batch import Batch
 from replicator.flow.partition import PartitionFlow
 from replicator.states import PartitionFault, Reason
+from replicator.wire import batch as v2
 from replicator.wire import kafka_errors as codes
 from replicator.wire import produce as protocol
 from replicator.wire.cluster import ClusterClient
@@ -201,9 +202,15 @@ class _Channel:
         waiting: dict[tuple[str | UUID, int], tuple[PartitionFlow, Batch]] = {}
         for item in items:
             flow, batch = item
+            if v2.is_transactional(batch.data) is not (transactional_id is not None):
+                # One stray bit poisons a producer: the broker waits for the end of a transaction that never began.
+                flow.failed(batch, codes.INVALID_TXN_STATE, "it is stamped for the other way of writing")
+                continue
             topic = flow.target_topic_id if by_id else flow.target_topic
             topics.setdefault(topic, []).append((flow.partition, batch.data))
             waiting[topic, flow.partition] = item
+        if not waiting:
+            return
         self._in_flight += 1
         body = protocol.encode_produce(version, topics, transactional_id=transactional_id)
         future = connection.request(protocol.PRODUCE, version, body, flexible=True)

@@ -83,6 +83,11 @@ def checksum(batch: memoryview) -> int:
     return _crc32c(batch[21:])
 
 
+def is_transactional(batch: memoryview) -> bool:
+    """Whether the batch belongs to a transaction."""
+    return bool(batch[22] & TRANSACTIONAL)
+
+
 def stamp(batch: memoryview, *, producer_id: int, producer_epoch: int, base_sequence: int, transactional: bool) -> None:
     """Make a batch ours, in place: base offset 0, no leader epoch, our producer and sequence, a new CRC.
 

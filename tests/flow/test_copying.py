@@ -461,3 +461,18 @@ def count(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[float
 
     monkeypatch.setattr(module, name, counted)
     return calls
+
+
+async def test_given_a_batch_stamped_for_the_other_way_of_writing_then_it_never_reaches_the_broker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("replicator.flow.writer.v2.is_transactional", lambda data: True)
+    copying = Copying(nodes=1, limit_bytes=1 << 24)
+    await copying.start(1)
+    try:
+        flow = await copying.begin()
+        copying.produce(1, only=0)
+        await until(lambda: flow.reason is not None, "the refusal")
+        assert flow.target_next == 0
+    finally:
+        await copying.stop()
