@@ -21,7 +21,8 @@ from replicator.states import Reason
 from replicator.telemetry import logs
 
 COPIED, BEFORE, BEYOND = "copied", "before", "beyond"
-_MAP_GOES_ON = {Reason.RETENTION_OVERRUN, Reason.FOREIGN_WRITER}  # gaps behind which the map isn't begun anew
+# Gaps behind which the map surely goes on. Where the source was cut it does so too, if what was cut is that new.
+_MAP_GOES_ON = {Reason.RETENTION_OVERRUN, Reason.FOREIGN_WRITER, Reason.RECOVERY_AMBIGUOUS}
 _MOST = (1 << 63) - 1
 _NUMBER = re.compile("[0-9]{1,19}")
 

@@ -14,8 +14,10 @@ from replicator.errors import ReplicatorError
 from replicator.flow.partition import PartitionFlow
 from replicator.ledger.codec import LedgerFormatError
 from replicator.ledger.control import FaultedPartition, decode_command
-from replicator.ledger.lanes import control_topic, lane_of
+from replicator.ledger.entry import Entry
+from replicator.ledger.lanes import control_topic, lane_of, map_topic
 from replicator.ledger.log import LedgerLog
+from replicator.ledger.map_scan import load_chunks
 from replicator.states import Reason, State, Way
 from replicator.wire.cluster import ClusterClient
 from replicator.worker.gaps import ACCEPTABLE, BY_PEOPLE_ALONE, BY_POLICY, Gaps
@@ -46,6 +48,7 @@ class Acceptance:
         self._lanes = lanes
         self._drop = drop
         self._spawn = spawn
+        self._target = target
         self._commands = LedgerLog(target, control_topic(link.name), 0)
         self._read_to = -1
         self._accepted: dict[Key, tuple[FaultedPartition, str]] = {}
@@ -105,6 +108,10 @@ class Acceptance:
             raise ReplicatorError("its lane starts over first")
         await lane.write_entries()
         entry = await self._gaps.entry_behind(lane.entries[flow.key], reason, by)
+        if reason is Reason.SOURCE_TRUNCATED:
+            entry, cut = await self._gaps.with_map_cut(entry, lambda: self._chunks(entry))
+            if cut:
+                await lane.write_map(cut)
         lane.retire(flow)  # not dropped before its new entry is written: it would begin again from the old one
         await lane.write_first([replace(entry, way=Way.TRANSACTIONS)])
         self._drop(lane, flow)
@@ -113,6 +120,11 @@ class Acceptance:
             link=self._link.name, topic=flow.topic, partition=flow.partition, reason=reason.value, by=by,
             gap=asdict(entry.gaps[-1]),
         )  # fmt: skip
+
+    async def _chunks(self, entry: Entry) -> dict[int, bytes]:
+        at, below = (entry.topic, entry.partition), entry.map_chunks
+        lane = lane_of(*at, self._link.lanes)
+        return await load_chunks(self._target, map_topic(self._link.name), lane, at, lambda number: number < below)
 
 
 def _stands_as(flow: PartitionFlow, reason: Reason, since_ms: int) -> bool:

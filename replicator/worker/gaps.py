@@ -1,16 +1,18 @@
 """Going on behind a gap: what a partition's entry becomes when somebody accepts that data is missing for good.
 
 The gap itself stays in the entry, and so in `status`. Where offsets begin to mean something else (another topic under
-the same name, a log that was cut), the offset map begins anew.
+the same name, a target that was cut), the offset map begins anew; where the source was cut, so is the map.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from replicator.errors import UnreachableError, WrongStateError
 from replicator.ledger.entry import Entry, Gap
+from replicator.ledger.map_chunks import encode_chunk_key
+from replicator.ledger.map_cut import cut_map, tail_suffices
 from replicator.states import Reason, State
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.fetch import READ_UNCOMMITTED
@@ -31,7 +33,9 @@ ACCEPTABLE = frozenset(
     }
 )
 BY_PEOPLE_ALONE = frozenset({Reason.FOREIGN_WRITER, Reason.RECOVERY_AMBIGUOUS})  # no policy knows better
-_MAP_GOES_ON = frozenset({Reason.RETENTION_OVERRUN, Reason.FOREIGN_WRITER, Reason.RECOVERY_AMBIGUOUS})
+MAP_GOES_ON = frozenset(
+    {Reason.RETENTION_OVERRUN, Reason.SOURCE_TRUNCATED, Reason.FOREIGN_WRITER, Reason.RECOVERY_AMBIGUOUS}
+)
 
 
 class Gaps:
@@ -71,7 +75,21 @@ class Gaps:
             written_ms=now,
             gaps=(*entry.gaps, gap),
         )
-        return changed if reason in _MAP_GOES_ON else replace(changed, map_chunks=0, map_tail=b"")
+        known_cut = reason is not Reason.SOURCE_TRUNCATED or entry.source_leader_epoch >= 0
+        return changed if reason in MAP_GOES_ON and known_cut else replace(changed, map_chunks=0, map_tail=b"")
+
+    async def with_map_cut(
+        self, entry: Entry, load: Callable[[], Awaitable[Mapping[int, bytes]]]
+    ) -> tuple[Entry, list[tuple[bytes, bytes | None]]]:
+        """The entry with its map ending before `source_next`, and what is to be written into the map topic before it.
+
+        `load` reads the partition's chunks, if they are needed.
+        """
+        chunks = {} if tail_suffices(entry, entry.source_next) else await load()
+        map_chunks, map_tail, written = cut_map(entry, chunks, entry.source_next)
+        key = entry.topic, entry.partition
+        pairs: list[tuple[bytes, bytes | None]] = [(encode_chunk_key(*key, n), value) for n, value in written]
+        return replace(entry, map_chunks=map_chunks, map_tail=map_tail), pairs
 
     async def _source_position(self, entry: Entry, reason: Reason) -> tuple[int, int]:
         """Where to read next, and the end of what is missing on the source (exclusive; the start if nothing is)."""
@@ -88,8 +106,10 @@ class Gaps:
     async def _truncation(self, entry: Entry) -> int:
         """Where the source's log begins to differ from what was copied."""
         end = await self._offset(self._source, entry.topic, entry.partition, LATEST)
-        leader = self._source.leader(entry.topic, entry.partition)
-        if leader is not None and entry.source_leader_epoch >= 0:
+        if entry.source_leader_epoch >= 0:
+            leader = self._source.leader(entry.topic, entry.partition)
+            if leader is None:
+                raise UnreachableError(f"cluster {self._source.alias}: {entry.topic}-{entry.partition} has no leader")
             connection = await self._source.connection(leader.leader, "admin")
             known = await end_offset_of_epoch(connection, entry.topic, entry.partition, entry.source_leader_epoch)
             end = min(end, known) if known >= 0 else end

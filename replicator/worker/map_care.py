@@ -13,22 +13,16 @@ from typing import Protocol
 
 import structlog
 
-from replicator.errors import ReplicatorError, UnreachableError
-from replicator.flow.backpressure import ByteBudget, Lease
-from replicator.flow.stage import Stage
+from replicator.errors import ReplicatorError
 from replicator.ledger.entry import Entry
-from replicator.ledger.fetching import read_all
 from replicator.ledger.lanes import map_topic
 from replicator.ledger.log import KeyValue
-from replicator.ledger.map_chunks import PARTITION_MAX_BYTES, decode_chunk_key, decode_head, encode_chunk_key
+from replicator.ledger.map_chunks import PARTITION_MAX_BYTES, decode_head, encode_chunk_key
+from replicator.ledger.map_scan import load_chunks, scan_chunks
 from replicator.ledger.map_thinning import CAP_BYTES, expired, thin
-from replicator.wire import batch as v2
-from replicator.wire import records
 from replicator.wire.cluster import ClusterClient
-from replicator.wire.fetch import READ_COMMITTED, FetchedPartition
-from replicator.wire.kafka_errors import NONE
-from replicator.wire.list_offsets import EARLIEST, LATEST
-from replicator.wire.primitives import NO_TOPIC_ID
+from replicator.wire.fetch import READ_COMMITTED
+from replicator.wire.list_offsets import EARLIEST
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +111,7 @@ class MapCare:
                 ends.setdefault(at, {})[number] = decode_head(value)[4:6]
                 sizes.setdefault(at, {})[number] = len(value)
 
-        await self._read(lane, note)
+        await scan_chunks(self._target, self._topic, lane.number, note)
         entries = {key: lane.entries[key] for key in ends if key in lane.entries}  # not older than what was read
         starts = await self._starts(entries.values())
         deleted = thinned = 0
@@ -133,7 +127,7 @@ class MapCare:
             deleted += await self._write(lane, key, entry, written)
             left = known.keys() - set(gone) if entry is not None else set()
             if sum(sizes[key][number] for number in left) > self._max_bytes:
-                values = await self._values(lane, key, _oldest(sizes[key], left))
+                values = await self._load(lane, key, _oldest(sizes[key], left))
                 fewer = await asyncio.to_thread(thin, values, self._max_bytes, MAX_MERGES)
                 thinned += await self._write(lane, key, entry, fewer)
                 more = more or len(fewer) >= MAX_MERGES
@@ -158,31 +152,8 @@ class MapCare:
             await lane.write_map(pairs[first : first + _PAIRS_AT_ONCE])
         return len(written)
 
-    async def _values(self, lane: CaredLane, key: Key, numbers: Collection[int]) -> dict[int, bytes]:
-        values: dict[int, bytes] = {}
-
-        def take(at: Key, number: int, value: bytes | None) -> None:
-            if at == key and number in numbers:
-                values.pop(number, None)
-                if value is not None:
-                    values[number] = value
-
-        await self._read(lane, take)
-        return values
-
-    async def _read(self, lane: CaredLane, take: Callable[[Key, int, bytes | None], None]) -> None:
-        place = self._topic, lane.number
-        bounds = [
-            (await self._target.offsets([(*place, where)], READ_COMMITTED)).get(place) for where in (EARLIEST, LATEST)
-        ]
-        if any(bound is None or bound.error != NONE for bound in bounds):
-            raise UnreachableError(f"cluster {self._target.alias}: {self._topic}-{lane.number} has no leader")
-        start, end = (bound.offset for bound in bounds if bound is not None)
-        failed = await read_all(
-            self._target, [_Chunks(*place, start, end, take)], isolation=READ_COMMITTED, slot="map-care"
-        )
-        for error in failed.values():
-            raise error
+    async def _load(self, lane: CaredLane, key: Key, numbers: Collection[int]) -> dict[int, bytes]:
+        return await load_chunks(self._target, self._topic, lane.number, key, numbers.__contains__)
 
     async def _starts(self, entries: Iterable[Entry]) -> Mapping[Key, tuple[int, int]]:
         """The log start offsets of both sides, of those of which both are known."""
@@ -205,36 +176,3 @@ def _oldest(sizes: Mapping[int, int], numbers: Iterable[int]) -> set[int]:
     ordered = sorted(numbers)
     taken = accumulate(sizes[number] for number in ordered)
     return {number for number, size in zip(ordered, taken, strict=True) if size <= PARTITION_MAX_BYTES}
-
-
-class _Chunks:
-    """A `fetching.Reading` of a lane's partition of the map topic."""
-
-    def __init__(
-        self, topic: str, partition: int, start: int, end: int, into: Callable[[Key, int, bytes | None], None]
-    ) -> None:
-        self.topic, self.partition, self.topic_id = topic, partition, NO_TOPIC_ID
-        self.position = start
-        self._end = end
-        self._into = into
-        self._stage = Stage("source")
-
-    @property
-    def done(self) -> bool:
-        return self.position >= self._end
-
-    def take(self, fetched: FetchedPartition) -> None:
-        staged = self._stage.stage(fetched, self.position, Lease(ByteBudget(1 << 40), 0))
-        if staged.fault is not None:
-            raise staged.fault
-        for batch in staged.batches:
-            for record in records.decode(batch.data, v2.read_header(batch.data, 0)):
-                chunk = decode_chunk_key(record.key) if record.key else None
-                if chunk is not None:
-                    self._into((chunk[0], chunk[1]), chunk[2], record.value)
-        self.position = staged.next_offset
-
-    def out_of_range(self, start: int, end: int) -> None:
-        self.position = start if self.position < start else self._end
-
-    def idle(self, fetched: FetchedPartition, seconds: float) -> None: ...

@@ -107,6 +107,30 @@ def test_given_a_retention_overrun_when_the_gap_is_accepted_then_the_rest_is_cop
     assert values(rig.target, "us.overrun")[-5:] == [b"v%d" % i for i in range(40, 45)]
 
 
+def test_given_a_source_that_was_cut_when_accepted_then_positions_before_the_cut_are_still_translated(
+    pair: Pair, tmp_path: Path
+) -> None:
+    rig = Rig(pair, tmp_path, "cut")
+    rig.write(20, 20)
+    rig.copy_and_stop()
+    copies = {record.value: record.offset for record in read_partition(rig.target.client_config, "us.cut", 0)}
+    with rig.installation.worker() as worker:
+        worker.wait_ready()
+        rig.source.elect_unclean("cut", 0, 20)
+        rig.write(500, 5)
+        rig.wait_for_reason("SOURCE_TRUNCATED")
+        done = rig.installation.run("resume", "--all", "--accept-gap", "--yes")
+        assert done.returncode == 0, done.stderr
+        rig.installation.wait_until_copied(1)
+        worker.terminate()
+    assert values(rig.target, "us.cut") == [b"v%d" % i for i in (*range(40), *range(500, 505))]
+    copies |= {record.value: record.offset for record in read_partition(rig.target.client_config, "us.cut", 0)}
+    for offset, value in ((7, b"v7"), (19, b"v19"), (20, b"v500")):
+        found = rig.installation.run("translate", f"cut:0:{offset}", "-o", "json")
+        answer = json.loads(found.stdout)["links"][0]
+        assert (answer["to"]["offset"], answer["exact"]) == (copies[value], True), answer
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "expected"),
     [

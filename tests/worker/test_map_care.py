@@ -159,14 +159,14 @@ async def test_given_a_map_that_began_anew_or_a_lane_that_was_lost_meanwhile_the
     gap = Gap(Reason.SOURCE_RECREATED, 0, 0, 0, 0, 0, "somebody")
     changes = iter([lambda: lane.entries.update({("a", 0): replace(entry, map_chunks=0, map_tail=b"", gaps=(gap,))}),
                     lambda: setattr(lane, "running", False)])  # fmt: skip
-    real = care._values
+    real = care._load
 
     async def values(*arguments: object) -> dict[int, bytes]:
         found = await real(*arguments)  # type: ignore[arg-type]
         next(changes)()
         return found
 
-    monkeypatch.setattr(care, "_values", values)
+    monkeypatch.setattr(care, "_load", values)
     scene.now_ms = 1_000
     await care.step()
     lane.entries["a", 0] = entry
