@@ -5,11 +5,14 @@ Only fingerprints are kept, 16 bytes a record, within the limits below; beyond t
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
+from typing import overload
 from uuid import UUID
 
 from replicator.flow.backpressure import ByteBudget, Lease
 from replicator.flow.stage import Stage
-from replicator.ledger.align import Alignment, AmbiguousError, fingerprint
+from replicator.ledger.align import FINGERPRINT_BYTES, Alignment, AmbiguousError, fingerprint
 from replicator.ledger.entry import Entry
 from replicator.ledger.tail import Copied, Tail
 from replicator.ledger.walk import runs_of
@@ -17,36 +20,67 @@ from replicator.wire import batch as v2
 from replicator.wire import records
 from replicator.wire.fetch import FetchedPartition
 
-MAX_RECORDS = 500_000  # 100 MB while they are compared
-MAX_BYTES = 256 << 20  # of a partition, read and hashed on each side: a second or two
+MAX_RECORDS = 2_000_000  # 110 MB while they are compared
+ALIGN_RECORDS = 500_000  # where records are gone, finding which takes more memory for each
+MAX_BYTES = 256 << 20  # of a partition, read and hashed on each side: entries are written much more often
 SETTLE_S = 0.5  # before the leader of a log that seems to end is asked
+
+
+class Fingerprints(Sequence[bytes]):
+    """Fingerprints of records, in little memory."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def append(self, fingerprint: bytes) -> None:
+        """One more at the end."""
+        self.data += fingerprint
+
+    def __len__(self) -> int:
+        return len(self.data) // FINGERPRINT_BYTES
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return [self[n] for n in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return bytes(self.data[FINGERPRINT_BYTES * index : FINGERPRINT_BYTES * (index + 1)])
 
 
 class _Limited:
     """Counts what was read."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: int) -> None:
         self._bytes = 0
+        self._most = records
 
     def count(self, size: int, held: int) -> None:
         """AmbiguousError beyond the limits."""
         self._bytes += size
-        if self._bytes > MAX_BYTES or held > MAX_RECORDS:
+        if self._bytes > MAX_BYTES or held > self._most:
             raise AmbiguousError(
-                f"more than {MAX_RECORDS} records or {MAX_BYTES >> 20} MiB would have to be compared by content"
+                f"more than {self._most} records or {MAX_BYTES >> 20} MiB would have to be compared by content"
             )
 
 
 class TargetContent(_Limited):
     """The copied records that a tail still has. A `fetching.Reading`, read_uncommitted."""
 
-    def __init__(self, entry: Entry, start: int, tail: Tail, copied: Copied, producers: frozenset[int]) -> None:
-        super().__init__()
+    def __init__(
+        self, entry: Entry, start: int, tail: Tail, copied: Copied, producers: frozenset[int], *, to_align: bool
+    ) -> None:
+        super().__init__(ALIGN_RECORDS if to_align else MAX_RECORDS)
         self.topic, self.partition, self.topic_id = entry.target_topic, entry.partition, entry.target_topic_id
         self.position = start
-        self.indexes: list[int] = []  # of each record, counted from the entry on
-        self.offsets: list[int] = []
-        self.contents: list[bytes] = []
+        self.indexes = array("q")  # of each record, counted from the entry on
+        self.offsets = array("q")
+        self.contents = Fingerprints()
         self.complete = copied.complete  # whether all copied records are among these
         self._end = tail.next_offset
         self._producers = producers
@@ -101,10 +135,11 @@ class SourceContent(_Limited):
     def __init__(
         self, topic: str, partition: int, topic_id: UUID, start: int, wanted: int, into: Alignment | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(MAX_RECORDS if into is None else ALIGN_RECORDS)
         self.topic, self.partition, self.topic_id = topic, partition, topic_id
         self.position = start
-        self.records: list[tuple[int, bytes]] = []  # the first `wanted`: offset and fingerprint
+        self.offsets = array("q")  # of the first `wanted`
+        self.contents = Fingerprints()
         self.epochs: list[tuple[int, int]] = []  # (offset, leader epoch) where it changes
         self.end: int | None = None  # of the log, if it was reached
         self.log_start = 0
@@ -132,18 +167,20 @@ class SourceContent(_Limited):
         staged = self._stage.stage(fetched, self.position, Lease(ByteBudget(1 << 40), 0))
         if staged.fault is not None:
             raise staged.fault
-        eligible: list[tuple[int, bytes]] = []
+        eligible: list[tuple[int, bytes]] = []  # of this part of the log
         for batch in staged.batches:
             offsets = [offset for first, length in runs_of(batch) for offset in range(first, first + length)]
             decoded = records.decode(batch.data, v2.read_header(batch.data, 0))
             eligible += ((offset, fingerprint(record)) for offset, record in zip(offsets, decoded, strict=True))
             if not self.epochs or self.epochs[-1][1] != batch.source_epoch:
                 self.epochs.append((batch.source_base, batch.source_epoch))
-        self.records += eligible[: max(0, self._wanted - len(self.records))]
+        for offset, content in eligible[: max(0, self._wanted - len(self.offsets))]:
+            self.offsets.append(offset)
+            self.contents.append(content)
         self._taken += len(eligible)
         self.count(len(fetched.records), self._taken)
         if self._into is None:
-            self._enough = len(self.records) == self._wanted
+            self._enough = len(self.offsets) == self._wanted
         else:
             others = _not_eligible(fetched.records, self.position, {offset for offset, _ in eligible})
             self._feed(self._into, eligible, others)

@@ -34,6 +34,7 @@ _PARTITIONS_AT_ONCE = 5_000
 _MAX_WAIT_MS = 200
 _REQUEST_TIMEOUT_S = 10.0  # for a broker that is frozen: its leaders may be elsewhere by then
 _PAUSE_S = 0.1
+_YIELD_AFTER_BYTES = 64 << 10  # others run in between: what is read may take long to be looked at
 
 
 class Reading(Protocol):
@@ -178,12 +179,13 @@ class _Reader:
             response = fetch.decode_fetch(version, answer)
             if response.error:
                 raise BrokerError(response.error, f"cluster {self._cluster.alias}: Fetch")
-            outside = [
-                asked[fetched.topic, fetched.partition]
-                for fetched in response.partitions
-                if (fetched.topic, fetched.partition) in asked
-                and self._take(asked[fetched.topic, fetched.partition], fetched)
-            ]
+            outside = []
+            for fetched in response.partitions:
+                reading_of = asked.get((fetched.topic, fetched.partition))
+                if reading_of is not None and self._take(reading_of, fetched):
+                    outside.append(reading_of)
+                if len(fetched.records) > _YIELD_AFTER_BYTES:
+                    await asyncio.sleep(0)
             await self._look_at_bounds(outside)
         except ReplicatorError as error:
             for reading in group:

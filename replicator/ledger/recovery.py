@@ -14,16 +14,15 @@ from dataclasses import dataclass, replace
 
 from replicator.errors import ReplicatorError
 from replicator.ledger.align import Aligned, Alignment, AmbiguousError
-from replicator.ledger.content import MAX_RECORDS, SETTLE_S, SourceContent, TargetContent
+from replicator.ledger.content import MAX_RECORDS, SourceContent, TargetContent
 from replicator.ledger.entry import Entry
 from replicator.ledger.fetching import Key, read_all
 from replicator.ledger.map_tail import MapOrderError, MapTail
+from replicator.ledger.reading import TailReading, WalkReading
 from replicator.ledger.tail import Copied, Tail, TailGoneError, copied_since
-from replicator.ledger.walk import Walk
 from replicator.states import PartitionFault, Reason
-from replicator.wire import batch as v2
 from replicator.wire.cluster import ClusterClient
-from replicator.wire.fetch import READ_COMMITTED, READ_UNCOMMITTED, FetchedPartition
+from replicator.wire.fetch import READ_COMMITTED, READ_UNCOMMITTED
 from replicator.wire.producer_id import ProducerIdAndEpoch
 
 PATIENCE_S = 30.0
@@ -135,83 +134,6 @@ def _groups(recoveries: Sequence[_Recovery]) -> Iterator[list[_Recovery]]:
         yield group
 
 
-class _TailReading:
-    """Reads one tail up to the owner's marker."""
-
-    def __init__(self, entry: Entry, tail: Tail, where: str) -> None:
-        self.topic, self.partition, self.topic_id = entry.target_topic, entry.partition, entry.target_topic_id
-        self.tail = tail
-        self._entry = entry
-        self._where = where
-
-    @property
-    def position(self) -> int:
-        return self.tail.position
-
-    @property
-    def done(self) -> bool:
-        return self.tail.done
-
-    def take(self, fetched: FetchedPartition) -> None:
-        view, position = fetched.records, 0
-        while (frame := v2.frame_at(view, position)) is not None:
-            size, magic = frame
-            if magic < 2 or size < v2.HEADER_BYTES:
-                raise PartitionFault(
-                    Reason.UNSUPPORTED_FORMAT,
-                    f"{self._where} has a batch of {size} bytes with magic {magic} behind offset {self.position}.",
-                )
-            self.tail.take(v2.read_header(view, position))
-            position += size
-        self.tail.ends_at(fetched.high_watermark)
-
-    def out_of_range(self, start: int, end: int) -> None:
-        if end < self.tail.start:
-            raise PartitionFault(
-                Reason.TARGET_TRUNCATED,
-                f"{self._where} was written up to offset {self._entry.target_next}, and ends at {end} now.",
-                offset=self._entry.source_next,
-            )
-        if self.position < start:
-            self.tail.begin_at(start)
-
-    def idle(self, fetched: FetchedPartition, seconds: float) -> bool:
-        return fetched.high_watermark < self.tail.start and seconds >= SETTLE_S
-
-
-class _WalkReading:
-    """Reads the source until the walk has counted enough, or the log ends."""
-
-    def __init__(self, entry: Entry, count: int, *, from_log_start: bool = False) -> None:
-        self.topic, self.partition, self.topic_id = entry.topic, entry.partition, entry.source_topic_id
-        self.walk = Walk(entry.source_next, count)
-        self.short = False  # the log ends before so many records
-        self._count = count
-        self._from_log_start = from_log_start  # where the log begins behind the entry
-
-    @property
-    def position(self) -> int:
-        return self.walk.position
-
-    @property
-    def done(self) -> bool:
-        return self.walk.done or self.short
-
-    def take(self, fetched: FetchedPartition) -> None:
-        self.walk.take(fetched)
-
-    def out_of_range(self, start: int, end: int) -> None:
-        if self.position >= end:
-            self.short = True
-        elif self.position < start and self._from_log_start:
-            self.walk = Walk(start, self._count)
-        elif self.position < start:
-            self.walk.hole = self.position
-
-    def idle(self, fetched: FetchedPartition, seconds: float) -> bool:
-        return self.position >= fetched.high_watermark and seconds >= SETTLE_S
-
-
 class _Recovery:
     """One partition on its way from its entry to the next one."""
 
@@ -235,9 +157,9 @@ class _Recovery:
         self.source_epoch = -1  # the leader epoch of the source partition when its contents are compared
         self.error: ReplicatorError | None = None
         tail = Tail(entry, owner, self._producers, to_end=to_end)
-        self.tail = _TailReading(entry, tail, f"{entry.target_topic}-{entry.partition} of cluster {target_alias}")
+        self.tail = TailReading(entry, tail, f"{entry.target_topic}-{entry.partition} of cluster {target_alias}")
         self._copied = Copied(0, (), True)
-        self.walk = _WalkReading(entry, 0)
+        self.walk = WalkReading(entry, 0)
 
     def count(self) -> int:
         """How many records were copied since the entry, as far as the target knows."""
@@ -245,9 +167,9 @@ class _Recovery:
             self._copied = copied_since(self._entry, self.tail.tail)
         except TailGoneError as error:
             self.gone = error
-            self.walk = _WalkReading(self._entry, 1, from_log_start=True)
+            self.walk = WalkReading(self._entry, 1, from_log_start=True)
         else:
-            self.walk = _WalkReading(self._entry, self._copied.count)
+            self.walk = WalkReading(self._entry, self._copied.count)
         return self._copied.count
 
     def unmoved(self, now_ms: int) -> Recovered:
@@ -299,7 +221,14 @@ class _Recovery:
         """What is copied, to be read."""
         entry = self._entry
         start = min((place.target for place in self._copied.places), default=entry.target_next)
-        self._there = TargetContent(entry, max(start, entry.target_next), self.tail.tail, self._copied, self._producers)
+        self._there = TargetContent(
+            entry,
+            max(start, entry.target_next),
+            self.tail.tail,
+            self._copied,
+            self._producers,
+            to_align=self.walk.walk.hole is not None,
+        )
         return self._there
 
     def read_source(self) -> SourceContent:
@@ -343,14 +272,14 @@ class _Recovery:
         that the log was cut, and where (SOURCE_TRUNCATED).
         """
         entry = self._entry
-        end = here.records[same - 1][0] + 1 if same else entry.source_next
+        end = here.offsets[same - 1] + 1 if same else entry.source_next
         epoch = here.epoch_before(end, entry.source_leader_epoch) if same else entry.source_leader_epoch
-        other = here.records[same][0] if same < len(here.records) else here.end
-        behind = self.source_epoch if same == len(here.records) else here.epoch_before(here.records[same][0] + 1, -1)
+        other = here.offsets[same] if same < len(here.offsets) else here.end
+        behind = self.source_epoch if same == len(here.offsets) else here.epoch_before(here.offsets[same] + 1, -1)
         if other is None or not 0 <= epoch < behind:
             raise AmbiguousError(f"from offset {end} on the source doesn't hold what was copied")
         offsets = dict(zip(there.indexes, there.offsets, strict=True))
-        runs = [(here.records[index][0], offsets[index], 1) for index in range(same) if index in offsets]
+        runs = [(here.offsets[index], offsets[index], 1) for index in range(same) if index in offsets]
         return self._recovered(other + self.copied - same, epoch, runs, now_ms)
 
     def _aligned(self, aligned: Aligned, there: TargetContent, here: SourceContent, now_ms: int) -> Recovered:
@@ -423,10 +352,12 @@ class _Recovery:
 
 def _same_until(there: TargetContent, here: SourceContent, count: int) -> int:
     """How many of the `count` copied records the source still has where they were: up to the first that differs."""
+    if there.complete and there.contents.data == here.contents.data:
+        return count
     for index, content in zip(there.indexes, there.contents, strict=True):
-        if index >= len(here.records):
-            return len(here.records)
-        if here.records[index][1] != content:
+        if index >= len(here.offsets):
+            return len(here.offsets)
+        if here.contents[index] != content:
             return index
     if not there.indexes or there.indexes[-1] != count - 1:
         raise AmbiguousError("the last of the copied records are gone from the target")

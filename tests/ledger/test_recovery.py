@@ -22,7 +22,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same program with shorter pauses."""
     for name, seconds in {
         "ledger.fetching._PAUSE_S": 0.01,
-        "ledger.recovery.SETTLE_S": 0.05,
+        "ledger.reading.SETTLE_S": 0.05,
         "ledger.content.SETTLE_S": 0.05,
         "wire.cluster._REFRESH_PAUSE_S": 0.01,
         "wire.cluster._CONNECT_PAUSE_S": 0.02,

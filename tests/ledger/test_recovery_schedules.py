@@ -28,7 +28,7 @@ PARTITIONS = 250
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same program with shorter pauses."""
-    monkeypatch.setattr("replicator.ledger.recovery.SETTLE_S", 0.02)
+    monkeypatch.setattr("replicator.ledger.reading.SETTLE_S", 0.02)
     monkeypatch.setattr("replicator.ledger.content.SETTLE_S", 0.02)
     monkeypatch.setattr("replicator.ledger.fetching._MAX_WAIT_MS", 20)
 
