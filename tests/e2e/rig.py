@@ -110,8 +110,9 @@ class Rig:
         admin.incremental_alter_configs([resource])[resource].result(15)
 
 
-def delete_records(cluster: AnyCluster, topic: str, before: int) -> None:
-    admin, place = cluster.admin(), TopicPartition(topic, 0, before)
+def delete_records(cluster: AnyCluster, topic: str, before: int, partition: int = 0) -> None:
+    """Delete what lies before this offset; -1: everything."""
+    admin, place = cluster.admin(), TopicPartition(topic, partition, before)
     admin.delete_records([place])[place].result(15)
 
 

@@ -9,13 +9,15 @@ import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
 from tests.e2e.rig import Rig, grant
+from tests.support.bundled import BundledCluster
 from tests.support.kafka import USERNAME, KafkaCluster
 from tests.support.waiting import wait_for
 from tests.support.zookeeper_kafka import ZooKeeperKafkaCluster
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 PRINCIPAL = f"User:{USERNAME}"
+DELIVERIES = {53: "exactly_once", 31: "at_least_once"}  # by the error that each can meet
 TRANSACTIONS = {"delivery": "exactly_once", "writing": "transactions"}
 
 
@@ -34,6 +36,7 @@ def refused(rig: Rig) -> str:
         return " ".join(worker.log().split())
 
 
+@pytest.mark.kafka
 @pytest.mark.parametrize("link", [{}, pytest.param(TRANSACTIONS, marks=pytest.mark.soak)], ids=["auto", "transactions"])
 def test_given_no_grant_for_transactional_ids_then_run_and_check_name_it_and_with_it_all_is_copied(
     kafka_source: KafkaCluster, tmp_path: Path, request: pytest.FixtureRequest, link: Any
@@ -60,7 +63,24 @@ def test_given_no_grant_for_transactional_ids_then_run_and_check_name_it_and_wit
         assert rig.installation.run("check").returncode == 0
 
 
-@pytest.mark.parametrize("make", [ZooKeeperKafkaCluster, pytest.param(KafkaCluster, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "refusal", [(53, "AlterTransactionalId"), (31, "WriteDataIdempotently")], ids=["ids", "writes"]
+)
+def test_given_a_broker_that_refuses_producers_then_run_ends_and_names_what_to_grant(
+    tmp_path: Path, request: pytest.FixtureRequest, refusal: tuple[int, str]
+) -> None:
+    error, action = refusal
+    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
+        rig = Rig((source, target), tmp_path, request.node.name, delivery=DELIVERIES[error])
+        target.fault("fail", "InitProducerId", error=error, times=1)
+        said = refused(rig)
+        assert f"kafka-cluster:{action}" in said
+        assert target.faults_hit() == {"InitProducerId fail": 1}
+
+
+@pytest.mark.soak
+@pytest.mark.kafka
+@pytest.mark.parametrize("make", [ZooKeeperKafkaCluster, KafkaCluster])
 def test_given_at_least_once_then_idempotent_writes_must_be_allowed_and_transactional_ids_need_not(
     kafka_source: KafkaCluster, tmp_path: Path, request: pytest.FixtureRequest, make: type[KafkaCluster]
 ) -> None:

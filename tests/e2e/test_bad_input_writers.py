@@ -38,7 +38,7 @@ def contents(seen: list[Seen]) -> list[tuple[object, ...]]:
     return [record.content() for record in seen]
 
 
-@pytest.mark.parametrize("writing", ["auto", "transactions"])
+@pytest.mark.parametrize("writing", ["auto", pytest.param("transactions", marks=pytest.mark.soak)])
 def test_given_a_client_writes_into_a_copy_then_it_is_said_and_the_copy_stays_exact(
     pair: Pair, tmp_path: Path, request: pytest.FixtureRequest, writing: str
 ) -> None:
@@ -56,7 +56,9 @@ def test_given_a_client_writes_into_a_copy_then_it_is_said_and_the_copy_stays_ex
         assert "somebody else writes to the target topic" in worker.log()
 
 
-@pytest.mark.parametrize("together", [True, False], ids=["together", "one-after-the-other"])
+@pytest.mark.parametrize(
+    "together", [True, pytest.param(False, marks=pytest.mark.soak)], ids=["together", "one-after-the-other"]
+)
 def test_given_two_links_with_the_same_target_topics_then_one_alone_writes_and_the_other_says_who_does(
     pair: Pair, tmp_path: Path, request: pytest.FixtureRequest, together: bool
 ) -> None:
