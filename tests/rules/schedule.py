@@ -6,15 +6,17 @@ One seed makes one schedule. `run` gives the scene that came of it; what was don
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+from broker.cluster import Cluster
 from broker.storage import compression
 from broker.storage.batch import TRANSACTIONAL, encode_record, make_header, seal
 from broker.storage.compaction import clean
 from broker.storage.log import PartitionLog
+from broker.transactions.metadata import TransactionState
 from replicator.ledger.lanes import ledger_topic, map_topic
 from tests.rules.checks import Scene
 from tests.rules.history import Place, numbered
@@ -133,7 +135,8 @@ class Schedule:
         self.violence = self.random.choice((0.15, 0.4, 0.4, 1.0))  # some find what only a busy calm brings about
         self.writers = Writers(world, mood)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._down: list[tuple[Any, int]] = []
+        self._down: list[tuple[Cluster, int]] = []
+        self._nodes = asyncio.Lock()  # one stops or starts at a time, in order
 
     async def run(self) -> None:
         """All steps, then peace, until everything is copied."""
@@ -150,11 +153,12 @@ class Schedule:
     async def _peace(self) -> None:
         world = self.world
         world.say("peace")
+        await asyncio.sleep(0)  # let what was begun take its turn
         self.writers.end_all()
         world.faults.traps.clear()
         world.source_faults.traps.clear()
         for cluster, node in self._down:
-            await cluster.start_node(node)
+            await self._in_turn(cluster.start_node(node))
         self._down.clear()
         for place in world.partitions:
             self.writers.write(place)
@@ -176,6 +180,9 @@ class Schedule:
             (0.4 * crashes, self._slow_network),
             (0.6, self._hand_over),
             (0.5, self._new_worker),
+            (0.4, self._end_worker),
+            (0.4 * crashes, self._slow_markers),
+            (0.2 * crashes, self._forget_ids),
             (0.8 * brokers, self._move_leader),
             (0.4 * brokers, self._stop_node),
             (0.6 * brokers, self._start_node),
@@ -259,11 +266,36 @@ class Schedule:
         if len(self.world.living) < 3:
             self.world.begin_worker()
 
+    def _end_worker(self) -> None:
+        living = self.world.living
+        if len(living) > 1:
+            self._spawn(self.world.end_worker(self.random.choice(living)))
+
+    def _slow_markers(self) -> None:
+        def nobody(_: int) -> None: ...
+
+        trap = Trap(
+            "WriteTxnMarkers", self.random.randint(0, 3), "delay", nobody, seconds=self.random.choice((0.2, 3.0))
+        )
+        self.world.say(f"trap: {trap}")
+        self.world.faults.traps.append(trap)
+
+    def _forget_ids(self) -> None:
+        coordinator = self.world.target.coordinators.transactions
+        idle = (TransactionState.EMPTY, TransactionState.COMPLETE_COMMIT, TransactionState.COMPLETE_ABORT)
+        known = [found for found in coordinator.transactions.values() if found.state in idle]
+        if known:
+            forgotten = self.random.choice(known)
+            self.world.say(f"the coordinator forgets {forgotten.transactional_id}")
+            coordinator._forget(forgotten)
+
     def _move_leader(self) -> None:
         cluster = self.random.choice((self.world.source, self.world.target))
         partition = self.random.choice([p for p in cluster.topics.partitions() if len(p.isr) > 1] or [None])
         if partition is not None:
-            node = self.random.choice(partition.isr)
+            node = self.random.choice([node for node in partition.isr if cluster.nodes[node].alive] or [-1])
+            if node == -1:
+                return
             self.world.say(f"{partition.name} is led by node {node} now")
             cluster._elections.move(partition, node)
 
@@ -274,13 +306,17 @@ class Schedule:
             return
         self.world.say(f"node {node} of the {cluster.cluster_id} stops")
         self._down.append((cluster, node))
-        self._spawn(cluster.stop_node(node))
+        self._spawn(self._in_turn(cluster.stop_node(node)))
 
     def _start_node(self) -> None:
         if self._down:
             cluster, node = self._down.pop(0)
             self.world.say(f"node {node} of the {cluster.cluster_id} starts")
-            self._spawn(cluster.start_node(node))
+            self._spawn(self._in_turn(cluster.start_node(node)))
+
+    async def _in_turn(self, work: Coroutine[Any, Any, None]) -> None:
+        async with self._nodes:
+            await work
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -304,7 +340,7 @@ class Schedule:
     def _delete_records(self) -> None:
         place = self._place()
         log = self.world.source.log(*place)
-        offset = self.random.randint(log.log_start_offset, log.high_watermark)
+        offset = self.random.randint(log.log_start_offset, log.last_stable_offset)
         self.world.say(f"{log.name} begins at {offset} now")
         log.delete_records_to(offset)
 
@@ -317,21 +353,25 @@ def run(seed: int, mood: Mood | None = None, **link: Any) -> Outcome:
     failures: list[str] = []
 
     async def work(loop: VirtualLoop) -> Scene:
-        world = World(loop, random, make_link(**link))
+        memory_ms = random.choice((DAY_MS, DAY_MS, 100_000, 30_000))
+        world = World(loop, random, make_link(**link), memory_ms=memory_ms)
         world.said = said
+        world.say(f"the target remembers producers for {memory_ms / 1000} s")
         await world.start()
-        world.create("orders", 2)
-        world.create(COMPACTED, 1, {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"})
+        replicas = random.choice((1, 2, 2))
+        world.create("orders", 2, replicas=replicas)
+        compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"}
+        world.create(COMPACTED, 1, compacted, replicas=replicas)
         try:
             await Schedule(world, mood).run()
         finally:
             failures.extend(loop.failures)
         assert world.source.internal_errors == world.target.internal_errors == 0
-        return world.scene()
+        return replace(world.scene(), compacted=frozenset({COMPACTED}))
 
     try:
         with in_virtual_world(said):
             scene = simulate(random, work)
     except AssertionError as error:
-        raise AssertionError(f"seed {seed}: {error}\n" + "\n".join(said[-120:])) from error
+        raise AssertionError(f"seed {seed}: {error}\n" + "\n".join(said)) from error
     return Outcome(seed, scene, said, failures)

@@ -57,7 +57,6 @@ def test_given_random_trouble_then_everything_is_copied_in_the_end(writing: str)
     holds("end", played(writing))
 
 
-@pytest.mark.xfail(reason="lanes don't note their producers in the ledger yet", strict=False)
 @WRITING
 def test_rule_a_no_record_before_its_entry_and_none_of_a_producer_that_is_not_in_the_ledger(writing: str) -> None:
     holds("A", played(writing))

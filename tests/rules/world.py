@@ -23,14 +23,18 @@ from broker.faults import Action, Fault, Faults
 from broker.topics import Partition
 from replicator.config.models import ClusterConfig, LinkConfig, Settings
 from replicator.errors import ReplicatorError
+from replicator.flow import ways as ways_module
 from replicator.flow.backpressure import ByteBudget
+from replicator.ledger import fetching
 from replicator.ledger.entry import Entry, decode
 from replicator.ledger.lanes import control_topic, lane_of, ledger_topic, map_topic
 from replicator.states import State
+from replicator.sync.admin import ConfigSource, ConfigValue
 from replicator.telemetry.counters import WorkerCounters
 from replicator.wire.cluster import ClusterClient
 from replicator.worker import link as link_module
 from replicator.worker.link import LinkWorker
+from replicator.worker.suspension import Suspension
 from tests.rules.checks import Scene
 from tests.rules.history import Place, Recorder
 from tests.rules.virtual import OWNER, START_S, WALL_S, StalledError, VirtualLoop
@@ -41,6 +45,7 @@ FLUSH_LIMIT_S = 5.0
 CONFIG = {
     "transaction.state.log.num.partitions": "2",
     "group.initial.rebalance.delay.ms": "0",
+    "transaction.state.log.replication.factor": "2",
     "auto.create.topics.enable": "false",
 }
 
@@ -138,10 +143,31 @@ class DealtMembership:
     async def stop(self) -> None: ...
 
 
+class Settled:
+    """`Admin` as far as the data plane asks: the settings of topics and brokers, read where they are kept."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def describe_configs(self, topics: Collection[str]) -> dict[str, dict[str, ConfigValue]]:
+        found = {}
+        for name in topics:
+            topic = self._cluster.topics.get(name)
+            policy = topic.configs.get("cleanup.policy", "delete") if topic is not None else None
+            found[name] = {"cleanup.policy": ConfigValue(policy, ConfigSource.TOPIC)}
+        return found
+
+    async def describe_broker(self, node: int) -> dict[str, ConfigValue]:
+        name = "producer.id.expiration.ms"
+        return {name: ConfigValue(self._cluster.config.get(name), ConfigSource.DEFAULT)}
+
+
 class IdleController:
     """`Controller` that finds everything done."""
 
-    def __init__(self, *_: Any, **__: Any) -> None: ...
+    def __init__(self, source: Cluster, target: Cluster) -> None:
+        self.source = Settled(source)
+        self.target = Settled(target)
 
     async def prepare(self) -> None: ...
 
@@ -164,8 +190,14 @@ class Worker:
         self._world = world
         self._context = copy_context()
         self._context.run(OWNER.set, number)
+        loop = world.loop
+        made = {
+            "Controller": lambda *_: IdleController(world.source, world.target),
+            "Suspension": lambda: Suspension(loop.time, loop.time),
+        }
         budget, counters = ByteBudget(64 << 20), WorkerCounters(memory_limit_bytes=64 << 20)
-        self.link: LinkWorker = self._context.run(LinkWorker, world.settings, world.link, budget, counters)
+        with mock.patch.multiple(link_module, **made):
+            self.link: LinkWorker = self._context.run(LinkWorker, world.settings, world.link, budget, counters)
         self.started = self.run(self.link.start())
 
     def run(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -181,7 +213,9 @@ class Worker:
 class World:
     """Made inside the loop; `start` before anything else."""
 
-    def __init__(self, loop: VirtualLoop, random: Random, link: LinkConfig, *, nodes: int = 2) -> None:
+    def __init__(
+        self, loop: VirtualLoop, random: Random, link: LinkConfig, *, nodes: int = 2, memory_ms: int = 86_400_000
+    ) -> None:
         self.loop = loop
         self.random = random
         self.link = link
@@ -190,7 +224,8 @@ class World:
         self.source_faults = TrappedFaults(random)
         clock = LoopClock(loop)
         self.source = Cluster(nodes=nodes, config=CONFIG, clock=clock, faults=self.source_faults)
-        self.target = Cluster(nodes=nodes, config=CONFIG, clock=clock, faults=self.faults)
+        remembers = {"producer.id.expiration.ms": str(memory_ms)}
+        self.target = Cluster(nodes=nodes, config=CONFIG | remembers, clock=clock, faults=self.faults)
         self.source.cluster_id, self.target.cluster_id = "source", "target"
         self.written, self.copied = Recorder(self.source), Recorder(self.target)
         self.partitions: dict[Place, int] = {}
@@ -211,14 +246,14 @@ class World:
         self.settings = Settings(clusters=clusters, links=(self.link,))
         compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"}
         for name in (ledger_topic(self.link.name), map_topic(self.link.name)):
-            self.copied.watch(self.target.create_topic(name, self.link.lanes, -1, compacted))
-        self.target.create_topic(control_topic(self.link.name), 1)
+            self.copied.watch(self.target.create_topic(name, self.link.lanes, len(self.target.nodes), compacted))
+        self.target.create_topic(control_topic(self.link.name), 1, len(self.target.nodes))
 
-    def create(self, topic: str, partitions: int, configs: dict[str, str | None] | None = None) -> None:
+    def create(self, topic: str, partitions: int, configs: dict[str, str] | None = None, *, replicas: int = 2) -> None:
         """A topic that is to be copied, and its copy."""
         settings = {"message.timestamp.before.max.ms": str(1 << 62), **(configs or {})}
-        self.written.watch(self.source.create_topic(topic, partitions, -1, dict(settings)))
-        self.copied.watch(self.target.create_topic(self.link.remote_topic(topic), partitions, -1, dict(settings)))
+        self.written.watch(self.source.create_topic(topic, partitions, replicas, dict(settings)))
+        self.copied.watch(self.target.create_topic(self.link.remote_topic(topic), partitions, replicas, dict(settings)))
         self.partitions.update({(topic, index): 0 for index in range(partitions)})
 
     def say(self, what: str) -> None:
@@ -331,6 +366,17 @@ class World:
         living = [worker for worker in self.living if worker is not owner] or [owner]
         self.give(self.random.choice(living), {lane})
 
+    async def end_worker(self, worker: Worker) -> None:
+        """SIGTERM: it hands over what it has, and goes."""
+        if not worker.started.done():
+            return
+        for lane in self.lanes_of(worker):
+            await self.hand_over(lane)
+        if worker in self.living and not self.lanes_of(worker):
+            self.say(f"worker {worker.number} ends")
+            worker.alive = False
+            await asyncio.wait([worker.run(worker.link.stop())], timeout=10.0)
+
     # the end
 
     async def until_copied(self, *, within_s: float = 240.0) -> None:
@@ -401,13 +447,17 @@ def in_virtual_world(lines: list[str]) -> Iterator[None]:
         lines.append(f"{now:9.3f}    w{OWNER.get()} {level}: {what} {more}")
         raise structlog.DropEvent
 
+    def virtual_time() -> float:
+        return asyncio.get_event_loop().time()
+
     before = structlog.get_config()
     structlog.configure(processors=[note])
     try:
         with (
             mock.patch.object(link_module, "Membership", DealtMembership),
-            mock.patch.object(link_module, "Controller", IdleController),
             mock.patch.object(link_module, "ClusterClient", client),
+            mock.patch.dict(fetching.read_all.__kwdefaults__ or {}, clock=virtual_time),  # bound when it was defined
+            mock.patch.object(ways_module, "RETURN_AFTER_MS", 1_500),  # so that a partition changes its way often
         ):
             yield
     finally:
