@@ -11,6 +11,8 @@ Invariants:
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -64,6 +66,7 @@ class MapTail:
         "_chunks",
         "_flush",
         "_lengths",
+        "_marks",
         "_open",
         "_source_end",
         "_sources",
@@ -85,6 +88,7 @@ class MapTail:
         self._open: _Chunk | None = None
         self._flush: _Flush | None = None
         self._body = bytearray()  # of all runs but the last
+        self._marks = array("q")  # where each of them ends in it
         self._encode_closed()
 
     def __len__(self) -> int:
@@ -186,38 +190,45 @@ class MapTail:
         other._chunks, other._open, other._flush = self._chunks, self._open, self._flush
         other._sources, other._targets, other._lengths = self._sources[:], self._targets[:], self._lengths[:]
         other._source_end, other._target_end = self._source_end, self._target_end
-        other._body = self._body[:]
+        other._body, other._marks = self._body[:], self._marks[:]
         return other
 
     def _make_chunks(self, count: int) -> _Flush:
+        """Of the first `count` runs, cut out of what is encoded already: a commit may bring a million of them."""
         written: list[tuple[int, bytes]] = []
         number = self._chunks
         chunk = self._open
-        body = bytearray(chunk.body if chunk is not None else b"")
-        for index in range(count):
-            start = self._sources[index], self._targets[index]
+        index = 0
+        while index < count:
+            start, length = (self._sources[index], self._targets[index]), self._lengths[index]
             if chunk is None:
                 chunk = _Chunk(number, start, start, b"")
                 number += 1
-            length = self._lengths[index]
+            body = bytearray(chunk.body)
             put_stretch(body, start[0] - chunk.ends[0], start[1] - chunk.ends[1], length)
-            chunk = replace(chunk, ends=(start[0] + length, start[1] + length))
+            at = self._marks[index]
+            index = min(bisect_left(self._marks, at + CHUNK_BYTES - len(body), index, count) + 1, count)
+            body += self._body[at : self._marks[index - 1]]
+            last = self._lengths[index - 1]
+            ends = self._sources[index - 1] + last, self._targets[index - 1] + last
+            chunk = replace(chunk, ends=ends, body=bytes(body))
             if len(body) >= CHUNK_BYTES:
-                written.append((chunk.number, replace(chunk, body=bytes(body)).value))
+                written.append((chunk.number, chunk.value))
                 chunk = None
-                body.clear()
         if chunk is not None:
-            chunk = replace(chunk, body=bytes(body))
             written.append((chunk.number, chunk.value))
         return _Flush(tuple(written), count, chunk)
 
     def _encode_closed(self) -> None:
         self._body = bytearray()
+        self._marks = array("q")
         for index in range(len(self._sources) - 1):
             self._put(self._body, index)
+            self._marks.append(len(self._body))
 
     def _close_last(self) -> None:
         self._put(self._body, len(self._sources) - 1)
+        self._marks.append(len(self._body))
 
     def _put(self, out: bytearray, index: int) -> None:
         sources, targets, lengths = self._sources, self._targets, self._lengths
