@@ -34,6 +34,8 @@ _PARTITIONS_AT_ONCE = 5_000
 _MAX_WAIT_MS = 200
 _REQUEST_TIMEOUT_S = 10.0  # for a broker that is frozen: its leaders may be elsewhere by then
 _PAUSE_S = 0.1
+_LOOK_S = 0.5  # how often to look for readings that get no further
+GRACE_S = 5.0  # for those that are left when others are done: a broker that is away doesn't hold these up for long
 _YIELD_AFTER_BYTES = 64 << 10  # others run in between: what is read may take long to be looked at
 
 
@@ -80,8 +82,11 @@ async def read_all(
     patience_s: float = 30.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[Key, ReplicatorError]:
-    """Read until each is done; what ended those that never were. A reading that gets no further for `patience_s` ends
-    with an UnreachableError that names the last trouble."""
+    """Read until each is done; what ended those that never were.
+
+    A reading that gets no further for `patience_s`, or for `GRACE_S` once another one is done, ends with an
+    UnreachableError that names the last trouble.
+    """
     reader = _Reader(cluster, readings, isolation, slot, patience_s, clock)
     await reader.run()
     return reader.failed
@@ -122,7 +127,7 @@ class _Reader:
                     idle = len(self._busy) < len(self._open)
                     done, _ = await asyncio.wait(
                         self._tasks.values(),
-                        timeout=_PAUSE_S if idle else None,
+                        timeout=_PAUSE_S if idle else _LOOK_S,
                         return_when=asyncio.FIRST_COMPLETED,
                     )
                     self._tasks = {node: task for node, task in self._tasks.items() if task not in done}
@@ -206,6 +211,8 @@ class _Reader:
     def _take(self, reading: Reading, fetched: FetchedPartition) -> bool:
         """Give it what came; whether to look at where its log begins and ends."""
         key = reading.topic, reading.partition
+        if key not in self._open:
+            return False  # given up meanwhile
         if fetched.error == codes.OFFSET_OUT_OF_RANGE:
             return True
         if fetched.error:
@@ -251,6 +258,8 @@ class _Reader:
         ]
         for reading in outside:
             key = reading.topic, reading.partition
+            if key not in self._open:
+                continue
             start, end = (listed.get(key) for listed in found)
             if start is None or end is None or start.error or end.error:
                 self._trouble[key] = "where its log begins and ends can't be asked"
@@ -280,15 +289,17 @@ class _Reader:
         return PartitionFault(reason, detail, topic=reading.topic, partition=reading.partition, offset=reading.position)
 
     def _expire(self) -> None:
-        late = self._clock() - self._patience_s
+        others_done = len(self._open) + len(self.failed) < len(self._moved_at)
+        patience_s = min(self._patience_s, GRACE_S) if others_done else self._patience_s
+        late = self._clock() - patience_s
         for key, reading in list(self._open.items()):
-            if key not in self._busy and self._moved_at[key] <= late:
+            if self._moved_at[key] <= late:
                 trouble = self._trouble.get(key, "nothing new came")
                 self._end(
                     reading,
                     UnreachableError(
                         f"cluster {self._cluster.alias}: {key[0]}-{key[1]} got no further than offset "
-                        f"{reading.position} within {self._patience_s:.0f} s: {trouble}"
+                        f"{reading.position} within {patience_s:.0f} s: {trouble}"
                     ),
                 )
 

@@ -183,6 +183,8 @@ async def test_given_nothing_left_on_either_side_when_recovered_then_it_goes_on_
         log.delete_records_to(-1)
     scene.fence()
     scene.check(await scene.recovered(entry), entry)
+    scene.transaction(2, commit=False)
+    scene.check(await scene.recovered(entry), entry)
     scene.produce(1)
     await refused(scene, entry, "are gone")
 
@@ -217,6 +219,22 @@ async def test_given_a_source_compacted_meanwhile_when_recovered_then_contents_t
     assert found.copied == 55
     assert found.entry.source_next == max(offset for offset in left if offset < truth) + 1
     check_map(found, [pair for pair in scene.copied[0] if pair[0] >= entry.source_next and pair[0] in left])
+
+
+async def test_given_losses_on_both_sides_when_recovered_then_what_is_left_tells(scene: Scene) -> None:
+    entry = scene.entry()
+    scene.produce(20)
+    scene.produce(20, keys=13)
+    scene.produce(20)
+    scene.copy_on([20, 20, 9])
+    truth = scene.next[0]
+    scene.copy(0).delete_records_to(entry.target_next + 25)
+    left = await compact_source(scene)
+    scene.fence()
+    found = await scene.recovered(entry)
+    assert (found.copied, found.entry.source_next) == (49, truth)
+    since = [(source, target) for source, target in scene.copied[0] if target >= entry.target_next + 25]
+    check_map(found, [pair for pair in since if pair[0] in left])
 
 
 async def test_given_the_last_copied_ones_compacted_and_another_leader_when_recovered_then_ambiguous(
@@ -348,7 +366,7 @@ async def test_given_no_leader_when_recovered_then_the_others_go_on_and_it_is_tr
         scene.copy_on([6], partition)
     scene.fence()
     await scene.target.stop_node(1)
-    outcomes = await scene.recover(entries, patience_s=1.0)
+    outcomes = await scene.recover(entries, patience_s=0.4)
     there = [scene.to.leader("us.orders", n) is not None for n in range(4)]
     assert sorted(there) == [False, False, True, True]
     for ok, outcome, entry in zip(there, outcomes, entries, strict=True):
@@ -360,6 +378,58 @@ async def test_given_no_leader_when_recovered_then_the_others_go_on_and_it_is_tr
     await scene.target.start_node(1)
     for outcome, entry in zip(await scene.recover(entries), entries, strict=True):
         assert isinstance(outcome, Recovered)
+        scene.check(outcome, entry)
+    await scene.stop()
+
+
+async def test_given_a_frozen_broker_when_recovered_then_the_others_dont_wait_for_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("replicator.ledger.fetching.GRACE_S", 0.3)
+    monkeypatch.setattr("replicator.ledger.fetching._LOOK_S", 0.05)
+    scene = Scene(2, nodes=2)
+    scene.nodes = 1
+    await scene.start()
+    entries = [scene.entry(partition) for partition in range(2)]
+    scene.fence()
+    await scene.target.freeze_node(1)
+    began = time.monotonic()
+    outcomes = await scene.recover(entries, patience_s=60.0)
+    assert time.monotonic() - began < 5.0
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Recovered", "UnreachableError"]
+    await scene.target.thaw_node(1)
+    await scene.stop()
+
+
+@pytest.mark.parametrize("version", [12, 13])
+async def test_given_an_older_broker_when_recovered_then_topics_go_by_name_or_id(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    monkeypatch.setattr("replicator.wire.fetch.MAX_VERSION", version)
+    entry = scene.entry()
+    scene.produce(10)
+    scene.copy_on([7])
+    scene.fence()
+    scene.check(await scene.recovered(entry), entry)
+
+
+async def test_given_tails_larger_than_a_response_when_recovered_then_all_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("replicator.ledger.fetching.RESPONSE_BYTES", 2000)
+    monkeypatch.setattr("replicator.ledger.fetching.PARTITION_BYTES", 1000)
+    scene = Scene(5)
+    await scene.start()
+    entries = []
+    for partition in range(5):
+        scene.produce(1, partition)
+        scene.copy_on([1], partition)
+        entries.append(scene.entry(partition))
+        scene.produce(100, partition)
+        scene.copy_on([5] * 20, partition)
+    scene.fence()
+    for outcome, entry in zip(await scene.recover(entries), entries, strict=True):
+        assert isinstance(outcome, Recovered), outcome
         scene.check(outcome, entry)
     await scene.stop()
 
