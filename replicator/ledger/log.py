@@ -46,16 +46,7 @@ class LedgerLog:
 
     async def read_from(self, offset: int) -> tuple[list[tuple[bytes | None, bytes | None]], int]:
         """As `read`, from this offset on (-1: from the start); and the offset to go on from next time."""
-        key = (self.topic, self._lane)
-        bounds = []
-        for where in (EARLIEST, LATEST):
-            listed = (await self._target.offsets([(*key, where)], self._isolation)).get(key)
-            if listed is None:
-                raise UnreachableError(self._said("has no leader"))
-            if listed.error:
-                raise BrokerError(listed.error, self._said("list offsets"))
-            bounds.append(listed.offset)
-        start, end = bounds
+        start, end = await self._bound(EARLIEST), await self._bound(LATEST)
         position = max(start, offset)
         stage, budget = Stage("source"), ByteBudget(1 << 40)
         pairs: list[tuple[bytes | None, bytes | None]] = []
@@ -70,6 +61,23 @@ class LedgerLog:
                 pairs += [(r.key, r.value) for r in records.decode(batch.data, v2.read_header(batch.data, 0))]
             position = staged.next_offset
         return pairs, position
+
+    async def served(self) -> None:
+        """Return if the partition's leader serves it; a ReplicatorError if not, for which a retry may help.
+
+        Ask before a transaction includes it. Brokers (4.1, measured) may leave a request to write markers unanswered
+        if one of its partitions isn't online yet, as soon after its creation, and all other markers wait 30 s for it.
+        """
+        await self._bound(LATEST)
+
+    async def _bound(self, where: int) -> int:
+        key = (self.topic, self._lane)
+        listed = (await self._target.offsets([(*key, where)], self._isolation)).get(key)
+        if listed is None:
+            raise UnreachableError(self._said("has no leader"))
+        if listed.error:
+            raise BrokerError(listed.error, self._said("list offsets"))
+        return listed.offset
 
     async def write(
         self,

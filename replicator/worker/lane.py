@@ -136,6 +136,8 @@ class Lane:
             self._read_in(await self._ledger.read())
             self.recovered = True
             return
+        await self._ledger.served()
+        await self._map.served()
         self._producer = await self._transactions.init()
         own = await self._takeover.claim((self._ledger.topic, self.number), (self._map.topic, self.number))
         self._plain.begin(own)
