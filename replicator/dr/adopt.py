@@ -9,6 +9,7 @@ since the lane was looked at. Neither writes to a copy.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -27,9 +28,10 @@ from replicator.ledger.log import LedgerLog
 from replicator.ledger.map_tail import TAIL_KEEP, MapTail
 from replicator.ledger.selection import select
 from replicator.states import PartitionFault, Reason, State
+from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.fetch import READ_COMMITTED, READ_UNCOMMITTED
-from replicator.wire.kafka_errors import NONE
+from replicator.wire.kafka_errors import NONE, BrokerError
 from replicator.wire.list_offsets import EARLIEST, LATEST
 from replicator.wire.primitives import NO_TOPIC_ID
 from replicator.wire.producer_id import init_producer_id
@@ -46,6 +48,10 @@ _SETTLE_S = 90.0  # for open transactions on the copies: a minute is what they m
 _PAUSE_S = 0.5
 _LEADERS_S = 30.0  # for topics that have only just been created
 _TRANSACTION_TIMEOUT_MS = 60_000
+_TURNS = 10
+_FENCED = frozenset(
+    {codes.INVALID_PRODUCER_EPOCH, codes.INVALID_TXN_STATE, codes.INVALID_PRODUCER_ID_MAPPING, codes.PRODUCER_FENCED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class Adoption:
         prepare: Callable[[], Awaitable[None]],
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
         settle_s: float = _SETTLE_S,
+        pause_s: Callable[[int], float] = lambda turn: random.uniform(0.1, 1.0 + turn),
     ) -> None:
         self._link = link
         self._source = source
@@ -75,6 +82,7 @@ class Adoption:
         self._prepare = prepare
         self._now_ms = now_ms
         self._settle_s = settle_s
+        self._pause_s = pause_s
         self._log = log.bind(link=link.name)
 
     async def adopt(self) -> Outcome:
@@ -82,6 +90,24 @@ class Adoption:
 
         WrongStateError while somebody writes to one of them.
         """
+        return await self._unless_overtaken(self._adopt)
+
+    async def copy_again(self) -> Outcome:
+        """If the ledger knows nothing at all: entries at `start:` for copies that hold records."""
+        return await self._unless_overtaken(self._copy_again)
+
+    async def _unless_overtaken(self, step: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        for turn in range(_TURNS):
+            try:
+                return await step()
+            except BrokerError as error:
+                if error.code not in _FENCED or turn == _TURNS - 1:
+                    raise
+                self._log.info("another worker does the same; looking again at what is left", error=str(error))
+            await asyncio.sleep(self._pause_s(turn))
+        raise AssertionError("unreachable")
+
+    async def _adopt(self) -> Outcome:
         copies = await self._unknown_copies()
         if not copies:
             return Outcome(0, 0)
@@ -105,8 +131,7 @@ class Adoption:
         self._log.info("adopted copies", partitions=len(written) - len(ambiguous), not_adopted=len(ambiguous))
         return Outcome(len(written), len(ambiguous))
 
-    async def copy_again(self) -> Outcome:
-        """If the ledger knows nothing at all: entries at `start:` for copies that hold records."""
+    async def _copy_again(self) -> Outcome:
         copies = await self._unknown_copies(only_without_ledger=True)
         if not copies:
             return Outcome(0, 0)
@@ -251,9 +276,9 @@ class Adoption:
         said = why.detail if isinstance(why, PartitionFault) else str(why)
         detail = (
             f"{copy} of cluster {self._link.target} ends at offset {copy.end}, and its records don't tell where on "
-            f"{copy.topic}-{copy.partition} of {self._link.source} copying had got to: {said}. Exclude the topic; or "
-            f"delete {copy.target_topic}, let it be created again, and run `replicator resume --accept-gap`: then it "
-            f"is copied from source offset {first}."
+            f"{copy.topic}-{copy.partition} of {self._link.source} copying had got to: {said}. Exclude the topic; or, "
+            f"to have it copied from source offset {first} behind what is there (nothing, if you delete "
+            f"{copy.target_topic} and create it anew), run `replicator resume --accept-gap`."
         )
         return replace(
             self._entry(copy, first),

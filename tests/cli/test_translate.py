@@ -35,9 +35,12 @@ STORED = replace(ENTRY, topic="orders", partition=3, target_topic="us.orders", s
 NOTHING = replace(ENTRY, topic="empty", partition=0, target_topic="us.empty", source_next=0, target_next=-1)
 UNMAPPED = replace(ENTRY, topic="old", partition=0, target_topic="us.old", source_next=50, target_next=40)
 GAP = Gap(Reason.SOURCE_TRUNCATED, 90, 100, 0, 0, 0, "ops")
+ADOPTED = replace(
+    STORED, topic="orders-adopted", gaps=(Gap(Reason.FOREIGN_WRITER, 100, 100, 10, 10, 0, "run --adopt"),)
+)
 BEHIND_GAP = replace(STORED, topic="orders-cut", gaps=(GAP,))
 LEDGERS: dict[str, list[Entry]] = {
-    "us-to-eu": [STORED, NOTHING, UNMAPPED, BEHIND_GAP],
+    "us-to-eu": [STORED, NOTHING, UNMAPPED, BEHIND_GAP, ADOPTED],
     "us-to-ap": [replace(STORED, target_topic="orders")],
 }
 
@@ -147,6 +150,7 @@ def test_given_several_links_when_translated_then_all_that_copy_the_topic_answer
         (["orders:3:0", "--reverse", "--link", "us-to-eu"], "isn't one of its copies, which are called us.…"),
         (["empty:0:0"], "nothing of empty-0 is copied yet"),
         (["old:0:7"], "no offset map was kept of old-0"),
+        (["orders-adopted:3:99"], "before source offset 100 was there before the link copied (run --adopt)"),
         (["orders-cut:3:99"], "began anew at source offset 100 and target offset 10, behind a gap (SOURCE_TRUNCATED)"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -221,6 +222,17 @@ async def test_given_a_worker_was_faster_then_its_entry_stays(scene: Scene) -> N
     scene.topic("v", rows(30), rows(20))
     assert (await late.adopt()).partitions == 1
     assert (await scene.entries())["v"].source_next == 20
+
+
+async def test_given_workers_that_adopt_at_the_same_time_then_each_entry_is_written_once(scene: Scene) -> None:
+    for name in "abcdefgh":
+        scene.topic(name, rows(30), rows(20))
+    outcomes = await asyncio.gather(*(scene.adoption().adopt() for _ in range(3)))
+    assert sum(outcome.partitions for outcome in outcomes) == 8
+    assert {entry.source_next for entry in (await scene.entries()).values()} == {20}
+    for lane in range(LANES):
+        values = [key for key, _ in await LedgerLog(scene.eu, ledger_topic("l"), lane).read()]
+        assert len(values) == len(set(values))
 
 
 async def test_given_a_copy_grows_while_it_is_adopted_then_it_is_refused(scene: Scene) -> None:
