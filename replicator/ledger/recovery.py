@@ -58,9 +58,8 @@ async def recover_entries(
 
     `owner` has fenced the target partitions in this epoch, and written nothing to them yet. `producers` are all
     producer ids that have ever written for the lane. A PartitionFault stops the partition; after any other error the
-    same call may succeed later. Partitions that get no further for `patience_s` (less when others are
-    done) are given up for now. Both clients must
-    watch the topics.
+    same call may succeed later. Partitions that get no further for `patience_s` (less when others are done) are given
+    up for now. Both clients must watch the topics.
 
     `to_end`: the owner has another producer id than the former one, which its markers don't fence. Then the tails are
     read to the end of the logs; call it when the former owner is surely gone.

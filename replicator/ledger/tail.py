@@ -81,7 +81,9 @@ class Tail:
         self._owner = owner
         self._producers = producers
         self._to_end = to_end
-        self._looked_back = self.start == 0
+        # Who accepts a gap goes on from wherever the target ends, as another producer than wrote there last.
+        accepted = bool(entry.gaps) and entry.gaps[-1].at_ms == entry.written_ms
+        self._looked_back = self.start == 0 or accepted
 
     @property
     def position(self) -> int:
@@ -102,7 +104,7 @@ class Tail:
     def take(self, header: v2.BatchHeader) -> None:
         """The next batch. PartitionFault if it shows that the log was cut, or is a piece too many to be remembered."""
         end = header.base_offset + header.last_offset_delta + 1
-        if header.base_offset < self.start and end >= self.start:
+        if header.base_offset < self.start <= end and not self._looked_back:
             self._check_before(header, end)
         self._looked_back = True
         if self.done or end <= self.next_offset:

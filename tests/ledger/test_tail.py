@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.ledger.entry import Entry, State, Way
+from replicator.ledger.entry import Entry, Gap, State, Way
 from replicator.ledger.tail import Copied, Tail, copied_since
 from replicator.states import PartitionFault, Reason
 from replicator.wire import batch as v2
@@ -242,3 +242,12 @@ def test_given_the_batch_before_the_tail_when_it_isnt_what_stood_there_then_the_
         tail.take(before)
         tail.take(marker(START, OWNER))
         assert copied_since(entry_of(next_sequence), tail).count == 0
+
+
+def test_given_a_gap_that_was_just_accepted_when_read_then_whatever_stands_before_is_right() -> None:
+    gap = Gap(Reason.RECOVERY_AMBIGUOUS, 1, 2, 3, 4, at_ms=9, by="somebody")
+    entry = replace(entry_of(10), gaps=(gap,), written_ms=9)
+    tail = Tail(entry, OWNER, PRODUCERS)
+    tail.take(marker(START - 1, LATER[1]))
+    tail.take(marker(START, OWNER))
+    assert copied_since(entry, tail).count == 0
