@@ -17,7 +17,8 @@ from replicator.config.models import ClusterConfig, LinkConfig, Settings, Topics
 from replicator.errors import UnreachableError
 from replicator.ledger.client_calls import topic_uuid
 from replicator.ledger.entry import Entry, Reason, State, encode_entry, encode_key
-from replicator.ledger.lanes import lane_of, ledger_topic
+from replicator.ledger.lane_trouble import FRESH_MS, LaneTrouble, encode_trouble
+from replicator.ledger.lanes import control_topic, lane_of, ledger_topic
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.status import LinkStatus, PartitionStatus, read_status
 from replicator.ledger.topic_problem import problem_changes
@@ -136,6 +137,36 @@ async def test_given_topics_gone_or_made_anew_when_status_is_read_then_it_says_s
         (topic, 2): ("FAULTED", "TARGET_MISSING"),
         (topic, 3): ("FAULTED", "CORRUPT_BATCH"),
     }
+
+
+async def test_given_lanes_that_do_not_run_when_status_is_read_then_each_of_their_partitions_says_why(rig: Rig) -> None:
+    topic, now = rig.topic(f"{rig.tag}-orders", 40), int(time.time() * 1000)
+    rig.topic(ledger_topic(rig.tag), LANES)
+    rig.topic(control_topic(rig.tag), 1)
+    for lane, age_ms in ((0, 1000), (1, 2 * FRESH_MS)):
+        trouble = LaneTrouble(lane, Reason.TARGET_UNREACHABLE, f"Lane {lane} waits.", now - 90_000, now - age_ms)
+        rig.write(control_topic(rig.tag), 0, *encode_trouble(trouble))
+    entry = rig.entry(topic)
+    by_lane = {lane: [p for p in range(40) if lane_of(topic, p, LANES) == lane] for lane in range(LANES)}
+    faulty, fine = by_lane[0][0], by_lane[0][1]
+    rig.enter(replace(entry, partition=faulty, state=State.FAULTED, reason=Reason.CORRUPT_BATCH))
+    rig.enter(replace(entry, partition=fine, reason=None))
+    rig.write(ledger_topic(rig.tag), 2, encode_key(topic, by_lane[2][0]), b"\x09 of a newer version")
+
+    found = by_partition(await rig.status())
+
+    assert found[topic, faulty].reason == "CORRUPT_BATCH"
+    for p in by_lane[0][1:]:
+        assert (found[topic, p].state, found[topic, p].reason) == ("FAULTED", "TARGET_UNREACHABLE")
+        assert found[topic, p].detail == "Lane 0 waits."
+        assert found[topic, p].since == datetime.fromtimestamp((now - 90_000) / 1000, UTC).isoformat(
+            timespec="milliseconds"
+        ).replace("+00:00", "Z")
+    for p in by_lane[2]:
+        assert found[topic, p].reason == "LEDGER_UNREADABLE"
+        assert "version 9" in found[topic, p].detail
+    for p in by_lane[1] + by_lane[3]:
+        assert (found[topic, p].state, found[topic, p].reason) == ("PENDING", None)
 
 
 async def test_given_a_topic_whose_name_does_not_fit_when_status_is_read_then_it_is_faulted(rig: Rig) -> None:
