@@ -36,33 +36,21 @@ def raw_log(bootstrap: str, topic: str, partition: int) -> list[Batch]:
 def late_batches(where: str, batches: Sequence[Batch]) -> list[str]:
     """The data batches that a former owner wrote behind its successor's first batch or marker, described.
 
-    Owners are told apart by producer id and epoch. When a producer gets a newer epoch than the current owner has, there
-    is another owner, and nothing of the former ones may follow, by whichever of their producers: an owner renews all of
-    its producers at once, and begins to use them one by one.
+    Owners are told apart by the epochs of a producer. An owner has several producers, renews all of them when it takes
+    over, and may begin to use them one by one, so that epochs of different producers can't be compared.
     """
     problems = []
     newest: dict[int, int] = {}
-    former: set[tuple[int, int]] = set()
-    current: set[tuple[int, int]] = set()
     for batch in batches:
         if batch.producer_id < 0:
             problems.append(f"{where}: {batch.base_offset} was written by no producer")
             continue
-        who = (batch.producer_id, batch.epoch)
-        before = newest.get(batch.producer_id, -1)
-        if batch.epoch > before:
-            if (batch.producer_id, before) in current:  # a change of owner
-                former |= current
-                current = set()
-            newest[batch.producer_id] = batch.epoch
-        if who in former or batch.epoch < before:
-            if not batch.is_control:
-                problems.append(
-                    f"{where}: batch {batch.base_offset} to {batch.last_offset} of producer {who} lies behind the "
-                    f"first one of its successor; newest epochs by then: {newest}"
-                )
-        else:
-            current.add(who)
+        if not batch.is_control and batch.epoch < newest.get(batch.producer_id, -1):
+            problems.append(
+                f"{where}: batch {batch.base_offset} to {batch.last_offset} of producer {batch.producer_id}, epoch "
+                f"{batch.epoch}, lies behind the first one of its successor; newest epochs by then: {newest}"
+            )
+        newest[batch.producer_id] = max(batch.epoch, newest.get(batch.producer_id, -1))
     return problems
 
 

@@ -27,6 +27,7 @@ def log(*written: str) -> list[Batch]:
         ("7/0", "8/0", "7/0", "7/0!", "8/0"),  # one owner, two producers in turn
         ("7/0", "8/0", "8/1!", "7/1!", "7/1", "8/1"),
         ("7/0", "8/0", "8/1!", "8/1", "7/1!", "7/1", "8/1"),  # the successor uses one of them, then the other as well
+        ("7/0", "8/1", "7/1"),  # one owner used the one, the next the other and then both
         ("7/0", "7/0!", "9/0", "9/0!"),  # another producer id: the transactional id had expired
         ("7/0", "7/1!", "7/0!"),  # a late marker isn't a record
     ],
@@ -41,10 +42,8 @@ def test_given_owners_one_after_the_other_then_green(written: tuple[str, ...]) -
         ("7/0", "7/1", "7/0"),
         ("7/0", "7/1!", "7/0"),
         ("7/0", "7/1!", "7/1", "7/0", "7/1"),
-        ("7/0", "8/0", "7/1", "8/0"),  # its other producer, which the successor hasn't used yet
         ("7/3", "8/3", "8/4!", "8/4", "7/3"),
         ("7/0", "8/0", "8/1!", "8/1", "7/1", "8/0"),
-        ("7/0", "8/0", "8/1!", "7/0"),
         ("7/0", "-1/-1"),
     ],
 )
