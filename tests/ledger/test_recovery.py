@@ -10,11 +10,17 @@ import pytest
 
 from broker.storage import compaction
 from replicator.errors import UnreachableError
+from replicator.flow.backpressure import ByteBudget
+from replicator.flow.fetcher import Fetcher
+from replicator.flow.partition import PartitionFlow
+from replicator.flow.source_errors import SourceErrors
 from replicator.ledger import content
 from replicator.ledger.recovery import Recovered
 from replicator.states import PartitionFault, Reason
 from replicator.wire.producer_id import ProducerIdAndEpoch
+from tests.flow import logs
 from tests.ledger.recovery_scene import FORMER, SEQUENCES, Scene, check_map
+from tests.support.eventually import until
 
 
 @pytest.fixture(autouse=True)
@@ -271,6 +277,7 @@ async def test_given_all_copied_records_gone_from_the_source_when_recovered_then
     scene.fence()
     found = await scene.recovered(entry)
     assert found.entry.source_next == entry.source_next + 25  # below the log start: five records are missing
+    assert (await reading_on(scene, found)).reason is Reason.RETENTION_OVERRUN
 
 
 async def test_given_a_clean_election_on_the_source_when_recovered_then_contents_confirm_the_count(
@@ -287,6 +294,27 @@ async def test_given_a_clean_election_on_the_source_when_recovered_then_contents
     assert found.entry.source_leader_epoch == 1
 
 
+async def reading_on(scene: Scene, found: Recovered) -> PartitionFlow:
+    """What whoever copies on from there finds out."""
+    entry, budget = found.entry, ByteBudget(1 << 24)
+    flow = logs.flow_of(
+        logs.Outside(),
+        source_topic_id=entry.source_topic_id,
+        source_next=entry.source_next,
+        source_epoch=entry.source_leader_epoch,
+        target_next=entry.target_next,
+    )
+    errors = SourceErrors(scene.from_)
+    fetcher = Fetcher(scene.from_, budget, errors)
+    fetcher.add(flow)
+    await until(lambda: flow.reason is not None or flow.queue, "the source being read")
+    flow.close()
+    fetcher.remove(flow)
+    await fetcher.close()
+    await errors.close()
+    return flow
+
+
 async def test_given_a_source_that_was_cut_and_grew_again_when_recovered_then_its_truncation_will_show(
     scene: Scene,
 ) -> None:
@@ -301,6 +329,7 @@ async def test_given_a_source_that_was_cut_and_grew_again_when_recovered_then_it
     # A position at which epoch 0 doesn't end: whoever fetches from there is told that the log was cut.
     assert (found.entry.source_next, found.entry.source_leader_epoch) == (entry.source_next + 15, 0)
     check_map(found, [pair for pair in scene.copied[0] if 0 <= pair[0] - entry.source_next < 10])
+    assert (await reading_on(scene, found)).reason is Reason.SOURCE_TRUNCATED
 
 
 async def test_given_other_records_in_the_same_epoch_when_recovered_then_ambiguous(scene: Scene) -> None:
@@ -340,6 +369,7 @@ async def test_given_a_source_that_ends_before_what_was_copied_when_recovered_th
     scene.fence()
     found = await scene.recovered(entry)
     assert (found.entry.source_next, found.entry.source_leader_epoch) == (entry.source_next + 15, 0)
+    assert (await reading_on(scene, found)).reason is Reason.SOURCE_TRUNCATED
 
 
 async def test_given_more_to_compare_than_is_allowed_when_recovered_then_ambiguous(
