@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 import structlog
@@ -68,6 +68,7 @@ class PartitionFlow:
         exclusive: bool,
         gate: Gate | None = None,
         runs: Runs | None = None,
+        sequences: Mapping[ProducerIdAndEpoch, int] | None = None,
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -75,7 +76,8 @@ class PartitionFlow:
         self.target_topic = target_topic
         self.target_topic_id = target_topic_id
         self.producer = producer
-        self.next_sequence = 0
+        self._sequences = dict(sequences or {})  # of producers that it isn't written with just now
+        self.next_sequence = self._sequences.pop(producer, 0)
         self.source_next = source_next  # everything before it is acknowledged, or isn't to be copied
         self.source_epoch = source_epoch  # leader epoch of the batch before `source_next`, -1 unknown
         self.target_log = TargetLog(self, target_next, exclusive=exclusive, runs=runs)
@@ -118,7 +120,6 @@ class PartitionFlow:
         self._latency = latency
         self._now_ms = now_ms
         self._gate = gate
-        self._sequences: dict[ProducerIdAndEpoch, int] = {}  # of producers that it isn't written with just now
         self.changing = False  # about to `go_through` another gate
         counters.state, counters.reason = self.state.value, None
 
@@ -142,6 +143,11 @@ class PartitionFlow:
     def way(self) -> Way:
         """How it is written just now."""
         return Way.FENCED if self._gate is not None and not self._gate.transactional else Way.TRANSACTIONS
+
+    @property
+    def sequences(self) -> dict[ProducerIdAndEpoch, int]:
+        """What the next batch of each producer that has written it would get."""
+        return {**self._sequences, self.producer: self.next_sequence}
 
     @property
     def acknowledged_sequence(self) -> int:

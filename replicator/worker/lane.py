@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import structlog
+
 from replicator.errors import ReplicatorError
 from replicator.flow.fenced import FencedWriting
 from replicator.flow.partition import PartitionFlow
@@ -37,6 +39,8 @@ from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
 from replicator.wire.transactions import TransactionalProducer
 from replicator.worker.plain_state import PlainState
 from replicator.worker.takeover import Takeover
+
+log = structlog.get_logger(__name__)
 
 Key = tuple[str, int]
 
@@ -71,6 +75,7 @@ class Lane:
         self.number = number
         self.entries: dict[Key, Entry] = {}
         self.flows: dict[Key, PartitionFlow] = {}
+        self.sequences: dict[Key, dict[ProducerIdAndEpoch, int]] = {}  # of dropped runs, for the next one to go on
         self.record = LaneRecord()
         self.recovered = False
         self.recovering: asyncio.Task[None] | None = None
@@ -188,6 +193,13 @@ class Lane:
         for key, answer in found.items():
             entry = self.entries[key]
             if isinstance(answer, Recovered):
+                if answer.foreign:
+                    log.warning(
+                        "somebody else writes to the target topic",
+                        target_topic=entry.target_topic, partition=entry.partition, batches=answer.foreign,
+                        from_offset=entry.target_next, to_offset=answer.entry.target_next - 1,
+                        next_step="grant Write on it to the replicator alone",
+                    )  # fmt: skip
                 found_out = entry.reason is not None and (entry.reason.heals or entry.reason in _OF_TAKEOVER)
                 written[key] = self._copying(answer.entry) if found_out else answer.entry
                 chunks += [(encode_chunk_key(*key, number), value) for number, value in answer.chunks]
@@ -341,6 +353,7 @@ class Lane:
     def drop(self, flow: PartitionFlow) -> None:
         """Let another run begin from the partition's entry."""
         self.retire(flow)
+        self.sequences[flow.key] = flow.sequences
         self.flows.pop(flow.key, None)
         self._tails.pop(flow.key, None)
 

@@ -207,6 +207,7 @@ class Partitions:
             exclusive=self.link.topics.naming == "prefix",
             gate=gate,
             runs=lane.map_tail(entry),
+            sequences=lane.sequences.pop((entry.topic, entry.partition), None),
         )
         lane.flows[flow.key] = flow
         self._counters.partitions[self.link.name, entry.topic, entry.partition] = counters

@@ -317,3 +317,12 @@ async def test_given_sequences_at_their_end_then_they_go_on_from_zero(world: Wor
     world.take(2)
     first, second = world.send()
     assert (first.sequence, second.sequence, world.flow.next_sequence) == (2**31 - 2, 1, 4)
+
+
+async def test_given_a_run_after_another_of_the_same_producer_then_its_sequences_go_on() -> None:
+    before = World()
+    before.prove_producer()
+    world = World(sequences=before.flow.sequences, source_next=3, target_next=3)
+    world.take()
+    (batch,) = world.send()
+    assert batch.sequence == 3
