@@ -48,8 +48,9 @@ class Claims:
         that can't be found out now. The entries must be in our ledger. ReplicatorError if the target doesn't answer.
         """
         fresh = [entry for entry in entries if _begins(entry)]
-        if not fresh or self._link.topics.naming != "prefix":
-            return [], set()  # under identical names several sources may flow into one topic
+        if not fresh:
+            return [], set()
+        exclusive = self._link.topics.naming == "prefix"
         contested, unknown = [], set[Key]()
         for ledger, lanes in (await self._others()).items():
             by_lane: dict[int, list[Entry]] = {}
@@ -65,7 +66,7 @@ class Claims:
                         ledger=ledger, lane=lane, partitions=len(ours), error=str(error),
                     )  # fmt: skip
                     continue
-                contested += [self._fault(entry, ledger) for entry in ours if _same_target(entry, theirs)]
+                contested += [self._fault(entry, ledger) for entry in ours if _collide(entry, theirs, exclusive)]
         return contested, unknown
 
     async def _others(self) -> dict[str, int]:
@@ -118,8 +119,11 @@ def _begins(entry: Entry) -> bool:
     return all(gap.reason is not Reason.FOREIGN_WRITER for gap in entry.gaps)
 
 
-def _same_target(entry: Entry, theirs: dict[Key, Entry]) -> bool:
+def _collide(entry: Entry, theirs: dict[Key, Entry], exclusive: bool) -> bool:
+    """Whether the other link writes to the same target topic; under identical names, from the same source topic."""
     other = theirs.get((entry.topic, entry.partition))
     if other is None or other.reason is Reason.FOREIGN_WRITER:
+        return False
+    if not exclusive and other.source_topic_id != entry.source_topic_id:
         return False
     return (other.target_topic, other.target_topic_id) == (entry.target_topic, entry.target_topic_id)

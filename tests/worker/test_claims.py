@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from replicator.config.models import LinkConfig
+from replicator.config.models import LinkConfig, TopicsConfig
 from replicator.errors import UnreachableError
 from replicator.ledger.entry import Entry, Gap, encode_entry, encode_key
 from replicator.ledger.lanes import lane_of, ledger_topic, link_of_ledger
@@ -98,6 +98,18 @@ async def test_given_nothing_in_common_then_no_fault(
     monkeypatch: pytest.MonkeyPatch, theirs: list[Entry], ours: Entry
 ) -> None:
     assert await contested(monkeypatch, {"theirs": theirs}, [ours]) == ([], set())
+
+
+@pytest.mark.parametrize("same_source", [True, False])
+async def test_given_identical_names_then_links_collide_only_if_they_copy_the_same_topic(
+    monkeypatch: pytest.MonkeyPatch, same_source: bool
+) -> None:
+    monkeypatch.setattr(claims, "LedgerLog", Log)
+    link = LinkConfig(name="mine", source="us", target="eu", topics=TopicsConfig(naming="identical"))
+    ours = entry()
+    theirs = replace(entry(), source_topic_id=ours.source_topic_id if same_source else uuid4())
+    found, _ = await Claims(link, Target({"theirs": [theirs]}), lambda: 7).contested([ours])  # type: ignore[arg-type]
+    assert [e.reason for e in found] == ([Reason.FOREIGN_WRITER] if same_source else [])
 
 
 async def test_given_a_ledger_that_does_not_answer_then_those_partitions_wait(monkeypatch: pytest.MonkeyPatch) -> None:
