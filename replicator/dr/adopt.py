@@ -179,7 +179,7 @@ class Adoption:
             known |= entries_from_records(await self._ledger(lane).read())
         if only_without_ledger and known:
             return []
-        return [copy for copy in copies if _is_unknown(known.get((copy.topic, copy.partition)))]
+        return [copy for copy in copies if _is_unknown(known.get((copy.topic, copy.partition)), copy.end)]
 
     async def _settled(self, copies: Collection[Copy]) -> list[Copy]:
         """The copies at their ends, once no transaction is open on them. What the link left open is ended here."""
@@ -327,7 +327,7 @@ class Adoption:
 
     async def _still_unknown(self, ledger: LedgerLog, wanted: list[Entry]) -> list[Entry]:
         known = entries_from_records(await ledger.read())
-        entries = [entry for entry in wanted if _is_unknown(known.get((entry.topic, entry.partition)))]
+        entries = [e for e in wanted if _is_unknown(known.get((e.topic, e.partition)), e.target_next)]
         places = [(entry.target_topic, entry.partition) for entry in entries]
         ends = await self._offsets(self._target, places, LATEST, READ_UNCOMMITTED)
         for entry in entries:
@@ -359,12 +359,16 @@ class Adoption:
         return {place: listed.offset for place, listed in found.items() if listed.error == NONE}
 
 
-def _is_unknown(entry: Entry | None) -> bool:
-    """No entry; or one that was stopped because of records that it doesn't know, before anything was copied."""
+def _is_unknown(entry: Entry | None, end: int) -> bool:
+    """No entry; or one that was stopped because of records that it doesn't know, before anything was copied.
+
+    A copy that was found unclear at this end isn't looked at again.
+    """
     if entry is None:
         return True
     begun = entry.map_chunks or entry.map_tail or entry.gaps or entry.record_timestamp_ms >= 0
-    return not begun and entry.reason in (Reason.FOREIGN_WRITER, Reason.RECOVERY_AMBIGUOUS)
+    unclear = entry.reason is Reason.RECOVERY_AMBIGUOUS and entry.target_next != end
+    return not begun and (unclear or entry.reason is Reason.FOREIGN_WRITER)
 
 
 def _place_of(copy: Copy) -> Key:

@@ -17,7 +17,7 @@ from replicator.wire import records
 from replicator.wire.fetch import FetchedPartition
 from replicator.wire.primitives import NO_TOPIC_ID
 
-MAX_SOURCE_BYTES = 4 << 30  # read of one source partition to find the place: some ten seconds
+MAX_SOURCE_BYTES = 1 << 30  # read of one source partition to find the place: a few seconds
 
 
 class CopyTail:

@@ -115,7 +115,8 @@ class Alignment:
         if content is None:
             self._not_eligible += 1
             return self._enough
-        room = _UNKNOWN_ROOM if self._previous is None else offset - self._previous - self._not_eligible
+        previous = -1 if self._previous is None else self._previous
+        room = offset - previous - self._not_eligible
         self._previous, self._not_eligible = offset, 0
         if content in self._places:
             self._misses = 0
@@ -149,15 +150,20 @@ class Alignment:
             raise AmbiguousError("records with the same content on the source, and some of them copied more than once")
         farthest, before = -1, None if not self._from_entry else -1
         gone = 0  # copied records in a row that the source doesn't have any more
+        early: set[bytes] = set()  # those before all that it has
         for content in self._copied:
             index = at.get(content)
             if index is None:
                 gone += 1
+                if before is None:
+                    early.add(content)
                 continue
             if before is not None:
                 room = self._room(before + 1) + (self._room(index) if index != before + 1 else 0)
                 if index > before + 1 or gone > room:
                     raise AmbiguousError(self._no_position())
+            elif len(early) > self._records[index][0]:
+                raise AmbiguousError(self._no_position())
             before, farthest, gone = index, max(farthest, index), 0
         if before is None or gone > self._room(before + 1):
             raise AmbiguousError(self._no_position())

@@ -155,7 +155,9 @@ async def test_given_copies_of_all_kinds_then_each_goes_on_at_its_place_or_says_
     assert [(gap.by, gap.source_from, gap.source_to) for gap in behind.gaps] == [(BY_ADOPT, 0, 0)]
     known = OffsetMap.from_parts([], behind.map_tail)
     assert [known.to_target(offset) for offset in (0, 7, 20, 21)] == [0, 7, 20, None]
-    assert await scene.adoption().adopt() == Outcome(6, 6)  # only those that weren't clear are looked at again
+    assert await scene.adoption().adopt() == Outcome(0, 0)  # nothing is looked at again
+    put(scene.target, "us.foreign", rows(5))
+    assert await scene.adoption().adopt() == Outcome(1, 1)  # but for what has changed
     assert {
         topic: entry.source_next for topic, entry in (await scene.entries()).items() if entry.reason is None
     } == places
