@@ -288,6 +288,8 @@ class LinkWorker:
         """Recover the lane anew. If another worker has fenced us, membership will have told us by then."""
         self._let_go({lane.number})
         await asyncio.sleep(RETRY_S)
+        while self._membership.in_doubt:  # noqa: ASYNC110 - if the lane is ours still, nobody says so again
+            await asyncio.sleep(RETRY_S / 4)
         if lane.number in self._membership.owned and lane.number not in self._lanes:
             await self._on_assigned({lane.number})
 

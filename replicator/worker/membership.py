@@ -103,10 +103,13 @@ class Membership:
         After the process was suspended it is empty for up to two seconds, until it is certain whether the lanes are
         still ours; if they are, no callback is called.
         """
+        return frozenset() if self.in_doubt else self._owned
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the process was suspended, and it isn't certain yet which lanes are still ours."""
         now = _now()
-        if now - self._alive_at > SUSPENDED_S or now < self._doubt_until:
-            return frozenset()
-        return self._owned
+        return now - self._alive_at > SUSPENDED_S or now < self._doubt_until
 
     @property
     def last_error(self) -> ReplicatorError | None:

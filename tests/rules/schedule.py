@@ -133,6 +133,8 @@ class Schedule:
         self.random = world.random
         self.mood = mood
         self.violence = self.random.choice((0.15, 0.4, 0.4, 1.0))  # some find what only a busy calm brings about
+        self.forgetful = self.random.random() < 0.4  # the target forgets producers as soon as it may
+        world.harsh = self.random.random() < 0.5
         self.writers = Writers(world, mood)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._down: list[tuple[Cluster, int]] = []
@@ -144,6 +146,8 @@ class Schedule:
         for _ in range(self.random.choice((1, 2, 2))):
             world.begin_worker()
         world.give_away(range(world.link.lanes))
+        if self.forgetful:
+            self._spawn(self._forget())
         for _ in range(self.mood.steps):
             await asyncio.sleep(self.random.choice((0.0, 0.01, 0.05, 0.2, 0.5, 1.5)))
             self._step()()
@@ -153,6 +157,7 @@ class Schedule:
     async def _peace(self) -> None:
         world = self.world
         world.say("peace")
+        self.forgetful = False
         await asyncio.sleep(0)  # let what was begun take its turn
         self.writers.end_all()
         world.faults.traps.clear()
@@ -165,6 +170,14 @@ class Schedule:
         await asyncio.sleep(40)  # longer than anybody stays frozen, or is not missed
         nobodys = [lane for lane, owner in world.owners.items() if world.workers[owner] not in world.living]
         world.give_away(nobodys)
+
+    async def _forget(self) -> None:
+        self.world.say("the target forgets producers of old records at once")
+        while self.forgetful:
+            self.world.target._maintenance.expire_producers()
+            if self.random.random() < 0.05 * self.violence * self.mood.crashes:
+                self._forget_ids()
+            await asyncio.sleep(0.15)
 
     def _step(self) -> Callable[[], None]:
         crashes, brokers = self.mood.crashes * self.violence, self.mood.brokers * self.violence
@@ -281,13 +294,15 @@ class Schedule:
         self.world.faults.traps.append(trap)
 
     def _forget_ids(self) -> None:
+        if self.world.harsh:  # nothing but its fence would hold a former owner off
+            return
         coordinator = self.world.target.coordinators.transactions
         idle = (TransactionState.EMPTY, TransactionState.COMPLETE_COMMIT, TransactionState.COMPLETE_ABORT)
         known = [found for found in coordinator.transactions.values() if found.state in idle]
         if known:
             forgotten = self.random.choice(known)
             self.world.say(f"the coordinator forgets {forgotten.transactional_id}")
-            coordinator._forget(forgotten)
+            coordinator._quietly(coordinator._forget, forgotten)
 
     def _move_leader(self) -> None:
         cluster = self.random.choice((self.world.source, self.world.target))

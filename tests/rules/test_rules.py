@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-SEEDS = "1-12"
-SEEDS_WITH_GAPS = "1-6"
+SEEDS = "1-9"
+SEEDS_WITH_GAPS = "1-4"
 TIMEOUT_S = 110
 
 WRITING = pytest.mark.parametrize("writing", ["transactions", "auto"])

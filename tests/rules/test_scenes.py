@@ -210,6 +210,23 @@ def test_rule_g_given_a_worker_that_slept_while_another_took_over_then_nothing_o
 
 
 @WRITING
+def test_rule_g_given_a_short_sleep_that_cost_no_lane_then_the_worker_goes_on_with_them(writing: str) -> None:
+    async def work(copying: Copying) -> None:
+        copying.world.harsh = False
+        await copying.begin()
+        for _ in range(4):
+            copying.writers.write(PLACE)
+            await asyncio.sleep(0.003)
+        copying.world.freeze(1, 4.5, 0.0)
+        await asyncio.sleep(6)
+        await copying.write_and_copy()
+
+    scene, said = play(8, work, writing=writing)
+    assert any("suspended" in line for line in said)
+    assert hold(scene) == []
+
+
+@WRITING
 def test_rule_g_given_requests_that_arrive_long_after_their_sender_was_replaced_then_they_are_refused(
     writing: str,
 ) -> None:

@@ -34,6 +34,7 @@ from replicator.telemetry.counters import WorkerCounters
 from replicator.wire.cluster import ClusterClient
 from replicator.worker import link as link_module
 from replicator.worker.link import LinkWorker
+from replicator.worker.membership import DOUBT_S, SUSPENDED_S
 from replicator.worker.suspension import Suspension
 from tests.rules.checks import Scene
 from tests.rules.history import Place, Recorder
@@ -127,16 +128,27 @@ def worker_of(client_id: str | None) -> int:
 
 
 class DealtMembership:
-    """`Membership` whose lanes are dealt by the world."""
+    """`Membership` whose lanes are dealt by the world. Like it, `owned` is empty while a process that was frozen can't
+    know; a harsh world lets it believe in what it had, so that fences alone hold it off."""
 
     def __init__(
         self, properties: Any, group: str, topic: str, loop: Any, assigned: Any, revoked: Any, lost: Any, **_: Any
     ) -> None:
-        self.owned: frozenset[int] = frozenset()
+        self.dealt: frozenset[int] = frozenset()
+        self.doubt_until = 0.0
+        self._loop = loop
         self.joined = True
         self.last_error: ReplicatorError | None = None
         self.ended: asyncio.Future[None] = loop.create_future()
         self.callbacks = assigned, revoked, lost
+
+    @property
+    def owned(self) -> frozenset[int]:
+        return frozenset() if self.in_doubt else self.dealt
+
+    @property
+    def in_doubt(self) -> bool:
+        return bool(self._loop.time() < self.doubt_until)
 
     async def start(self) -> None: ...
 
@@ -219,6 +231,7 @@ class World:
         self.loop = loop
         self.random = random
         self.link = link
+        self.harsh = True
         self.said: list[str] = []
         self.faults = TrappedFaults(random)
         self.source_faults = TrappedFaults(random)
@@ -288,7 +301,7 @@ class World:
             await worker.started
             mine = set(lanes) & self.lanes_of(worker)
             if mine:
-                worker.membership.owned |= mine
+                worker.membership.dealt |= mine
                 await worker.membership.callbacks[0](mine)
 
         worker.run(assigned())
@@ -319,16 +332,19 @@ class World:
         self.loop.freeze(number)
         if seconds > SESSION_S:
             self.loop.call_later(SESSION_S, self._missed, worker)
-        self.loop.call_later(seconds, self._thaw, worker, hears_after_s)
+        self.loop.call_later(seconds, self._thaw, worker, hears_after_s, seconds > SUSPENDED_S)
 
     def _missed(self, worker: Worker) -> None:
         lanes = self.lanes_of(worker)
         if lanes:
             self.give_away(lanes)
 
-    def _thaw(self, worker: Worker, hears_after_s: float) -> None:
+    def _thaw(self, worker: Worker, hears_after_s: float, long: bool) -> None:
         if not worker.alive:
             return
+        if long and not self.harsh and hasattr(worker.link, "_membership"):
+            worker.membership.doubt_until = self.loop.time() + DOUBT_S
+            hears_after_s = min(hears_after_s, DOUBT_S)
         self.say(f"worker {worker.number} wakes up")
         worker.frozen = False
         self.loop.thaw(worker.number)
@@ -338,9 +354,9 @@ class World:
         """It learns what it has lost. (A lane that it was given anew meanwhile isn't told apart: as in Kafka.)"""
         if not worker.alive or worker.frozen or not hasattr(worker.link, "_membership"):
             return
-        lost = set(worker.membership.owned) - self.lanes_of(worker)
+        lost = set(worker.membership.dealt) - self.lanes_of(worker)
         if lost:
-            worker.membership.owned -= lost
+            worker.membership.dealt -= lost
             worker.run(worker.membership.callbacks[2](lost))
 
     async def hand_over(self, lane: int) -> None:
@@ -349,7 +365,7 @@ class World:
         others = [worker for worker in self.living if worker is not owner]
         if owner not in self.living or not others or not owner.started.done():
             return
-        if lane not in owner.membership.owned:
+        if lane not in owner.membership.dealt:
             return
         self.say(f"lane {lane} is revoked from worker {owner.number}")
         flushing = owner.run(owner.membership.callbacks[1]({lane}))
@@ -360,7 +376,7 @@ class World:
             return
         if not done:
             flushing.cancel()
-        owner.membership.owned -= {lane}
+        owner.membership.dealt -= {lane}
         if not done:
             owner.run(owner.membership.callbacks[2]({lane}))
         living = [worker for worker in self.living if worker is not owner] or [owner]
