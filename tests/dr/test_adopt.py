@@ -27,6 +27,7 @@ from replicator.states import Reason, State
 from replicator.sync.admin import Admin, TopicSpec
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import init_producer_id
+from replicator.wire.transactions import TransactionalProducer
 from tests.flow import logs
 from tests.flow.logs import Row
 
@@ -210,6 +211,22 @@ async def test_given_somebody_has_a_transaction_open_on_a_copy_then_it_is_refuse
     with pytest.raises(WrongStateError, match=r"somebody writes to us\.t-0.*transaction is open"):
         await adoption.adopt()
     assert ledger_topic("l") not in (await scene.eu.all_topics()).topics
+
+
+async def test_given_a_worker_died_within_a_transaction_then_it_is_ended_and_not_counted(scene: Scene) -> None:
+    scene.topic("t", rows(30), rows(20))
+    await scene.us.all_topics()
+    await scene.eu.all_topics()
+    name = f"replicator.l.{lane_of('t', 0, LANES)}.{scene.us.cluster_id}.t"
+    dead = TransactionalProducer(scene.eu, name, timeout_ms=60_000)
+    identity = await dead.init()
+    await dead.add_partitions({"us.t": [0]})
+    log = scene.target.log("us.t", 0)
+    log.append_as_client(logs.batch(rows(5), producer_id=identity.producer_id, transactional=True))
+    assert log.last_stable_offset == 20
+    assert await scene.adoption().adopt() == Outcome(1, 0)
+    entry = (await scene.entries())["t"]
+    assert (entry.source_next, entry.target_next) == (20, 26)
 
 
 async def test_given_a_worker_was_faster_then_its_entry_stays(scene: Scene) -> None:
