@@ -21,6 +21,8 @@ READ_LIMIT_S = 60.0
 REQUEST_TIMEOUT_S = 10.0
 _BATCH = 1_000
 _POLL_S = 0.2
+_SETTLE_S = 5.0
+_PAUSE_S = 0.2
 
 
 def map_of(entry: Entry, chunks: dict[int, bytes]) -> OffsetMap:
@@ -65,8 +67,8 @@ class MapReader:
     def load(self, topic: str, partition: int) -> tuple[Entry, OffsetMap] | None:
         """The entry of a source partition and its map, which knows at least all that the entry does; None without one.
 
-        Raises WrongStateError when the link has no ledger, UnreachableError when the target doesn't answer in a minute,
-        LedgerFormatError for what can't be read.
+        Raises WrongStateError when the link has no ledger or the map lost its newest chunk, UnreachableError when the
+        target doesn't answer in a minute, LedgerFormatError for what can't be read.
         """
         ledger = ledger_topic(self._link)
         lanes = self._partitions(ledger)
@@ -76,14 +78,25 @@ class MapReader:
                 "start it with `replicator run`"
             )
         lane = lane_of(topic, partition, lanes)
-        entry = entries_from_records(self._read(ledger, lane)).get((topic, partition))
-        if entry is None:
-            return None
-        chunks: dict[int, bytes] = {}
-        if entry.map_chunks:
-            records = self._read(map_topic(self._link), lane)
-            chunks = chunks_from_records(records, (topic, partition)).get((topic, partition), {})
-        return entry, map_of(entry, chunks)
+        deadline = time.monotonic() + _SETTLE_S
+        while True:
+            entry = entries_from_records(self._read(ledger, lane)).get((topic, partition))
+            if entry is None:
+                return None
+            chunks: dict[int, bytes] = {}
+            if entry.map_chunks:
+                records = self._read(map_topic(self._link), lane)
+                chunks = chunks_from_records(records, (topic, partition)).get((topic, partition), {})
+            if not entry.map_chunks or entry.map_chunks - 1 in chunks:
+                return entry, map_of(entry, chunks)
+            # The newest chunk is never deleted. It may be hidden by a transaction that is open on the map topic alone.
+            if time.monotonic() > deadline:
+                raise WrongStateError(
+                    f"link {self._link}: topic {map_topic(self._link)} on cluster {self._cluster} has lost the newest "
+                    f"part of the offset map of {topic}-{partition}: restore the topic; positions can't be translated "
+                    "without it"
+                )
+            time.sleep(_PAUSE_S)
 
     def close(self) -> None:
         """Disconnect."""

@@ -186,3 +186,17 @@ def test_given_no_ledger_or_no_cluster_when_loaded_then_it_says_so(bundled: Bund
         with pytest.raises(UnreachableError, match="cluster eu: cannot list topics"):
             reader.load("t", 0)
         reader.close()
+
+
+def test_given_the_map_topic_was_emptied_then_nothing_is_translated_from_what_is_left(
+    bundled: BundledCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("replicator.ledger.map_reader._SETTLE_S", 0.3)
+    worker = Worker(bundled)
+    worker.model.run([(1, 1, 3)] * 150, worker.tail.add)
+    drain(worker.tail, worker.chunks)
+    worker.producer.begin_transaction()
+    worker.put(ledger_topic(worker.link), encode_key(TOPIC, PARTITION), encode_entry(worker.entry()))
+    worker.producer.commit_transaction(20)
+    with pytest.raises(WrongStateError, match="lost the newest part of the offset map of orders-2"):
+        worker.load()
