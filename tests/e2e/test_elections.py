@@ -119,6 +119,7 @@ def test_given_a_target_partition_without_a_leader_at_a_takeover_then_others_mov
         crew.stop()
 
 
+@pytest.mark.soak  # test_bad_input has these two on the bundled broker
 def test_given_an_unclean_election_on_the_target_then_said_for_that_partition_and_the_others_are_exact(
     narrow: KafkaCluster, wide: KafkaCluster, tmp_path: Path
 ) -> None:
@@ -143,7 +144,7 @@ def test_given_an_unclean_election_on_the_target_then_said_for_that_partition_an
         wait_stated(scenario, "TARGET_TRUNCATED")
 
 
-@pytest.mark.soak  # test_bad_input has it on the bundled broker
+@pytest.mark.soak
 def test_given_an_unclean_election_on_the_source_then_said_for_that_partition_and_the_others_are_exact(
     narrow: KafkaCluster, wide: KafkaCluster, tmp_path: Path
 ) -> None:

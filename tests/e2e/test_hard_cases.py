@@ -63,8 +63,9 @@ def scenario_of(source: Cluster, target: Cluster, directory: Path, name: str, se
     return scenario
 
 
-def test_given_records_older_than_brokers_remember_producers_when_workers_are_killed_then_each_arrives_once(
-    source: KafkaCluster, target: KafkaCluster, tmp_path: Path
+@pytest.mark.parametrize("zombie", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["killed", "suspended"])
+def test_given_records_older_than_brokers_remember_producers_when_workers_fail_then_each_arrives_once(
+    source: KafkaCluster, target: KafkaCluster, tmp_path: Path, zombie: bool
 ) -> None:
     seed = fresh_seed()
     target.restart(FORGETFUL)
@@ -74,7 +75,8 @@ def test_given_records_older_than_brokers_remember_producers_when_workers_are_ki
         with scenario.corpus.keep_writing(scenario.acks, pause_s=PAUSE_S):
             scenario.wait_until_all_move(within=40)
             crew.kill_twice()
-            crew.suspend_one(FORGETS_AFTER_MS / 1000 + 8)  # until its successor's fence is forgotten, too
+            if zombie:
+                crew.suspend_one(FORGETS_AFTER_MS / 1000 + 8)  # until its successor's fence is forgotten, too
         judge(scenario, seed)
         crew.stop()
     target.restart({})
