@@ -186,6 +186,8 @@ class Lane:
         if not entries or self._takeover is None:
             return {}
         found = await self._takeover.settle(entries, self.record.producers, source)
+        if self.closed:  # that may have taken long
+            raise ReplicatorError(f"lane {self.number} was given up")
         later: dict[Key, ReplicatorError] = {}
         written: dict[Key, Entry] = {}
         chunks: list[KeyValue] = []
