@@ -43,6 +43,7 @@ class Takeover:
         self._now_ms = now_ms
         self._own: Place | None = None
         self._unsure = False
+        self._waited = False
 
     @property
     def identity(self) -> ProducerIdAndEpoch:
@@ -80,6 +81,9 @@ class Takeover:
             if (at := (e.target_topic, e.partition)) in refused
         }
         left = [e for e in entries if (e.target_topic, e.partition) not in refused]
+        # A new owner notes its producer id before it waits; if it dies then, the entries still name the former one.
+        if not self._waited and any(e.producer_id not in (-1, self.identity.producer_id) for e in left):
+            self._unsure = True
         if left:
             answers |= await self._written(left, producers, source)
         return answers
@@ -113,7 +117,7 @@ class Takeover:
             await asyncio.sleep(_CONFIRM_S)
             now = await read()
             if _positions(now) == _positions(before):
-                self._unsure = False
+                self._unsure, self._waited = False, True
                 return now
             before = now
 

@@ -246,3 +246,29 @@ def test_rule_g_given_requests_that_arrive_long_after_their_sender_was_replaced_
 
     scene, _ = play(7, work, writing=writing)
     assert hold(scene, "BCDEFGH") == []
+
+
+def test_rule_g_given_a_forgotten_id_and_a_death_while_waiting_then_the_next_owner_waits_for_the_zombie_too() -> None:
+    async def work(copying: Copying) -> None:
+        world = copying.world
+        world.harsh = False
+        await copying.begin()
+        await copying.write_and_copy()
+        for place in world.partitions:
+            copying.writers.write(place)
+        assert world.loop.network.slow(1, 24.0) > 0
+        await asyncio.sleep(2.0)
+        world.freeze(1, 25.0, 0.0)
+        coordinator = world.target.coordinators.transactions
+        for known in list(coordinator.transactions.values()):
+            if known.transactional_id.endswith(".f"):
+                coordinator._forget(known)
+        await asyncio.sleep(10.0)
+        world.kill(2, deliver=True, missed_after_s=0.0)
+        await copying.write_and_copy()
+        await asyncio.sleep(20.0)
+        await copying.write_and_copy()
+
+    scene, said = play(9, work, writing="auto")
+    assert sum("surely gone" in line for line in said) >= 2
+    assert hold(scene, "BCDEFGH") == []
