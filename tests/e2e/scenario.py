@@ -139,7 +139,7 @@ class Scenario:
 
 
 def log_ends(cluster: Cluster, topics: Mapping[str, int]) -> dict[tuple[str, int], int]:
-    """Log end offsets (of uncommitted records too) of all partitions of `topics`; -1 for one that has no leader now."""
+    """Log end offsets (of uncommitted records too) of all partitions of `topics`; -1 where nobody answers now."""
     places = {TopicPartition(topic, n): OffsetSpec.latest() for topic, count in topics.items() for n in range(count)}
     admin = cluster.admin()
     futures = admin.list_offsets(places, request_timeout=10)
@@ -147,6 +147,6 @@ def log_ends(cluster: Cluster, topics: Mapping[str, int]) -> dict[tuple[str, int
     for place, future in futures.items():
         try:
             ends[place.topic, place.partition] = int(future.result(15).offset)
-        except KafkaException:
+        except (KafkaException, TimeoutError):
             ends[place.topic, place.partition] = -1
     return ends
