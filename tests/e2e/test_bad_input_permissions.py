@@ -64,7 +64,7 @@ def test_given_no_grant_for_transactional_ids_then_run_and_check_name_it_and_wit
 
 
 @pytest.mark.parametrize(
-    "refusal", [(53, "AlterTransactionalId"), (31, "WriteDataIdempotently")], ids=["ids", "writes"]
+    "refusal", [pytest.param((53, "AlterTransactionalId"), marks=pytest.mark.soak), (31, "WriteDataIdempotently")]
 )
 def test_given_a_broker_that_refuses_producers_then_run_ends_and_names_what_to_grant(
     tmp_path: Path, request: pytest.FixtureRequest, refusal: tuple[int, str]
