@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,7 +15,7 @@ from kio.schema.errors import ErrorCode
 
 from broker.storage.batch import read_header
 from replicator.config.models import LinkConfig
-from replicator.ledger.lanes import ledger_topic, map_topic
+from replicator.ledger.lanes import lane_of, ledger_topic, map_topic
 from tests.rules.checks import Scene, hold
 from tests.rules.history import History, append_of
 from tests.support.copying import create
@@ -91,23 +92,23 @@ class Writing:
 
     def _plainly(self) -> None:
         producer = Producer({**self._cluster.client_config, "linger.ms": 5, "compression.type": "lz4"})
-        count = 0
+        number = 0
         while not self._ending.wait(0.01):
             for _ in range(20):
-                producer.produce(self._topic, b"p%d" % count, b"k%d" % (count % 7), partition=count % 2)
-                count += 1
+                producer.produce(self._topic, b"p%d" % number, b"k%d" % (number % 7), partition=number % 2)
+                number += 1
             producer.poll(0)
         self._flushed(producer)
 
     def _in_transactions(self) -> None:
         producer = Producer({**self._cluster.client_config, "transactional.id": f"writer-{self._topic}"})
         producer.init_transactions(30)
-        count = 0
+        number = 0
         while not self._ending.wait(0.1):
             producer.begin_transaction()
             for _ in range(5):
-                producer.produce(self._topic, b"t%d" % count, partition=2)
-                count += 1
+                producer.produce(self._topic, b"t%d" % number, partition=2)
+                number += 1
             self.transactions += 1
             if self.transactions % 3:
                 producer.commit_transaction(30)
@@ -125,16 +126,20 @@ def test_rules_a_to_e_given_a_worker_that_is_killed_then_the_logs_keep_them(
     kafka_source: KafkaCluster, kafka_target: KafkaCluster, tmp_path: Path, writing: str
 ) -> None:
     name = f"rules-{writing}-{uuid4().hex[:6]}"
-    topic, remote = f"{name}-orders", f"us.{name}-orders"
+    names = (f"{name}-orders{n}" for n in count())
+    topic = next(t for t in names if {lane_of(t, p, LANES) for p in range(PARTITIONS)} == set(range(LANES)))
+    remote = f"us.{topic}"  # with partitions in each lane: whoever is killed has written
     create(kafka_source.admin(), topic, PARTITIONS)
     link = {"name": name, "source": "us", "target": "eu", "topics": {"include": [topic]}, "lanes": LANES}
     link["writing"] = writing
     installation = Installation(tmp_path, {"us": kafka_source, "eu": kafka_target}, [link])
-    with installation.worker() as first, installation.worker(), Writing(kafka_source, topic) as written:
+    with installation.worker() as first, installation.worker() as second, Writing(kafka_source, topic) as written:
         first.wait_ready()
-        wait_for(lambda: written.transactions > KILL_AFTER, within=30, what="the first records are written")
+        second.wait_ready()
+        begun = written.transactions
+        wait_for(lambda: written.transactions > begun + KILL_AFTER, within=30, what="the first records are written")
         first.kill()
-        wait_for(lambda: written.transactions > END_AFTER, within=30, what="the last records are written")
+        wait_for(lambda: written.transactions > begun + END_AFTER, within=30, what="the last records are written")
         written.__exit__()
         installation.wait_until_copied(PARTITIONS)
     assert written.failures == []
