@@ -81,6 +81,7 @@ class Lane:
         self.recovering: asyncio.Task[None] | None = None
         self.failure: ReplicatorError | None = None  # why it didn't recover when it tried last
         self.closed = False
+        self.starting = asyncio.Lock()  # held while its partitions are being started
         self._target = target
         self._ledger = LedgerLog(target, ledger_topic(link), number)
         self._map = LedgerLog(target, map_topic(link), number)

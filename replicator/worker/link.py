@@ -46,6 +46,7 @@ from replicator.worker.troubles import Troubles
 log = structlog.get_logger(__name__)
 
 DISCOVERY_S = 5.0
+START_WAIT_S = 2.0
 SOON_S = 0.5  # between discoveries while something is expected to appear
 ENTRIES_S = 1.0
 RENEWAL_S = 3600.0  # brokers forget after 7 days by default
@@ -73,7 +74,7 @@ class LinkWorker:
         self._errors = SourceErrors(self._source)
         self._lanes: dict[int, Lane] = {}
         self._latency = counters.latency.setdefault(link.name, Histogram(LATENCY_BOUNDS_S))
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
         self._discover_now = asyncio.Event()
         self._entries_now = asyncio.Event()
         self._control_now = asyncio.Event()
@@ -385,7 +386,13 @@ class LinkWorker:
         lanes = [lane for lane in self._lanes.values() if lane.running]
         for lane in lanes:
             self._partitions.compare(lane)
-        await asyncio.gather(*(self._partitions.start_in_quietly(lane) for lane in lanes))
+        starting = {asyncio.create_task(self._partitions.start_in_quietly(lane)) for lane in lanes}
+        if starting:  # one that waits for a broker goes on by itself, and doesn't hold up what comes next
+            for task in starting:
+                self._keep(task)
+            done, _ = await asyncio.wait(starting, timeout=START_WAIT_S)
+            for task in done:
+                task.result()
         self._fetcher.show_homeless()
         self._writer.show_homeless()
         if self._partitions.pending(self._lanes):
@@ -455,7 +462,9 @@ class LinkWorker:
                 await asyncio.sleep(RETRY_S)
 
     def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+        self._keep(asyncio.ensure_future(work))
+
+    def _keep(self, task: asyncio.Future[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

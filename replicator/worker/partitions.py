@@ -99,7 +99,10 @@ class Partitions:
                 flow.target_found()
 
     async def start_in_quietly(self, lane: Lane) -> None:
-        """Start what is new in one lane; trouble of a lane that ends or starts over isn't the others' trouble."""
+        """Start what is new in one lane, unless that is being done; trouble of a lane that ends or starts over isn't
+        the others' trouble."""
+        if lane.starting.locked():
+            return
         try:
             await self.start_in(lane)
         except ReplicatorError as error:
@@ -107,7 +110,12 @@ class Partitions:
                 self._log.warning("can't start partitions yet", lane=lane.number, error=str(error))
 
     async def start_in(self, lane: Lane) -> None:
-        """Start the partitions of a lane that aren't running and that both sides have."""
+        """Start the partitions of a lane that aren't running and that both sides have. One call at a time gets on: a
+        first entry that is written twice could come to stand behind a later one."""
+        async with lane.starting:
+            await self._start_in(lane)
+
+    async def _start_in(self, lane: Lane) -> None:
         begun = lane.record.begun_ms is not None
         if not self.wanted:
             return
