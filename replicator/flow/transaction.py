@@ -92,6 +92,7 @@ class LaneTransaction:
         self._times: list[int] = []
         self._bytes = 0
         self._closing = False
+        self._sealed = False  # closing, and everything is settled: nothing more is sent in this transaction
         self._pairs: list[KeyValue] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._begun = asyncio.Event()
@@ -109,7 +110,7 @@ class LaneTransaction:
 
     def admits(self, flow: PartitionFlow, *, again: bool) -> bool:
         """Whether the partition may send now; `again`: only what it has sent in this transaction before."""
-        if self.broken.done() or (self._closing and not again):
+        if self.broken.done() or self._sealed or (self._closing and not again):
             return False
         return (flow.target_topic, flow.partition) in self._added
 
@@ -235,7 +236,7 @@ class LaneTransaction:
         self._bytes = 0
         self._due.clear()
         self._begun.clear()
-        self._closing = False
+        self._closing = self._sealed = False
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -257,6 +258,9 @@ class LaneTransaction:
                 while uncertain := [flow for flow in self._participants if flow.uncertain and not flow.closed]:
                     self._settled.clear()
                     await self._settled.wait()
+                # What was refused and is tried again before the end of the transaction would be in the log, and in no
+                # entry (invariant C).
+                self._sealed = True
         except TimeoutError:
             named = ", ".join(str(flow) for flow in uncertain[:5])
             raise ReplicatorError(f"batches of {named} stay unanswered; the transaction is given up") from None
