@@ -152,6 +152,30 @@ async def test_invariant_b_nothing_is_committed_while_an_answer_is_missing(lane:
     await until(lambda: lane.state.commits == 1, "the commit")
 
 
+async def test_invariant_c_what_is_tried_again_while_the_commit_is_under_way_waits_for_the_next_transaction(
+    lane: Lane,
+) -> None:
+    under_way, go_on = asyncio.Event(), asyncio.Event()
+    end = lane.producer.end
+
+    async def slow(*, commit: bool) -> None:
+        under_way.set()
+        await go_on.wait()
+        await end(commit=commit)
+
+    lane.producer.end = slow  # type: ignore[method-assign]
+    lane.take()
+    await until(lambda: lane.flow.sendable, "the admission")
+    (batch,) = lane.send()
+    lane.flow.failed(batch, 6, "not the leader")  # it is surely not in the log
+    await under_way.wait()
+    await until(lambda: lane.flow.waiting, "the retry")
+    assert not lane.flow.sendable
+    go_on.set()
+    await until(lambda: lane.flow.sendable, "the next transaction")
+    assert lane.state.commits == 1
+
+
 async def test_given_a_partition_that_may_not_be_written_when_it_may_then_copying_goes_on(lane: Lane) -> None:
     lane.producer.refused[lane.place] = 29
     lane.take()
