@@ -122,11 +122,16 @@ class Scenario:
 
     def wait_until_all_move(self, *, within: float, besides: Sequence[str] = ()) -> float:
         """How many seconds until every copy has grown beyond where it was at the call, but for those of some kinds."""
-        before, began = self.target_ends(), time.monotonic()
+        began = time.monotonic()
+        before = self.target_ends()
         last: list[tuple[str, int]] = []
 
         def moved() -> bool:
-            still = {where for where, end in self.target_ends().items() if end <= max(before[where], 0)}
+            ends = self.target_ends()
+            still = {where for where, end in ends.items() if end <= max(before[where], 0)}
+            for where in [where for where, end in before.items() if end < 0]:  # what wasn't known is noted now
+                before[where] = ends[where]
+                still.add(where)
             still = {where for where in still if not where[0].endswith(tuple(f"-{kind}" for kind in besides))}
             last[:] = sorted(still) or last
             assert not still, f"standing still: {last}"
