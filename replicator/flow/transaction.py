@@ -92,6 +92,8 @@ class LaneTransaction:
         self._times: list[int] = []
         self._bytes = 0
         self._closing = False
+        self._doomed = False
+        self._ending = False
         self._sealed = False  # closing, and everything is settled: nothing more is sent in this transaction
         self._pairs: list[KeyValue] = []
         self._waiters: list[asyncio.Future[None]] = []
@@ -110,7 +112,7 @@ class LaneTransaction:
 
     def admits(self, flow: PartitionFlow, *, again: bool) -> bool:
         """Whether the partition may send now; `again`: only what it has sent in this transaction before."""
-        if self.broken.done() or self._sealed or (self._closing and not again):
+        if self.broken.done() or self._doomed or self._sealed or (self._closing and not again):
             return False
         return (flow.target_topic, flow.partition) in self._added
 
@@ -139,6 +141,14 @@ class LaneTransaction:
         """Something was answered: the barrier may be over."""
         if self._closing:
             self._settled.set()
+
+    def doom(self, flow: PartitionFlow) -> bool:
+        """Whether this partition has sent something in the open transaction: then that is never committed, for the
+        target isn't what it was taken for. The lane's run ends with the `fail` that has to follow."""
+        if flow not in self._participants or self._ending or self.broken.done():
+            return False
+        self._doomed = True
+        return True
 
     def forgotten(self, timestamp_ms: int) -> bool:
         """An open transaction keeps its producer from being forgotten."""
@@ -218,7 +228,10 @@ class LaneTransaction:
                 await self._add([*(places - self._added)])
             if places:
                 await self._state.write(pairs)
+            if self._doomed:
+                raise await asyncio.shield(self.broken)
             if self._added:
+                self._ending = True
                 await self._producer.end(commit=True)
         except BaseException:
             self._waiters = waiters + self._waiters
@@ -236,7 +249,7 @@ class LaneTransaction:
         self._bytes = 0
         self._due.clear()
         self._begun.clear()
-        self._closing = self._sealed = False
+        self._closing = self._sealed = self._ending = False
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)

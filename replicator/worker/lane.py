@@ -265,6 +265,17 @@ class Lane:
             flow.changing = False
             flow.offer()
 
+    async def stop(self, flow: PartitionFlow, reason: Reason, detail: str) -> None:
+        """Record that this partition can't be written any more, as of its committed entry, and give the open
+        transaction up: what it had sent went to another log than it was meant for."""
+        try:
+            entry = self.entries[flow.key]
+            await self._plain.write_ledger(_pairs({flow.key: self._faulted(entry, reason, detail)}))
+        except ReplicatorError as error:
+            log.warning("the ledger doesn't say why the partition stopped", partition=str(flow), error=str(error))
+        finally:
+            self.fail(ReplicatorError(f"{flow} stopped with records in the open transaction: {reason.value}"))
+
     def fail(self, error: ReplicatorError) -> None:
         """The lane can't go on like this; it starts over from the ledger."""
         if self.transaction is not None:

@@ -21,6 +21,7 @@ from replicator.flow.fenced import FencedWriting
 from replicator.flow.fetcher import Fetcher
 from replicator.flow.partition import PartitionFlow
 from replicator.flow.source_errors import SourceErrors
+from replicator.flow.target_errors import STOPS_WRITING
 from replicator.flow.transaction import LaneTransaction
 from replicator.flow.ways import Ways
 from replicator.flow.writer import Writer
@@ -198,6 +199,10 @@ class LinkWorker:
         self._entries_now.set()
         if reason is Reason.RECORD_TOO_LARGE:
             self._spawn(self._name_limit(flow))
+        lane = self._lanes.get(lane_of(*flow.key, self.link.lanes))
+        transaction = lane.transaction if lane is not None and reason in STOPS_WRITING else None
+        if lane is not None and transaction is not None and flow.uses(transaction) and transaction.doom(flow):
+            self._spawn(lane.stop(flow, reason, flow.detail))
         self._acceptance.by_policy(flow, reason)
 
     async def _name_limit(self, flow: PartitionFlow) -> None:

@@ -128,7 +128,6 @@ def test_rule_h_given_a_target_that_lost_records_while_no_worker_ran_then_nothin
     assert hold(scene, "CFGH") == []
 
 
-@pytest.mark.xfail(reason="the transaction that found out is committed for the other partitions' sake", strict=False)
 @WRITING
 @pytest.mark.parametrize("while_running", [True, False])
 def test_rule_h_given_another_target_topic_of_that_name_then_the_partition_stops(
