@@ -218,3 +218,22 @@ async def test_invariant_d_whatever_goes_wrong_ends_the_run_and_says_so(lane: La
     lane.take()
     await asyncio.sleep(0)
     assert not lane.flow.sendable
+
+
+async def test_given_a_partition_that_sent_to_another_log_than_it_was_meant_for_then_the_transaction_never_commits(
+    lane: Lane,
+) -> None:
+    lane.take()
+    assert not lane.transaction.doom(lane.flow)  # nothing of it is in the transaction
+    await until(lambda: lane.flow.sendable, "the admission")
+    (batch,) = lane.send()
+    assert lane.transaction.doom(lane.flow)
+    lane.flow.acknowledged(batch, 0)
+    lane.take()
+    waiting = asyncio.create_task(lane.transaction.commit_with([]))
+    await asyncio.sleep(0.05)
+    assert lane.send() == []
+    lane.transaction.fail(ReplicatorError("it was recreated"))
+    with pytest.raises(ReplicatorError, match="recreated"):
+        await waiting
+    assert lane.producer.ended == 0
