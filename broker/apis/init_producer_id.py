@@ -41,6 +41,8 @@ def _init(ctx: RequestContext, request: Any) -> tuple[int, int]:
         return ctx.cluster.coordinators.transactions.new_idempotent_producer()
     if not request.transactional_id:
         raise KafkaError(ErrorCode.invalid_request)
+    # Kafka looks at the timeout first: every node refuses it, whoever the coordinator is.
+    ctx.cluster.coordinators.transactions.check_timeout(milliseconds(request.transaction_timeout))
     return coordinate(ctx, request.transactional_id).init_producer(
         request.transactional_id,
         milliseconds(request.transaction_timeout),

@@ -70,6 +70,11 @@ class TransactionCoordinator:
         """A producer id without transactional id, and epoch 0."""
         return self._new_producer_id(), 0
 
+    def check_timeout(self, timeout_ms: int) -> None:
+        """Raise KafkaError INVALID_TRANSACTION_TIMEOUT above `transaction.max.timeout.ms`."""
+        if not 0 < timeout_ms <= self._settings().max_timeout_ms:
+            raise KafkaError(ErrorCode.invalid_transaction_timeout)
+
     def init_producer(
         self, transactional_id: str, timeout_ms: int, expected: tuple[int, int] | None = None
     ) -> tuple[int, int]:
@@ -80,8 +85,7 @@ class TransactionCoordinator:
         """
         if not transactional_id:
             raise KafkaError(ErrorCode.invalid_request)
-        if not 0 < timeout_ms <= self._settings().max_timeout_ms:
-            raise KafkaError(ErrorCode.invalid_transaction_timeout)
+        self.check_timeout(timeout_ms)
         current = self.transactions.get(transactional_id)
         if current is None:
             # Kept before its first epoch is written, so that a failed write doesn't cost another id.

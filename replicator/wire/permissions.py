@@ -22,6 +22,14 @@ DESCRIBE_TRANSACTIONS = 65
 SWITCH = "set `delivery: at_least_once`, which needs no transactional ids"
 
 _INVALID_TRANSACTION_TIMEOUT = 50
+_ALLOWED = frozenset(  # what is answered once the permission has been looked at, by the coordinator or another broker
+    {
+        _INVALID_TRANSACTION_TIMEOUT,
+        codes.NOT_COORDINATOR,
+        codes.COORDINATOR_NOT_AVAILABLE,
+        codes.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
 _IMPOSSIBLE_TIMEOUT_MS = 2**31 - 1  # far above transaction.max.timeout.ms; refused after the permission is checked
 _IAM_ACTIONS = {
     (TRANSACTIONAL_ID, "Describe"): "DescribeTransactionalId",
@@ -113,7 +121,7 @@ async def _try_init(cluster: ClusterClient, connection: Connection, transactiona
             raise refused_id(cluster, transactional_id, "InitProducerId") from error
         if error.code == codes.CLUSTER_AUTHORIZATION_FAILED:
             raise refused_idempotence(cluster) from error
-        if error.code != _INVALID_TRANSACTION_TIMEOUT:
+        if error.code not in _ALLOWED:
             raise
 
 
