@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 V2, V3, V4 = "2.8", "3.6", "4.1"
 PAIRS = (
     pytest.param(V2, V3, id="2.8-to-3.6"),
-    pytest.param(V3, V2, id="3.6-to-2.8"),
+    pytest.param(V3, V2, id="3.6-to-2.8", marks=pytest.mark.soak),
     *(
         pytest.param(source, target, id=f"{source}-to-{target}", marks=pytest.mark.soak)
         for source, target in ((V2, V4), (V4, V2), (V3, V4), (V4, V3))
