@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     missing = javatools.missing()
     for item in items:
         if item.get_closest_marker("soak") and "soak" not in expression:
-            item.add_marker(pytest.mark.skip(reason="the long form: `make soak` runs it"))
+            item.add_marker(pytest.mark.skip(reason="the long form: `make soak-all` runs it"))
         if missing and item.get_closest_marker("kafka") and os.environ.get("CI") != "true":
             item.add_marker(pytest.mark.skip(reason=missing))
 

@@ -25,7 +25,7 @@ JUMPS_PER_CRASH = {ONCE: 0, AT_LEAST_ONCE: 1}  # how often a crash may make a pa
 
 
 def cases(*short: tuple[str, str]) -> pytest.MarkDecorator:
-    """Every broker with every delivery; those that aren't in `short` are left to `make soak`."""
+    """Every broker with every delivery; those that aren't in `short` are left to `make soak-all`."""
     cases = []
     for broker, delivery in ((broker, delivery) for broker in (BUNDLED, KAFKA) for delivery in (ONCE, AT_LEAST_ONCE)):
         marks = [pytest.mark.kafka] if broker == KAFKA else []
