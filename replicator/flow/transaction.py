@@ -1,8 +1,8 @@
 """A lane's transactions on the target: which partitions are in, when to commit, and what is written with it.
 
 Batches of the lane's partitions and their ledger entries go into one Kafka transaction (KIP-98), so that positions and
-records become visible together, or not at all. One is open at a time; it is committed after `COMMIT_AFTER_S` or
-`COMMIT_BYTES`, whichever comes first.
+records become visible together, or not at all. One is open at a time; it is committed after `COMMIT_AFTER_S`, or while
+a backlog is being copied `BACKLOG_COMMIT_AFTER_S`: each commit holds its lane up for tens of ms.
 
 Invariants:
 - A: a batch is sent only while a transaction is open that its partition has been added to.
@@ -15,6 +15,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -32,11 +33,13 @@ from replicator.wire.transactions import TransactionalProducer
 log = structlog.get_logger(__name__)
 
 COMMIT_AFTER_S = 0.5
-COMMIT_BYTES = 128 << 20  # each commit holds its lane up for tens of ms: at 32 MB that took a third of the speed
+BACKLOG_COMMIT_AFTER_S = 2.0
+_BACKLOG_AGE_MS = 10_000  # records so old wait for nobody who would notice
 TOUCH_AFTER_S = 1.0  # for entries alone, without records
 SETTLE_LIMIT_S = 20.0  # well below the transaction timeout
 TIMEOUT_MS = 60_000
 _LOOK_AGAIN_S = 0.5
+_LOOK_FOR_END_S = 0.1
 
 KeyValue = tuple[bytes, bytes | None]
 
@@ -90,7 +93,6 @@ class LaneTransaction:
         self._asking: set[PartitionFlow] = set()
         self._participants: set[PartitionFlow] = set()
         self._times: list[int] = []
-        self._bytes = 0
         self._closing = False
         self._doomed = False
         self._ending = False
@@ -131,11 +133,8 @@ class LaneTransaction:
 
     def acknowledged(self, batch: Batch) -> None:
         """A batch is in the target's log; its readers see it after the commit."""
-        self._bytes += len(batch.data)
         if batch.max_timestamp >= 0:
             self._times.append(batch.max_timestamp)
-        if self._bytes >= COMMIT_BYTES:
-            self._due.set()
 
     def settled(self, flow: PartitionFlow) -> None:
         """Something was answered: the barrier may be over."""
@@ -198,11 +197,11 @@ class LaneTransaction:
         try:
             while True:
                 await self._begun.wait()
-                try:
-                    async with asyncio.timeout(COMMIT_AFTER_S):
-                        await self._due.wait()
-                except TimeoutError:
-                    pass
+                await self._until_due(COMMIT_AFTER_S)
+                left_s = BACKLOG_COMMIT_AFTER_S - COMMIT_AFTER_S
+                while left_s > 0 and not self._due.is_set() and self._copies_backlog():
+                    await self._until_due(_LOOK_FOR_END_S)
+                    left_s -= _LOOK_FOR_END_S
                 await self._commit()
         except ReplicatorError as error:
             self.fail(error)
@@ -210,6 +209,16 @@ class LaneTransaction:
         except Exception as error:  # noqa: BLE001 - it is logged, and ends the run
             self._fail_unexpectedly(error)
             self._let_waiters_go(self.broken.result())
+
+    async def _until_due(self, at_most_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(at_most_s):
+                await self._due.wait()
+
+    def _copies_backlog(self) -> bool:
+        """Whether what was copied last is old, and there is more of it."""
+        old = bool(self._times) and self._now_ms() - self._times[-1] > _BACKLOG_AGE_MS
+        return old and any(not flow.idle for flow in self._participants)
 
     def _fail_unexpectedly(self, error: Exception) -> None:
         """A bug ends the lane's run as trouble does: a transaction that nobody ends would hold its readers back."""
@@ -246,7 +255,6 @@ class LaneTransaction:
         self._added.clear()
         self._participants.clear()
         self._times.clear()
-        self._bytes = 0
         self._due.clear()
         self._begun.clear()
         self._closing = self._sealed = self._ending = False

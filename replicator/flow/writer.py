@@ -184,7 +184,7 @@ class _Channel:
                 ready.popleft()
                 size += len(flow.head.data)
                 items.append((flow, flow.next_batch()))
-                if flow.sendable:
+                if flow.waiting:  # whether it may send is asked when its turn comes again
                     again.append(flow)
                 else:
                     self._queued.discard(flow)
@@ -244,7 +244,7 @@ class _Channel:
                     flow.acknowledged(batch, result.base_offset)
                 else:
                     flow.failed(batch, result.error, result.message)
-                if flow.sendable:
+                if flow not in self._queued and flow.sendable:
                     self.offer(flow)
             for flow, batch in waiting.values():
                 flow.failed(batch, codes.NETWORK_EXCEPTION, "the broker's answer left this partition out")

@@ -71,6 +71,7 @@ class Lane(World):
     def __init__(self) -> None:
         self.producer, self.state = Producer(), LaneState()
         self.leaderless = False
+        self.now_ms = logs.NOW
         flows: dict[tuple[str, int], PartitionFlow] = {}
         self.transaction = LaneTransaction(
             self.producer,  # type: ignore[arg-type]
@@ -81,7 +82,7 @@ class Lane(World):
             find_leader=lambda flow: None,
             has_leader=lambda flow: not self.leaderless,
             latency=Histogram(LATENCY_BOUNDS_S),
-            now_ms=lambda: logs.NOW,
+            now_ms=lambda: self.now_ms,
         )
         super().__init__(gate=self.transaction)
         flows[self.flow.key] = self.flow
@@ -187,6 +188,41 @@ async def test_given_a_partition_that_may_not_be_written_when_it_may_then_copyin
     lane.flow.acknowledged(batch, 0)
     assert lane.flow.state is State.COPYING
     assert lane.flow.fetchable
+
+
+async def test_given_a_backlog_then_a_transaction_holds_more_of_it_but_is_committed_when_there_is_no_more(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BACKLOG_COMMIT_AFTER_S", 3600.0)
+    monkeypatch.setattr(module, "_LOOK_FOR_END_S", 0.01)
+    lane.now_ms += 60_000
+    lane.take()
+    await until(lambda: lane.flow.sendable, "the admission")
+    (first,) = lane.send()
+    lane.flow.acknowledged(first, 0)
+    lane.take()
+    (second,) = lane.send()
+    await asyncio.sleep(0.05)  # five times COMMIT_AFTER_S
+    assert lane.state.commits == 0
+    lane.take()
+    (third,) = lane.send()
+    lane.flow.acknowledged(second, 3)
+    lane.flow.acknowledged(third, 6)
+    await until(lambda: lane.state.commits == 1, "the commit when everything is copied")
+
+
+async def test_given_a_backlog_then_its_commits_have_their_time_as_well(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BACKLOG_COMMIT_AFTER_S", 0.02)
+    monkeypatch.setattr(module, "_LOOK_FOR_END_S", 0.01)
+    lane.now_ms += 60_000
+    lane.take(2)
+    await until(lambda: lane.flow.sendable, "the admission")
+    (batch,) = lane.send()
+    lane.flow.acknowledged(batch, 0)
+    await until(lambda: lane.state.commits == 1, "the commit though there is more")
+    assert lane.flow.waiting
 
 
 async def test_given_a_partition_that_was_added_and_sent_nothing_then_its_marker_counts(lane: Lane) -> None:
