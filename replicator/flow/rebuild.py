@@ -24,6 +24,7 @@ class Rebuild(StrEnum):
     SPLIT = "split"  # larger than the target takes
     COMPRESSION = "compression"  # the link asks for another codec
     LEGACY = "legacy"  # formats v0 and v1
+    COALESCED = "coalesced"  # many small ones in one
 
 
 def rebuild(view: memoryview, header: BatchHeader, *, start: int, codec: int, why: Rebuild) -> Batch | None:
@@ -35,6 +36,13 @@ def rebuild(view: memoryview, header: BatchHeader, *, start: int, codec: int, wh
     if not kept:
         return None
     return _batch(kept, codec, header.base_offset + header.last_offset_delta + 1, header.leader_epoch, why)
+
+
+def merge(run: Sequence[tuple[memoryview, BatchHeader]], codec: int) -> Batch:
+    """The records of consecutive v2 batches as one batch. ProtocolError, with its offset, if one doesn't decode."""
+    kept = [record for view, header in run for record in records.decode(view, header)]
+    last = run[-1][1]
+    return _batch(kept, codec, last.base_offset + last.last_offset_delta + 1, last.leader_epoch, Rebuild.COALESCED)
 
 
 def rebuild_legacy(messages: Sequence[Record], codec: int) -> list[Batch]:

@@ -1,8 +1,8 @@
 """What becomes of each batch of a fetch response: dropped, passed through, or rebuilt.
 
 Rules, in this order: a batch whose CRC is wrong stops the partition (it is never re-stamped into a valid one);
-control batches, empty ones and those of aborted transactions are dropped; the rest passes through, unless `Rebuild`
-has a reason.
+control batches, empty ones and those of aborted transactions are dropped; runs of small ones are merged (`coalesce`);
+the rest passes through, unless `Rebuild` has a reason.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from replicator.errors import ProtocolError
+from replicator.flow import coalesce
 from replicator.flow.backpressure import Lease
 from replicator.flow.batch import PASSED, Batch
 from replicator.flow.rebuild import Rebuild, rebuild, rebuild_legacy
@@ -31,6 +32,7 @@ class Staged:
     last_epoch: int  # leader epoch of the last batch seen, -1 if none
     dropped: dict[str, int] = field(default_factory=dict)
     fault: PartitionFault | None = None
+    small: coalesce.Run = field(default_factory=list)  # may be merged with what follows
 
 
 class Stage:
@@ -38,6 +40,7 @@ class Stage:
 
     def __init__(self, compression: str) -> None:
         self._codec = None if compression == "source" else CODECS[compression]
+        self._merges_singles = not self._codec  # as they are: without compression
 
     def stage(self, fetched: FetchedPartition, start: int, lease: Lease) -> Staged:
         """The batches in `fetched` from offset `start` on. Those that pass through hold `lease`, others one of theirs.
@@ -49,9 +52,17 @@ class Stage:
         aborted = sorted(fetched.aborted, key=lambda item: item[1], reverse=True)  # the next one to begin is last
         aborting: set[int] = set()
         legacy: list[Record] = []
-        position = 0
+        position = not_before = 0
         while (frame := v2.frame_at(view, position)) is not None:
             size, magic = frame
+            if position >= not_before and self._merges_singles and not legacy:
+                singles = coalesce.merge_singles(view, position, staged.next_offset)
+                if singles.batch is not None:
+                    self._flush_small(staged, lease)
+                    _append(staged, singles.batch, lease)
+                    position = singles.end
+                    continue
+                not_before = singles.end
             data = view[position : position + size]
             try:
                 if magic < 2:
@@ -59,17 +70,14 @@ class Stage:
                 else:
                     self._flush_legacy(staged, legacy, lease)
                     self._take(data, magic, staged, aborted, aborting, lease)
-            except PartitionFault as fault:
-                staged.fault = fault
-                break
             except Exception as error:  # noqa: BLE001 - bytes that nobody thought of stop this partition, no other
-                staged.fault = PartitionFault(
-                    Reason.INTERNAL_ERROR,
-                    f"Batch of {size} bytes behind offset {staged.next_offset}: {type(error).__name__}: {error}.",
-                    offset=staged.next_offset,
-                )
+                staged.fault = _as_fault(error, staged)
                 break
             position += size
+        try:
+            self._flush_small(staged, lease)
+        except Exception as error:  # noqa: BLE001 - as above; it is before whatever stopped the loop
+            staged.fault = _as_fault(error, staged)
         self._flush_legacy(staged, legacy, lease)
         if position == 0 and len(view) and staged.fault is None:
             staged.fault = _no_batch(view, staged.next_offset)
@@ -109,11 +117,39 @@ class Stage:
         if why_dropped:
             staged.dropped[why_dropped] = staged.dropped.get(why_dropped, 0) + 1
         else:
-            batch = self._convert(data, header, staged.next_offset, lease)
-            if batch is not None:
-                staged.batches.append(batch)
+            self._keep(data, header, staged, lease)
         staged.next_offset = last + 1
         staged.last_epoch = header.leader_epoch
+
+    def _keep(self, data: memoryview, header: v2.BatchHeader, staged: Staged, lease: Lease) -> None:
+        if staged.small and self._codec_of(staged.small[-1][1]) != self._codec_of(header):
+            self._flush_small(staged, lease)
+        if header.base_offset >= staged.next_offset and coalesce.is_small(header, len(data)):
+            staged.small.append((data, header))
+            return
+        self._flush_small(staged, lease)
+        batch = self._convert(data, header, staged.next_offset, lease)
+        if batch is not None:
+            staged.batches.append(batch)
+
+    def _flush_small(self, staged: Staged, lease: Lease) -> None:
+        run, staged.small = staged.small, []
+        if len(run) >= coalesce.LEAST_RUN:
+            try:
+                for batch in coalesce.merged(run, self._codec_of(run[0][1])):
+                    batch.lease = lease.another(len(batch.data))
+                    staged.batches.append(batch)
+                return
+            except ProtocolError:
+                pass  # one by one, what doesn't decode shows itself, or passes through as it is
+        for data, header in run:
+            try:
+                one = self._convert(data, header, header.base_offset, lease)
+            except Exception:
+                staged.next_offset = header.base_offset
+                raise
+            if one is not None:
+                staged.batches.append(one)
 
     def _convert(self, data: memoryview, header: v2.BatchHeader, start: int, lease: Lease) -> Batch | None:
         why = self._rebuild_reason(header, start)
@@ -128,14 +164,17 @@ class Stage:
                 source_epoch=header.leader_epoch,
                 lease=lease.hold(),
             )
-        codec = header.attributes & v2.CODEC_MASK if self._codec is None else self._codec
         try:
-            batch = rebuild(data, header, start=start, codec=codec, why=why)
+            batch = rebuild(data, header, start=start, codec=self._codec_of(header), why=why)
         except ProtocolError as error:
             raise PartitionFault(Reason.CORRUPT_BATCH, str(error), offset=header.base_offset) from error
         if batch is not None:
             batch.lease = lease.another(len(batch.data))
         return batch
+
+    def _codec_of(self, header: v2.BatchHeader) -> int:
+        """The compression that its records are to have."""
+        return header.attributes & v2.CODEC_MASK if self._codec is None else self._codec
 
     def _rebuild_reason(self, header: v2.BatchHeader, start: int) -> Rebuild | None:
         if header.last_offset_delta + 1 != header.record_count:
@@ -164,6 +203,23 @@ class Stage:
                 batch.lease = lease.another(len(batch.data))
             staged.batches += batches
             legacy.clear()
+
+
+def _as_fault(error: Exception, staged: Staged) -> PartitionFault:
+    if isinstance(error, PartitionFault):
+        return error
+    return PartitionFault(
+        Reason.INTERNAL_ERROR,
+        f"Batch behind offset {staged.next_offset}: {type(error).__name__}: {error}.",
+        offset=staged.next_offset,
+    )
+
+
+def _append(staged: Staged, batch: Batch, lease: Lease) -> None:
+    """A batch that stands for a run of the response."""
+    batch.lease = lease.another(len(batch.data))
+    staged.batches.append(batch)
+    staged.next_offset, staged.last_epoch = batch.source_next, batch.source_epoch
 
 
 def _no_batch(view: memoryview, offset: int) -> PartitionFault:

@@ -11,17 +11,17 @@ Source: `org.apache.kafka.common.record.DefaultRecordBatch` (KIP-98). Layout, bi
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 try:
     from fastcrc import crc32
 
-    _crc32c: Callable[[memoryview], int] = crc32.iscsi
+    crc32c_of: Callable[[bytes | memoryview], int] = crc32.iscsi
 except ImportError:  # no wheel for this platform: half as fast, equally right
     from crc32c import crc32c
 
-    _crc32c = crc32c
+    crc32c_of = crc32c
 
 HEADER_BYTES = 61
 LEGACY_HEADER_BYTES = 17  # offset, size, CRC, magic: enough to tell old formats apart
@@ -32,7 +32,7 @@ CONTROL = 0x20
 DELETE_HORIZON = 0x40
 
 _PREFIX = struct.Struct(">qiib")  # base offset, length, leader epoch, magic
-_HEADER = struct.Struct(">qiibIhiqqqhii")
+HEADER = struct.Struct(">qiibIhiqqqhii")  # as `BatchHeader`
 _PRODUCER = struct.Struct(">qhi")
 UINT32 = struct.Struct(">I")
 INT16 = struct.Struct(">h")
@@ -60,7 +60,7 @@ class BatchHeader(NamedTuple):
 
 def read_header(records: memoryview, position: int) -> BatchHeader:
     """The header of the v2 batch that begins at `position`; at least `HEADER_BYTES` must follow."""
-    return BatchHeader._make(_HEADER.unpack_from(records, position))
+    return BatchHeader._make(HEADER.unpack_from(records, position))
 
 
 def frame_at(records: memoryview, position: int) -> tuple[int, int] | None:
@@ -78,9 +78,17 @@ def frame_at(records: memoryview, position: int) -> tuple[int, int] | None:
     return size, magic
 
 
+def assembled(header: BatchHeader, records: Iterable[bytes]) -> bytearray:
+    """A batch of these encoded records. Its length is filled in; the CRC is left to `stamp`."""
+    data = bytearray().join((bytes(HEADER_BYTES), *records))
+    HEADER.pack_into(data, 0, *header)
+    INT32.pack_into(data, 8, len(data) - 12)
+    return data
+
+
 def checksum(batch: memoryview) -> int:
     """CRC32C of a batch as it should stand in its header."""
-    return _crc32c(batch[21:])
+    return crc32c_of(batch[21:])
 
 
 def is_transactional(batch: memoryview) -> bool:

@@ -138,7 +138,7 @@ def last_offset(data: bytes) -> int:
 
 
 @settings(max_examples=150, deadline=None)
-@given(written_logs(), st.integers(0, 20), st.integers(1, 5), st.sampled_from(["source", "source", "none", "lz4"]))
+@given(written_logs(), st.integers(0, 20), st.integers(1, 12), st.sampled_from(["source", "source", "none", "lz4"]))
 def test_given_any_log_then_staging_gives_what_a_read_committed_consumer_sees(
     log: Log, start: int, step: int, compression: str
 ) -> None:
