@@ -47,6 +47,7 @@ from replicator.worker.troubles import Troubles
 log = structlog.get_logger(__name__)
 
 DISCOVERY_S = 5.0
+AGAIN_FIRST_S = 0.1  # after a failure, then twice as long each time
 START_WAIT_S = 2.0
 SOON_S = 0.5  # between discoveries while something is expected to appear
 ENTRIES_S = 1.0
@@ -430,18 +431,23 @@ class LinkWorker:
             await lane.write_problems(problems)
 
     async def _every(self, step: Callable[[], Awaitable[None]], seconds: float, now: asyncio.Event, what: str) -> None:
-        """Run `step` again and again. A failure is said, counted, and tried again: the daemon outlives its clusters."""
+        """Run `step` again and again. A failure is said, counted, and tried again, soon at first: topics that were just
+        created have no leader yet. The daemon outlives its clusters."""
+        again_s = AGAIN_FIRST_S
         while True:
+            wait_s = seconds
             try:
                 await step()
+                again_s = AGAIN_FIRST_S
             except ReplicatorError as error:
                 self._log.warning(f"can't {what}", error=str(error))
+                wait_s, again_s = min(again_s, seconds), again_s * 2
             except Exception:  # noqa: BLE001 - a bug in one step must not end the daemon
                 key = self.link.name, Reason.INTERNAL_ERROR.value
                 self._counters.faults[key] = self._counters.faults.get(key, 0) + 1
                 self._log.exception(f"failed to {what}")
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(wait_s):
                     await now.wait()
                 await asyncio.sleep(SETTLE_S)
             except TimeoutError:
