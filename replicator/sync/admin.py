@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -42,7 +44,7 @@ from replicator.ledger.client_errors import NoLeaderError, RefusedError, replica
 T = TypeVar("T")
 K = TypeVar("K")
 
-REQUEST_TIMEOUT_S = 15.0
+REQUEST_TIMEOUT_S = 10.0
 _CONFIG_CHUNK = 200  # topics per DescribeConfigs request: some 40 settings each come back
 _AUTHENTICATION_GRACE_S = 2.0  # other brokers may still accept us while one refuses
 _POLL_S = 0.2
@@ -169,10 +171,27 @@ class Admin:
         self._timeout_s = timeout_s
         self._refusal: ReplicatorError | None = None  # what authentication answered last
         self._connecting = ""  # what the last failed connection said
+        self._properties = {**client_properties, "error_cb": self._note_error}
+        self._client = self._new_client()
+        self._client_since = time.monotonic()
+
+    def _new_client(self) -> AdminClient:
         try:
-            self._client = AdminClient({**client_properties, "error_cb": self._note_error})
+            return AdminClient(self._properties)
         except KafkaException as error:
             raise self._error(error, "use the cluster's settings") from error
+
+    def _replace_client(self) -> None:
+        """librdkafka waits for a controller that is gone, with all of a core, until the request's time is over, and
+        then for the same one again: its metadata isn't refreshed by that. A new client asks anew."""
+        now = time.monotonic()
+        if now - self._client_since < self._timeout_s / 2:
+            return
+        former, self._client, self._client_since = [self._client], self._new_client(), now
+        # Others may wait for answers of the former one; ending it may take a moment.
+        ending = threading.Timer(self._timeout_s, former.clear)
+        ending.daemon = True
+        ending.start()
 
     # ---- asking ----------------------------------------------------------------------------------------------------
 
@@ -356,6 +375,8 @@ class Admin:
             return waiting.result()
         except KafkaException as error:
             self._client.poll(0)
+            if error.args[0].code() == KafkaError._TIMED_OUT:
+                self._replace_client()
             translated = self._error(error, action, resource)
             if isinstance(translated, UnreachableError) and self._refusal is not None:
                 raise self._take_refusal() from error

@@ -233,6 +233,23 @@ async def test_given_a_node_that_is_down_when_offsets_are_asked_then_only_its_pa
 
 
 @pytest.mark.kafka
+@pytest.mark.slow
+async def test_given_a_controller_that_is_down_when_settings_are_asked_then_the_next_one_answers() -> None:
+    with KafkaCluster(3) as cluster:
+        admin = Admin(dict(cluster.client_config), "us", timeout_s=2)
+        assert await admin.create_topics([TopicSpec("t", 1, 3)]) == {"t": None}
+        nodes = sorted(broker.id for broker in (await admin.describe_cluster()).brokers)
+        cluster.kill_node(nodes.index(admin._client.list_topics(timeout=5).controller_id))
+        deadline = time.monotonic() + 15  # without a new client it would be a minute, all of it with a busy core
+        while True:
+            try:
+                assert "t" in await admin.describe_configs(["t"])
+                break
+            except UnreachableError:
+                assert time.monotonic() < deadline
+
+
+@pytest.mark.kafka
 async def test_given_a_wrong_password_when_asked_then_it_is_an_authentication_error_without_the_password() -> None:
     with KafkaCluster(security="plain", name="locked") as cluster:
         right = Admin(dict(cluster.client_config), "us")
