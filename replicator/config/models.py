@@ -134,6 +134,8 @@ class ServiceConfig(_Frozen):
     cert_file: str | None = None  # both: serve HTTPS
     key_file: str | None = None
     memory_bytes: Annotated[Size, Field(ge=16 << 20)] = 256 << 20  # fetched and not yet acknowledged, per worker
+    # Lines in /metrics: of every partition (None), or sums by topic and lines of the so many that are worst off.
+    metrics_partitions: Annotated[int, Field(ge=0)] | None = None
 
 
 class Settings(_Frozen):

@@ -44,4 +44,5 @@ service:
   # cert_file: service.pem                # HTTPS
   # key_file: service-key.pem
   memory_bytes: 256 MiB                   # fetched and not yet acknowledged, per worker
+  # metrics_partitions: 20                # with thousands of partitions: lines of the 20 worst, and sums by topic
 """

@@ -53,6 +53,7 @@ async def serve(
     *,
     cert_file: str | None = None,
     key_file: str | None = None,
+    metrics_partitions: int | None = None,
 ) -> web.AppRunner:
     """Serve on `host:port` or `unix:/path` until the runner's `cleanup()`; port 0 lets the system choose.
 
@@ -64,7 +65,7 @@ async def serve(
     if not token and not is_loopback(address):
         raise ConfigurationError(f"service.http {address} can be reached from other machines: set service.token")
     tls = _tls(cert_file, key_file)
-    face: Face = WorkerFace(service) if isinstance(service, Service) else service
+    face: Face = WorkerFace(service, metrics_partitions) if isinstance(service, Service) else service
     runner = web.AppRunner(
         application(face, token, check_host=not address.startswith("unix:")),
         access_log=None,

@@ -47,9 +47,11 @@ class Face(Protocol):
 class WorkerFace:
     """One worker's face. Metrics are rendered in a thread: a scrape of many partitions doesn't hold up copying."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, metrics_partitions: int | None = None) -> None:
         self._service = service
-        self._registry: CollectorRegistry = registry(service.counters, lambda: service.ready()[0])
+        self._registry: CollectorRegistry = registry(
+            service.counters, lambda: service.ready()[0], partitions=metrics_partitions
+        )
 
     async def ready(self) -> tuple[bool, list[str]]:
         """The worker's own answer."""

@@ -50,6 +50,18 @@ TARGET_NEXT = Metric("replicator_target_next_offset", "gauge", PARTITION, "Targe
 PARTITION_STATE = Metric(
     "replicator_partition_state", "gauge", (*PARTITION, "state", "reason"), "1 for the state the partition is in now."
 )
+WORST_LAG_RECORDS = Metric(
+    "replicator_worst_partition_lag_records",
+    "gauge",
+    PARTITION,
+    "As replicator_lag_records, of the partitions that are worst off; only with service.metrics_partitions.",
+)
+WORST_LAG_SECONDS = Metric(
+    "replicator_worst_partition_lag_seconds",
+    "gauge",
+    PARTITION,
+    "As replicator_lag_seconds, of the partitions that are worst off; only with service.metrics_partitions.",
+)
 PARTITIONS = Metric("replicator_partitions", "gauge", ("link", "state"), "Partitions owned by this worker, by state.")
 LATENCY = Metric(
     "replicator_latency_seconds",
@@ -81,6 +93,8 @@ CATALOGUE = (
     SOURCE_NEXT,
     TARGET_NEXT,
     PARTITION_STATE,
+    WORST_LAG_RECORDS,
+    WORST_LAG_SECONDS,
     PARTITIONS,
     LATENCY,
     FAULTS,

@@ -19,15 +19,21 @@ from prometheus_client.registry import Collector
 
 from replicator import __version__
 from replicator.telemetry import catalogue
+from replicator.telemetry.aggregate import WHOLE_TOPIC, by_topic, worst
 from replicator.telemetry.counters import Histogram, PartitionCounters, WorkerCounters
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def registry(counters: Callable[[], WorkerCounters], ready: Callable[[], bool]) -> CollectorRegistry:
-    """A registry of this worker's counts and of its process (CPU, memory, file descriptors, start time)."""
+def registry(
+    counters: Callable[[], WorkerCounters], ready: Callable[[], bool], *, partitions: int | None = None
+) -> CollectorRegistry:
+    """A registry of this worker's counts and of its process (CPU, memory, file descriptors, start time).
+
+    `partitions`: of how many partitions there are lines, the others being summed up by topic; None: of all.
+    """
     made = CollectorRegistry(auto_describe=False)
-    made.register(WorkerCollector(counters, ready))
+    made.register(WorkerCollector(counters, ready, partitions))
     ProcessCollector(registry=made)
     return made
 
@@ -40,15 +46,21 @@ def exposition(source: CollectorRegistry) -> bytes:
 class WorkerCollector(Collector):
     """Renders one worker's counters, while they are counted: each number is right, two of them are a moment apart."""
 
-    def __init__(self, counters: Callable[[], WorkerCounters], ready: Callable[[], bool]) -> None:
+    def __init__(
+        self, counters: Callable[[], WorkerCounters], ready: Callable[[], bool], partitions: int | None
+    ) -> None:
         self._counters = counters
         self._ready = ready
+        self._own_lines = partitions
 
     def collect(self) -> Iterator[Metric]:
         """All families of the catalogue that a worker itself offers."""
         counters = self._counters()
         partitions = list(counters.partitions.values())
-        yield from _partitions(partitions)
+        if self._own_lines is None:
+            yield from _each(partitions)
+        else:
+            yield from _summed_up(partitions, self._own_lines)
         yield from _links(counters, partitions)
         yield _gauge(catalogue.MEMORY, [((), counters.memory_in_use_bytes)])
         yield _gauge(catalogue.MEMORY_LIMIT, [((), counters.memory_limit_bytes)])
@@ -61,15 +73,13 @@ class WorkerCollector(Collector):
 Samples = Iterable[tuple[tuple[str, ...], float]]
 
 
-def _partitions(partitions: list[PartitionCounters]) -> Iterator[Metric]:
-    labelled = [((part.link, part.topic, str(part.partition)), part) for part in partitions]
-    known = [(labels, part) for labels, part in labelled if part.source_end >= 0]
-    yield _counter(catalogue.RECORDS, [(labels, part.records) for labels, part in labelled])
-    yield _counter(catalogue.BYTES, [(labels, part.bytes) for labels, part in labelled])
-    yield _counter(catalogue.BATCHES, _batches(labelled))
-    yield _counter(catalogue.RETRIES, [(labels, part.retries) for labels, part in labelled])
-    yield _gauge(catalogue.LAG_RECORDS, [(labels, part.lag_records) for labels, part in known])
-    yield _gauge(catalogue.LAG_SECONDS, [(labels, part.lag_ms / 1000) for labels, part in known])
+Labelled = list[tuple[tuple[str, str, str], PartitionCounters]]
+
+
+def _each(partitions: list[PartitionCounters]) -> Iterator[Metric]:
+    labelled = _labels(partitions)
+    known = _known(labelled)
+    yield from _counts(labelled, known)
     yield _gauge(catalogue.SOURCE_END, [(labels, part.source_end) for labels, part in known])
     yield _gauge(
         catalogue.SOURCE_NEXT, [(labels, part.source_next) for labels, part in labelled if part.source_next >= 0]
@@ -77,12 +87,46 @@ def _partitions(partitions: list[PartitionCounters]) -> Iterator[Metric]:
     yield _gauge(
         catalogue.TARGET_NEXT, [(labels, part.target_next) for labels, part in labelled if part.target_next >= 0]
     )
-    yield _gauge(
+    yield _states(labelled)
+
+
+def _summed_up(partitions: list[PartitionCounters], own_lines: int) -> Iterator[Metric]:
+    topics = _labels(by_topic(partitions))
+    yield from _counts(topics, _known(topics))
+    named = _labels(worst(partitions, own_lines))
+    known = _known(named)
+    yield _gauge(catalogue.WORST_LAG_RECORDS, [(labels, part.lag_records) for labels, part in known])
+    yield _gauge(catalogue.WORST_LAG_SECONDS, [(labels, part.lag_ms / 1000) for labels, part in known])
+    yield _states(named)
+
+
+def _labels(partitions: list[PartitionCounters]) -> Labelled:
+    return [
+        ((part.link, part.topic, "all" if part.partition == WHOLE_TOPIC else str(part.partition)), part)
+        for part in partitions
+    ]
+
+
+def _known(labelled: Labelled) -> Labelled:
+    return [(labels, part) for labels, part in labelled if part.source_end >= 0]
+
+
+def _counts(labelled: Labelled, known: Labelled) -> Iterator[Metric]:
+    yield _counter(catalogue.RECORDS, [(labels, part.records) for labels, part in labelled])
+    yield _counter(catalogue.BYTES, [(labels, part.bytes) for labels, part in labelled])
+    yield _counter(catalogue.BATCHES, _batches(labelled))
+    yield _counter(catalogue.RETRIES, [(labels, part.retries) for labels, part in labelled])
+    yield _gauge(catalogue.LAG_RECORDS, [(labels, part.lag_records) for labels, part in known])
+    yield _gauge(catalogue.LAG_SECONDS, [(labels, part.lag_ms / 1000) for labels, part in known])
+
+
+def _states(labelled: Labelled) -> Metric:
+    return _gauge(
         catalogue.PARTITION_STATE, [((*labels, part.state, part.reason or ""), 1) for labels, part in labelled]
     )
 
 
-def _batches(labelled: list[tuple[tuple[str, str, str], PartitionCounters]]) -> Iterator[tuple[tuple[str, ...], float]]:
+def _batches(labelled: Labelled) -> Iterator[tuple[tuple[str, ...], float]]:
     for labels, part in labelled:
         yield (*labels, "passed", ""), part.batches_passed
         for reason, count in list(part.batches_rebuilt.items()):

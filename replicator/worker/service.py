@@ -68,7 +68,14 @@ async def run_worker(settings: Settings, links: Sequence[LinkConfig], *, http: s
     worker = Worker(settings, links)
     service = settings.service
     token = service.token.get_secret_value() if service.token else None
-    runner = await serve(worker, http, token, cert_file=service.cert_file, key_file=service.key_file)
+    runner = await serve(
+        worker,
+        http,
+        token,
+        cert_file=service.cert_file,
+        key_file=service.key_file,
+        metrics_partitions=service.metrics_partitions,
+    )
     starting = asyncio.create_task(worker.start(), name="start")
     stopping = asyncio.create_task(stop.wait(), name="wait for stop")
     tasks: list[asyncio.Task[Any]] = [starting, stopping]

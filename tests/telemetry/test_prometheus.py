@@ -65,6 +65,24 @@ def test_given_counters_then_every_one_is_exposed() -> None:
     assert value(text, "process_resident_memory_bytes") > 0
 
 
+def test_given_many_partitions_then_lines_can_be_topics_and_the_worst_partitions() -> None:
+    counters = counted()
+    for partition in range(4, 104):
+        calm = PartitionCounters("l", "orders", partition, "COPYING", records=1, source_end=5, source_next=5)
+        counters.partitions["l", "orders", partition] = calm
+    text = exposition(registry(lambda: counters, lambda: True, partitions=2))
+    whole = {"link": "l", "topic": "orders", "partition": "all"}
+    assert value(text, "replicator_records_total", topic="orders") == 107
+    assert value(text, "replicator_batches_total", way="rebuilt", reason="holes", **whole) == 4
+    assert value(text, "replicator_lag_records", topic="orders") == 9
+    assert value(text, "replicator_lag_seconds", topic="orders") == 1.5
+    assert value(text, "replicator_worst_partition_lag_records") == 9  # of the two, the other one's lag isn't known
+    assert value(text, "replicator_worst_partition_lag_seconds", partition="3") == 1.5
+    assert value(text, "replicator_partition_state", reason="CORRUPT_BATCH", partition="0") == 1
+    assert value(text, "replicator_partitions", state="COPYING") == 101
+    assert len(samples(text)) < 80
+
+
 def test_given_observations_then_the_histogram_is_cumulative() -> None:
     text = rendered()
     assert value(text, "replicator_latency_seconds_bucket", le="0.1") == 3
@@ -84,7 +102,8 @@ def test_given_a_worker_that_is_not_ready_then_it_says_so() -> None:
 
 
 def test_given_the_catalogue_then_the_exposition_has_its_families_and_no_others() -> None:
-    text = merged({"w0": rendered().decode()}).decode()
+    summed_up = exposition(registry(counted, lambda: True, partitions=9))
+    text = merged({"w0": rendered().decode(), "w1": summed_up.decode()}).decode()
     families = {f.name: f for f in text_string_to_metric_families(text) if not f.name.startswith("process_")}
     assert {m.name + ("_info" if m.kind == "info" else "") for m in catalogue.CATALOGUE} == set(families)
     for metric in catalogue.CATALOGUE:

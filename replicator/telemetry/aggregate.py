@@ -1,0 +1,41 @@
+"""Counts of many partitions as a few lines: sums by topic, and the partitions that somebody should look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from heapq import nlargest
+
+from replicator.states import State
+from replicator.telemetry.counters import PartitionCounters
+
+WHOLE_TOPIC = -1
+
+
+def by_topic(partitions: Iterable[PartitionCounters]) -> list[PartitionCounters]:
+    """One for each topic, with `partition` WHOLE_TOPIC: sums, but of `lag_ms` the largest; no positions and no state.
+
+    Sums go back when partitions leave this worker, as each partition's own counts end then.
+    """
+    topics: dict[tuple[str, str], PartitionCounters] = {}
+    for part in partitions:
+        whole = topics.setdefault((part.link, part.topic), PartitionCounters(part.link, part.topic, WHOLE_TOPIC))
+        whole.records += part.records
+        whole.bytes += part.bytes
+        whole.retries += part.retries
+        whole.batches_passed += part.batches_passed
+        for mine, theirs in (
+            (whole.batches_rebuilt, part.batches_rebuilt),
+            (whole.batches_dropped, part.batches_dropped),
+        ):
+            for reason, count in list(theirs.items()):
+                mine[reason] = mine.get(reason, 0) + count
+        if part.source_end >= 0:
+            whole.source_end = 0  # known
+            whole.lag_records += part.lag_records
+            whole.lag_ms = max(whole.lag_ms, part.lag_ms)
+    return list(topics.values())
+
+
+def worst(partitions: Iterable[PartitionCounters], count: int) -> list[PartitionCounters]:
+    """The `count` partitions that are most behind, those that aren't being copied before all others."""
+    return nlargest(count, partitions, key=lambda part: (part.state != State.COPYING, part.lag_ms, part.lag_records))
