@@ -21,6 +21,7 @@ class Action(enum.Enum):
     """What happens to a request that a rule matches."""
 
     FAIL = "fail"
+    FAIL_AFTER = "fail_after"
     DELAY = "delay"
     DROP = "drop"
     DROP_RESPONSE = "drop_response"
@@ -70,6 +71,19 @@ class Faults:
     ) -> Fault:
         """Answer with `error` instead of doing it. `api` is Kafka's name, such as "Produce", or "*"."""
         return self._add(Fault(Action.FAIL, api, ErrorCode(error), 0.0, topic, node, client_id, times))
+
+    def fail_after(
+        self,
+        error: ErrorCode | int,
+        *,
+        topic: str | None = None,
+        node: int | None = None,
+        client_id: str | None = None,
+        times: int | None = 1,
+    ) -> Fault:
+        """Append what is produced, and answer with `error`: as a broker that stops leading before all replicas have
+        it. Only of Produce."""
+        return self._add(Fault(Action.FAIL_AFTER, "Produce", ErrorCode(error), 0.0, topic, node, client_id, times))
 
     def delay(
         self,

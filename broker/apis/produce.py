@@ -191,11 +191,7 @@ async def _append(
 ) -> tuple[dict[str, Any], Partition]:
     partition = _partition(ctx, topic, index)
     name = partition.topic.name
-    broken = ctx.cluster.faults.strike(
-        Action.FAIL, "Produce", node=ctx.node.node_id, client_id=ctx.client_id, topics=(name,)
-    )
-    if broken is not None:
-        raise KafkaError(broken.error)
+    _strike(ctx, Action.FAIL, name)
     if not ctx.cluster.leads(ctx.node, partition):
         raise KafkaError(ErrorCode.not_leader_or_follower)
     if partition.topic.internal and ctx.client_id != "__admin_client":
@@ -223,6 +219,7 @@ async def _append(
         if error.code not in WITHOUT_LOG_START:
             error.log_start_offset = partition.log.log_start_offset
         raise
+    _strike(ctx, Action.FAIL_AFTER, name)
     return {
         "index": index,
         "error_code": ErrorCode.none,
@@ -230,6 +227,14 @@ async def _append(
         "log_append_time": info.log_append_time_ms,
         "log_start_offset": info.log_start_offset,
     }, partition
+
+
+def _strike(ctx: RequestContext, action: Action, topic: str) -> None:
+    broken = ctx.cluster.faults.strike(
+        action, "Produce", node=ctx.node.node_id, client_id=ctx.client_id, topics=(topic,)
+    )
+    if broken is not None:
+        raise KafkaError(broken.error)
 
 
 def _partition(ctx: RequestContext, topic: TopicData, index: int) -> Partition:

@@ -343,7 +343,7 @@ class PartitionFlow:
         self.in_flight -= 1
         batch.outcome = Outcome.FAILED
         batch.code, batch.message = code, message
-        batch.uncertain = batch.uncertain or code in target_errors.MAYBE_WRITTEN
+        batch.uncertain = batch.uncertain or code not in target_errors.NOT_WRITTEN
         if self._stopped:
             self._answered()
             return

@@ -33,12 +33,24 @@ TRANSACTION_OVER = NEW_PRODUCER | {
     codes.TRANSACTION_COORDINATOR_FENCED,
     codes.TRANSACTION_ABORTABLE,
 }
-MAYBE_WRITTEN = frozenset(  # the answer doesn't say that the batch isn't in the log
-    {
-        codes.UNKNOWN_SERVER_ERROR,
-        codes.REQUEST_TIMED_OUT,
-        codes.NETWORK_EXCEPTION,
-        codes.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+# Answers that say that the batch isn't in the log: given before anything is appended. All others don't say so, not even
+# NOT_LEADER_OR_FOLLOWER: a leader that appended a batch and stops leading while its replicas take it answers that, and
+# the next leader has the batch (`kafka.server.DelayedProduce`; seen on real Kafka with a frozen leader).
+NOT_WRITTEN = (
+    TOO_LARGE
+    | TRANSACTION_OVER
+    | {
+        codes.CORRUPT_MESSAGE,
+        codes.UNKNOWN_TOPIC_OR_PARTITION,
+        codes.NOT_ENOUGH_REPLICAS,
+        codes.TOPIC_AUTHORIZATION_FAILED,
+        codes.CLUSTER_AUTHORIZATION_FAILED,
+        codes.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        codes.INVALID_TIMESTAMP,
+        codes.UNSUPPORTED_COMPRESSION_TYPE,
+        codes.INVALID_RECORD,
+        codes.UNKNOWN_TOPIC_ID,
+        codes.INCONSISTENT_TOPIC_ID,
     }
 )
 

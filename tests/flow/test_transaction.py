@@ -138,13 +138,14 @@ async def test_given_a_partition_without_a_leader_then_it_is_kept_out_of_the_tra
     await until(lambda: lane.flow.sendable, "the admission")
 
 
-async def test_invariant_b_nothing_is_committed_while_an_answer_is_missing(lane: Lane) -> None:
+@pytest.mark.parametrize("code", [13, 6, 56], ids=["connection lost", "leads no more", "log directory lost"])
+async def test_invariant_b_nothing_is_committed_while_it_is_not_known_what_is_in_the_log(lane: Lane, code: int) -> None:
     lane.take()
     await until(lambda: lane.flow.sendable, "the admission")
     (batch,) = lane.send()
     await asyncio.sleep(0.05)
     assert lane.producer.ended == 0
-    lane.flow.failed(batch, 13, "connection lost")
+    lane.flow.failed(batch, code, "it may have been written")
     await asyncio.sleep(0.02)
     assert lane.producer.ended == 0
     await until(lambda: lane.flow.sendable, "the retry")
@@ -168,7 +169,7 @@ async def test_invariant_c_what_is_tried_again_while_the_commit_is_under_way_wai
     lane.take()
     await until(lambda: lane.flow.sendable, "the admission")
     (batch,) = lane.send()
-    lane.flow.failed(batch, 6, "not the leader")  # it is surely not in the log
+    lane.flow.failed(batch, 19, "too few replicas")  # it is surely not in the log
     await under_way.wait()
     await until(lambda: lane.flow.waiting, "the retry")
     assert not lane.flow.sendable

@@ -234,7 +234,8 @@ class Schedule:
 
     def _set(self, faults: Any, api: str, errors: tuple[int, ...]) -> None:
         random, world = self.random, self.world
-        verdict = random.choice(("fail", "drop", "drop_response", "delay", "late", "crash", "crash", "freeze"))
+        verdicts = ("fail", "drop", "drop_response", "delay", "late", "crash", "crash", "freeze")
+        verdict = random.choice((*verdicts, "fail_after", "fail_after") if api == "Produce" else verdicts)
         seconds = random.choice((0.05, 0.5, 3.0, 8.0, 15.0)) if verdict in ("delay", "late") else 0.0
         missed = random.choice((0.0, 0.5, 3.0, 6.0))
         deliver = random.random() < 0.5

@@ -271,3 +271,23 @@ def test_rule_g_given_a_forgotten_id_and_a_death_while_waiting_then_the_next_own
     scene, said = play(9, work, writing="auto")
     assert sum("surely gone" in line for line in said) >= 2
     assert hold(scene, "BCDEFGH") == []
+
+
+@WRITING
+def test_rule_c_given_a_leader_that_appends_and_then_leads_no_more_then_the_batch_counts_once(writing: str) -> None:
+    async def work(copying: Copying) -> None:
+        world = copying.world
+        await copying.begin()
+        # It is in the log, the answer says NOT_LEADER_OR_FOLLOWER, and there is no leader for longer than a commit takes.
+        after = world.faults.fail_after(6, topic=COPY[0])
+        copying.writers.write(PLACE)
+        while not after.hits:
+            await asyncio.sleep(0.01)
+        world.faults.fail("Produce", 6, topic=COPY[0], times=5)
+        await asyncio.sleep(5)
+        world.kill(1, deliver=True, missed_after_s=3.0)
+        await copying.write_and_copy()
+        assert copying.reason() is None
+
+    scene, _ = play(11, work, writing=writing)
+    assert hold(scene, "BCDEFGH") == []

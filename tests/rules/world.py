@@ -80,7 +80,7 @@ class Trap:
 
 
 class TrappedFaults(Faults):
-    """Faults whose rules are traps; each is asked once for every request of a worker."""
+    """Faults whose rules are traps, besides ordinary ones; each is asked once for every request of a worker."""
 
     def __init__(self, random: Random) -> None:
         super().__init__()
@@ -95,6 +95,8 @@ class TrappedFaults(Faults):
     def strike(
         self, action: Action, api: str, *, node: int, client_id: str | None, topics: Iterable[str] = ()
     ) -> Fault | None:
+        if (ruled := super().strike(action, api, node=node, client_id=client_id, topics=topics)) is not None:
+            return ruled
         task = asyncio.current_task()
         if action is Action.DELAY:
             self._verdicts.pop(task, None)
@@ -107,7 +109,7 @@ class TrappedFaults(Faults):
         trap = self._verdicts.get(task)
         if trap is None or trap.api != api or action.value != trap.verdict:
             return None
-        if not (action is Action.FAIL and api == "Produce"):  # that is asked for each partition
+        if not (action in (Action.FAIL, Action.FAIL_AFTER) and api == "Produce"):  # that is asked for each partition
             self._verdicts.pop(task, None)
         return Fault(action, api, ErrorCode(trap.error))
 
