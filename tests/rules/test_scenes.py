@@ -41,12 +41,12 @@ class Copying:
                 self.writers.write(place)
         await self.world.until_copied(within_s=60)
 
-    async def until(self, true: Callable[[], object], within_s: float = 60) -> None:
-        """Look every half second of virtual time."""
-        for _ in range(int(2 * within_s)):
+    async def until(self, true: Callable[[], object], within_s: float = 60, every_s: float = 0.5) -> None:
+        """Look every so often, in virtual time."""
+        for _ in range(int(within_s / every_s)):
             if true():
                 return
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(every_s)
         raise AssertionError("it didn't come to that:\n" + "\n".join(self.world.said[-40:]))
 
     def reason(self, place: tuple[str, int] = PLACE) -> Reason | None:
@@ -278,11 +278,10 @@ def test_rule_c_given_a_leader_that_appends_and_then_leads_no_more_then_the_batc
     async def work(copying: Copying) -> None:
         world = copying.world
         await copying.begin()
-        # It is in the log, the answer says NOT_LEADER_OR_FOLLOWER, and there is no leader for longer than a commit takes.
+        # It is in the log, the answer says NOT_LEADER_OR_FOLLOWER, and no leader is there for longer than a commit takes.
         after = world.faults.fail_after(6, topic=COPY[0])
         copying.writers.write(PLACE)
-        while not after.hits:
-            await asyncio.sleep(0.01)
+        await copying.until(lambda: after.hits, every_s=0.01)
         world.faults.fail("Produce", 6, topic=COPY[0], times=5)
         await asyncio.sleep(5)
         world.kill(1, deliver=True, missed_after_s=3.0)
