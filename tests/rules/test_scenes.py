@@ -278,7 +278,7 @@ def test_rule_c_given_a_leader_that_appends_and_then_leads_no_more_then_the_batc
     async def work(copying: Copying) -> None:
         world = copying.world
         await copying.begin()
-        # It is in the log, the answer says NOT_LEADER_OR_FOLLOWER, and no leader is there for longer than a commit takes.
+        # It is in the log, the answer says NOT_LEADER_OR_FOLLOWER, then nobody leads for longer than a commit takes.
         after = world.faults.fail_after(6, topic=COPY[0])
         copying.writers.write(PLACE)
         await copying.until(lambda: after.hits, every_s=0.01)
