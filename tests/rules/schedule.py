@@ -36,6 +36,7 @@ TARGET_APIS = (
 )
 SOURCE_APIS = ("Fetch", "Fetch", "ListOffsets", "Metadata", "OffsetForLeaderEpoch")
 PRODUCE_ERRORS = (6, 7, 13, 19, 20)  # leader moved, timed out, network, too few replicas, too few after the append
+AFTER_ERRORS = (6, 7, 20, 56)  # what a leader can answer though it has appended the batch
 COORDINATOR_ERRORS = (14, 15, 16, 51)  # loading, not available, not it, concurrent transactions
 COMPACTED = "prices"
 
@@ -236,6 +237,7 @@ class Schedule:
         random, world = self.random, self.world
         verdicts = ("fail", "drop", "drop_response", "delay", "late", "crash", "crash", "freeze")
         verdict = random.choice((*verdicts, "fail_after", "fail_after") if api == "Produce" else verdicts)
+        errors = AFTER_ERRORS if verdict == "fail_after" else errors
         seconds = random.choice((0.05, 0.5, 3.0, 8.0, 15.0)) if verdict in ("delay", "late") else 0.0
         missed = random.choice((0.0, 0.5, 3.0, 6.0))
         deliver = random.random() < 0.5
