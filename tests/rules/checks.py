@@ -253,7 +253,7 @@ def rule_f(scene: Scene) -> list[str]:
         said = scene.entries[place]
         for index, one in enumerate(said):
             wrong += _stated(place, one, said[:index])
-        wrong += _passed_over(scene, place)
+        wrong += _passed_over(scene, place, said[0].entry.source_next if said else 0)
     return wrong
 
 
@@ -269,8 +269,11 @@ def _stated(place: Place, said: Said, before: list[Said]) -> Iterator[str]:
             yield f"entry {said.append} of {place} goes on behind {gap}, and no entry before it says that it stopped"
 
 
-def _passed_over(scene: Scene, place: Place) -> Iterator[str]:
-    """Records that the log start went past unread, without a gap that was in the ledger first."""
+def _passed_over(scene: Scene, place: Place, began: int) -> Iterator[str]:
+    """Records that the log start went past unread, without a gap that was in the ledger first.
+
+    What was gone before the partition's first entry, which says that it `began` at the log's start, isn't meant.
+    """
     offsets = scene.source_offsets(place)
     if place[0] in scene.compacted:  # nobody knows what compaction took before
         return
@@ -278,7 +281,7 @@ def _passed_over(scene: Scene, place: Place) -> Iterator[str]:
         return
     start = scene.source.starts.get(place, 0)
     rows = {row.content for row in scene.eligible(place)}
-    by_offset = sorted(offset for offset in offsets.values() if offset < start)
+    by_offset = sorted(offset for offset in offsets.values() if (began if began <= start else 0) <= offset < start)
     copied = [
         (append, offsets[row.content])
         for append, row in scene.target.counted(scene.copy_of(place))
