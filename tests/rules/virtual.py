@@ -118,7 +118,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if owner in self._frozen:
                 self._held.setdefault(owner, []).append(ready)
                 continue
-            ready._run()
+            self.execute(ready, owner)
+
+    def execute(self, handle: asyncio.Handle, owner: int) -> None:
+        """Run one callback."""
+        handle._run()
 
     def _drop_cancelled(self) -> None:
         while self._scheduled and self._scheduled[0]._cancelled:
@@ -310,9 +314,13 @@ def _clocks(loop: VirtualLoop) -> Iterator[None]:
         yield
 
 
-def simulate(random: Random, work: Callable[[VirtualLoop], Coroutine[Any, Any, Any]]) -> Any:
+def simulate(
+    random: Random,
+    work: Callable[[Any], Coroutine[Any, Any, Any]],
+    make: Callable[[Random], VirtualLoop] = VirtualLoop,
+) -> Any:
     """Run `work` to its end in a loop of its own, with the program's clocks on the loop's time; its result."""
-    loop = VirtualLoop(random)
+    loop = make(random)
     try:
         with _clocks(loop):
             asyncio.set_event_loop(loop)
