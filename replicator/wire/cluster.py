@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -43,6 +44,7 @@ class ClusterClient:
         self._refresh_again = False
         self._refreshed_at = -1e9
         self._interest: set[str] = set()
+        self._merged: tuple[bool, ClusterView] | None = None  # the last answer: whether of all topics, and what it was
         self._closed = False
 
     # metadata
@@ -53,6 +55,7 @@ class ClusterClient:
 
     def unwatch(self, topics: Iterable[str]) -> None:
         """No longer keep these topics up to date."""
+        self._merged = None
         for topic in topics:
             self._interest.discard(topic)
             self.topics.pop(topic, None)
@@ -87,15 +90,16 @@ class ClusterClient:
             self._refresh_again = True
 
     async def all_topics(self) -> ClusterView:
-        """Every topic of the cluster that we may describe."""
+        """Every topic of the cluster that we may describe; the same object as last time if nothing has changed."""
         view = await self._ask(None)
-        self._merge(view)
+        self._take(view, of_all=True)
         return view
 
     async def _ask(self, topics: Collection[str] | None) -> ClusterView:
         connection = await self.any_connection()
         try:
-            return await fetch_metadata(connection, topics)
+            of_all, last = self._merged or (False, None)
+            return await fetch_metadata(connection, topics, last if of_all == (topics is None) else None)
         except UnreachableError:  # next time another broker
             for key, task in self._connections.items():
                 if key[1] == _ADMIN and _opened(task) is connection:
@@ -110,11 +114,20 @@ class ClusterClient:
                 await asyncio.sleep(pause)
             view = await self._ask(sorted(self._interest))
             self._refreshed_at = self._clock()
-            self._merge(view)
+            self._take(view, of_all=False)
             if not self._refresh_again:
                 return
 
+    def _take(self, view: ClusterView, *, of_all: bool) -> None:
+        if self._merged is not None and self._merged[1] is view:
+            for listener in self.listeners:
+                listener()
+            return
+        self._merge(view)
+        self._merged = of_all, view
+
     def _merge(self, view: ClusterView) -> None:
+        self._merged = None
         self.cluster_id = view.cluster_id or self.cluster_id
         if view.brokers:
             self.brokers = view.brokers
@@ -122,7 +135,7 @@ class ClusterClient:
             known = self.topics.get(name)
             if topic.error != NONE and not topic.partitions:
                 if known is not None:
-                    known.error = topic.error
+                    self.topics[name] = replace(known, error=topic.error)  # the view it came in stays as it was
                 elif name in self._interest:
                     self.topics[name] = topic
                 continue

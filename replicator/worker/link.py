@@ -26,18 +26,18 @@ from replicator.flow.transaction import LaneTransaction
 from replicator.flow.ways import Ways
 from replicator.flow.writer import Writer
 from replicator.ledger.lanes import control_topic, group_id, lane_of, ledger_topic, map_topic
-from replicator.ledger.selection import skip_reason
 from replicator.states import Reason
 from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, WorkerCounters
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
+from replicator.wire.metadata import ClusterView
 from replicator.wire.producer_id import init_producer_id
 from replicator.wire.transactions import TransactionalProducer
 from replicator.worker.acceptance import Acceptance
 from replicator.worker.conditions import Conditions
 from replicator.worker.controller import Controller
 from replicator.worker.gaps import Gaps
-from replicator.worker.lane import Key, Lane, TransactionalIds
+from replicator.worker.lane import Lane, TransactionalIds
 from replicator.worker.map_care import MapCare
 from replicator.worker.membership import Membership
 from replicator.worker.partitions import Partitions
@@ -50,6 +50,7 @@ DISCOVERY_S = 5.0
 AGAIN_FIRST_S = 0.1  # after a failure, then twice as long each time
 START_WAIT_S = 2.0
 SOON_S = 0.5  # between discoveries while something is expected to appear
+WIDE = 10_000  # partitions; a wider target that has everything is looked at less often
 ENTRIES_S = 1.0
 RENEWAL_S = 3600.0  # brokers forget after 7 days by default
 FLUSH_S = 4.0
@@ -80,6 +81,8 @@ class LinkWorker:
         self._discover_now = asyncio.Event()
         self._entries_now = asyncio.Event()
         self._control_now = asyncio.Event()
+        self._seen: ClusterView | None = None  # of the source, as discovered last
+        self._waiting_since = self._look_at_target = 0.0
         self._trouble = "not connected yet"
         self._controller = Controller(settings, link)
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
@@ -378,17 +381,14 @@ class LinkWorker:
     async def _discover(self) -> None:
         """Find the partitions that both sides have, start what is new, and notice what is gone."""
         source = await self._source.all_topics()
-        wanted: dict[int, set[Key]] = {}
-        remote_names = set()
-        for name, topic in source.topics.items():
-            if skip_reason(self.link, name, internal=topic.internal) is not None:
-                continue
-            remote_names.add(self.link.remote_topic(name))
-            for partition in topic.partitions:
-                wanted.setdefault(lane_of(name, partition, self.link.lanes), set()).add((name, partition))
-        self._target.watch(remote_names)
-        await self._target.refresh()
-        self._partitions.wanted = wanted
+        now = time.monotonic()
+        if source is not self._seen:
+            self._seen, self._waiting_since = source, now
+            self._target.watch(self._partitions.find(source))
+        pending = self._partitions.pending(self._lanes)
+        if pending or now >= self._look_at_target:
+            await self._target.refresh()
+            self._look_at_target = now + DISCOVERY_S * (self._partitions.found // WIDE)
         lanes = [lane for lane in self._lanes.values() if lane.running]
         for lane in lanes:
             self._partitions.compare(lane)
@@ -402,7 +402,10 @@ class LinkWorker:
         self._fetcher.show_homeless()
         self._writer.show_homeless()
         if self._partitions.pending(self._lanes):
-            asyncio.get_running_loop().call_later(SOON_S, self._discover_now.set)
+            soon_s = min(DISCOVERY_S, max(SOON_S, (now - self._waiting_since) / 8))  # some wait for people
+            asyncio.get_running_loop().call_later(soon_s, self._discover_now.set)
+        else:
+            self._waiting_since = now
 
     async def _write_entries(self) -> None:
         owned = self._membership.owned

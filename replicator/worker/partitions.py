@@ -22,10 +22,13 @@ from replicator.flow.stage import Stage
 from replicator.flow.writer import Writer
 from replicator.ledger.entry import Entry
 from replicator.ledger.identity import Identity, identify
+from replicator.ledger.lanes import lane_of
+from replicator.ledger.selection import skip_reason
 from replicator.states import PartitionFault, Reason, State
 from replicator.telemetry.counters import Histogram, PartitionCounters, WorkerCounters
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
+from replicator.wire.metadata import ClusterView
 from replicator.worker.claims import Claims
 from replicator.worker.conditions import Conditions
 from replicator.worker.lane import Key, Lane
@@ -52,6 +55,7 @@ class Partitions:
         now_ms: Callable[[], int],
     ) -> None:
         self.wanted: dict[int, set[Key]] = {}  # by lane: what the source has, and the link selects
+        self.found = 0  # how many that are, in all lanes
         self.link = link
         self._source = source
         self._target = target
@@ -66,6 +70,18 @@ class Partitions:
         self._claims = Claims(link, target, now_ms)
         self._starting = StartingPoints(link, source, target, now_ms)
         self._log = structlog.get_logger(__name__).bind(link=link.name)
+
+    def find(self, source: ClusterView) -> set[str]:
+        """Note what is to be copied, as the source is now; the names of the copies."""
+        wanted: dict[int, set[Key]] = {}
+        remote_names = set()
+        for name, topic in source.topics.items():
+            if skip_reason(self.link, name, internal=topic.internal) is None:
+                remote_names.add(self.link.remote_topic(name))
+                for partition in topic.partitions:
+                    wanted.setdefault(lane_of(name, partition, self.link.lanes), set()).add((name, partition))
+        self.wanted, self.found = wanted, sum(map(len, wanted.values()))
+        return remote_names
 
     def pending(self, lanes: Mapping[int, Lane]) -> bool:
         """Whether a partition of these lanes waits for its target to be created."""
