@@ -225,3 +225,46 @@ async def test_given_offsets_of_partitions_on_two_brokers_then_each_is_asked_for
     found = await client.offsets([("t", 0, -1), ("t", 1, -1), ("t", 9, -1)], 1)
     assert {key: listed.offset for key, listed in found.items()} == {("t", 0): 10, ("t", 1): 11}
     await client.close()
+
+
+async def test_given_the_same_answer_again_then_it_is_the_same_view_and_who_listens_is_told(pair: Pair) -> None:
+    client = pair.client()
+    first = await client.all_topics()
+    heard: list[int] = []
+    client.listeners.append(lambda: heard.append(1))
+    assert await client.all_topics() is first
+    assert heard == [1]
+    pair.leaders[0] = (1, 6)
+    changed = await client.all_topics()
+    assert changed is not first
+    leader = client.leader("t", 0)
+    assert leader is not None
+    assert (leader.leader, leader.leader_epoch) == (1, 6)
+    await client.close()
+
+
+async def test_given_an_old_answer_after_another_question_said_otherwise_then_it_counts_again(pair: Pair) -> None:
+    client = pair.client()
+    await client.all_topics()
+    pair.error = 3
+    await client.refresh()
+    assert client.topics["t"].error == 3
+    pair.error = 0
+    await client.all_topics()  # byte for byte as the first time
+    assert client.topics["t"].error == 0
+    client.unwatch(["t"])
+    await client.all_topics()
+    assert client.topic_id_of("t") == TOPIC
+    await client.close()
+
+
+async def test_given_answers_that_cross_then_no_error_outlives_the_answer_that_says_it_is_over(pair: Pair) -> None:
+    client = pair.client()
+    good = await client.all_topics()
+    pair.error = 3
+    await client.refresh()
+    pair.error = 0
+    client._take(good, of_all=True)  # asked before, and found unchanged, when the other answer had come meanwhile
+    assert client.topics["t"].error == 0
+    assert client.leader("t", 0) is not None
+    await client.close()

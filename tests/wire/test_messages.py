@@ -190,6 +190,23 @@ async def test_given_kios_metadata_then_the_view_has_all_of_it(version: int) -> 
     assert not some.allow_auto_topic_creation
 
 
+async def test_given_metadata_with_very_many_replicas_or_cut_off_then_it_is_read_or_refused() -> None:
+    many = {
+        "error_code": 0, "partition_index": 0, "leader_id": 1, "leader_epoch": 2, "replica_nodes": list(range(300)),
+        "isr_nodes": [], "offline_replicas": list(range(127)),
+    }  # fmt: skip
+    topic = {"error_code": 0, "name": "t", "topic_id": IDS[0], "is_internal": False}
+    rows = [many, {**many, "partition_index": 1, "replica_nodes": [1]}]
+    fields = {"throttle_time": 0, "cluster_id": "c", "controller_id": 1, "brokers": []}
+    fields["topics"] = [{**topic, "partitions": rows}]
+    view = await fetch_metadata(Scripted({3: (0, 12)}, fields), None)
+    assert view.topics["t"].partitions == {0: PartitionMetadata(1, 2, 0), 1: PartitionMetadata(1, 2, 0)}
+    whole = bytes(body_of(3, 12, fields))
+    for end in range(len(whole) - 1):  # the last byte, of tags, is nothing to us
+        with pytest.raises(ProtocolError):
+            await fetch_metadata(Scripted({3: (0, 12)}, whole[:end]), None)
+
+
 @pytest.mark.parametrize("version", [6, 7])
 async def test_given_kios_list_offsets_then_each_partition_is_read(version: int) -> None:
     rows = [
