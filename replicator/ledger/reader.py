@@ -43,6 +43,7 @@ class LedgerReader:
         self.troubles: dict[int, LaneTrouble] = {}
         self._cluster = cluster
         self._entries: dict[tuple[str, int], Entry] = {}
+        self._undecoded: dict[bytes, tuple[int, bytes | None]] = {}  # by key: lane and newest value since the last read
         self.problems: dict[str, StoredProblem] = {}  # as of the last `read`, by source topic
         self._next = dict.fromkeys(range(lanes), 0)
         try:
@@ -80,6 +81,7 @@ class LedgerReader:
                 )
             for message in self._consumer.consume(_BATCH, _POLL_S):
                 self._take(message)
+        self._decode()
         return dict(self._entries)
 
     def close(self) -> None:
@@ -101,24 +103,32 @@ class LedgerReader:
             take_trouble(self.troubles, key, value)
             return
         try:
-            self._apply(key, value)
+            self._apply(lane, key, value)
         except LedgerFormatError as unreadable:
             self.unreadable[lane] = unreadable
 
-    def _apply(self, key: bytes | None, value: bytes | None) -> None:
+    def _apply(self, lane: int, key: bytes | None, value: bytes | None) -> None:
         if not key or take_problem(self.problems, key, value):
             return
         if key == LANE_KEY and value is not None:
             decode_lane(value)  # nothing of it is needed here, but a lane whose record can't be read doesn't run
             return
-        where = decode_key(key)
-        if where is None:
-            return
-        entry = decode(key, value)
-        if entry is None:
-            self._entries.pop(where, None)
-        else:
-            self._entries[where] = entry
+        self._undecoded.pop(key, None)
+        self._undecoded[key] = lane, value
+
+    def _decode(self) -> None:
+        """What busy partitions wrote again and again is decoded once."""
+        for key, (lane, value) in self._undecoded.items():
+            try:
+                where, entry = decode_key(key), decode(key, value)
+            except LedgerFormatError as unreadable:
+                self.unreadable[lane] = unreadable
+                continue
+            if entry is not None:
+                self._entries[entry.topic, entry.partition] = entry
+            elif where is not None:
+                self._entries.pop(where, None)
+        self._undecoded.clear()
 
     def _error(self, error: KafkaError) -> Exception:
         return replicator_error(
