@@ -10,12 +10,12 @@ from collections import deque
 from typing import NamedTuple
 
 MOST_LOOPS = 8
-NEAR_S = 0.01  # below it one request after the other fills the way
+NEAR_S = 0.025  # below it one request after the other does well; a busy machine alone answers within a good part of it
 _PER_LOOP_S = 0.0125
 _PER_SECOND_BYTES = 256 << 20  # what a worker can move, roughly; more under way would only take memory
-_ENOUGH = 3  # measurements
-_KEPT = 6
-_EVERY_S = 10.0
+_ENOUGH = 5  # measurements
+_KEPT = 10
+_EVERY_S = 5.0
 
 
 class Reach(NamedTuple):

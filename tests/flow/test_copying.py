@@ -65,6 +65,7 @@ class Copying:
     async def start(self, replication_factor: int) -> None:
         await self.source.start()
         await self.target.start()
+        self.make_reachable()
         self.source.create_topic("orders", PARTITIONS, replication_factor)
         self.target.create_topic("us.orders", PARTITIONS, replication_factor)
         self.from_, self.to = (
@@ -77,6 +78,9 @@ class Copying:
         await self.from_.all_topics()
         self.to.watch(["us.orders"])
         await self.to.refresh()
+
+    def make_reachable(self) -> None:
+        """Both clusters listen, and nobody has asked them anything yet."""
 
     async def begin(self, **changes: Any) -> PartitionFlow:
         """Copy all partitions; returns the first one."""
