@@ -37,13 +37,15 @@ class Pair:
 
 
 @contextlib.contextmanager
-def two_clusters() -> Iterator[Pair]:
-    """Both clusters, serving; stopped and removed at the end."""
+def two_clusters(*, proxied_source: bool = False) -> Iterator[Pair]:
+    """Both clusters, serving; stopped and removed at the end. `proxied_source`: its clients go through `proxies`."""
     with contextlib.ExitStack() as stack:
         with _environment("_JAVA_OPTIONS", _SERVER_JVM):
             source, target = (
-                stack.enter_context(KafkaCluster(1, properties=_SERVER_PROPERTIES, name=f"bench-{name}"))
-                for name in ("source", "target")
+                stack.enter_context(
+                    KafkaCluster(1, properties=_SERVER_PROPERTIES, name=f"bench-{name}", proxied=proxied)
+                )
+                for name, proxied in (("source", proxied_source), ("target", False))
             )
         yield Pair(source, target)
 

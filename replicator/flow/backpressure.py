@@ -29,6 +29,11 @@ class ByteBudget:
         """How much may still be asked for."""
         return max(0, self.limit_bytes - self.in_use)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether what is parked takes half of it: what can be had again later isn't to be kept."""
+        return self.parked >= self.limit_bytes // 2
+
     def take(self, size: int, *, parked: bool = False) -> None:
         """Count `size` bytes as used."""
         self.in_use += size
@@ -69,6 +74,11 @@ class Lease:
     def another(self, size: int, *, parked: bool = False) -> Lease:
         """A claim on the same budget for bytes elsewhere."""
         return Lease(self._budget, size, parked=parked)
+
+    @property
+    def crowded(self) -> bool:
+        """See `ByteBudget.crowded`."""
+        return self._budget.crowded
 
     def release(self) -> None:
         """One holder less; the last one gives the bytes back."""

@@ -1,41 +1,35 @@
-"""Reads from a source cluster: one loop and one fetch session per broker.
+"""Reads from a source cluster: from each broker by one loop, and what is behind on a far one by several.
 
-A loop asks for everything that its partitions want, within the worker's byte budget, hands what comes to the
-partitions, and asks again before any of it is written: the next response is on its way while this one is sent on.
+A broker answers a session's requests one after the other, so at most one answer is on its way to a loop. Near a broker
+that is enough. Far from it the way has to be filled: partitions that have more than one answer holds move to additional
+loops, as many as the measured round trip asks for (`flow.round_trip`), and return when nothing has been behind for a
+while. An idle link has one loop per broker, however far and with however many partitions.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import structlog
-
-from replicator.errors import ReplicatorError
-from replicator.flow.backpressure import ByteBudget, Lease
-from replicator.flow.partition import PartitionFlow
+from replicator.flow.backpressure import ByteBudget
+from replicator.flow.fetch_loop import (
+    FETCH_MAX_BYTES,
+    MIN_ROOM_BYTES,
+    PARTITION_MAX_BYTES,
+    ExtraLoop,
+    FetchLoop,
+    FirstLoop,
+)
+from replicator.flow.partition import QUEUE_BYTES, PartitionFlow
+from replicator.flow.round_trip import MOST_LOOPS, NEAR, RoundTrip
 from replicator.flow.source_errors import SourceErrors
 from replicator.states import PartitionFault, Reason
-from replicator.wire import fetch as protocol
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
-from replicator.wire.connection import Connection
-from replicator.wire.fetch import FetchedPartition, FetchPosition, TopicKey
-from replicator.wire.fetch_session import FetchSession
-from replicator.wire.kafka_errors import BrokerError
 
-log = structlog.get_logger(__name__)
-
-FETCH_MAX_BYTES = 8 << 20
-PARTITION_MAX_BYTES = 1 << 20
-MIN_ROOM_BYTES = 1 << 20
-MAX_WAIT_MS = 500
-BUSY_WAIT_MS = 10  # while partitions wait for room in their queues: look again soon
-_PAUSE_S = 0.5  # after an error of a whole broker
-_SLICE_S = 0.02  # let others run after so long in one response
 _SHOW_AFTER_S = 10.0
-_READ_REPLICA_FOR_S = 300.0  # as the Java consumer's metadata.max.age.ms: then ask the leader again
+_EXTRA_PAUSE_S = 10.0  # after an additional loop ended: no others meanwhile
 
 
 class Fetcher:
@@ -45,8 +39,8 @@ class Fetcher:
         self._source = source
         self._budget = budget
         self._errors = errors
-        self._loops: dict[int, _BrokerLoop] = {}
-        self._home: dict[PartitionFlow, _BrokerLoop] = {}
+        self._brokers: dict[int, _Broker] = {}
+        self._home: dict[PartitionFlow, _Broker] = {}
         self._homeless: dict[PartitionFlow, float] = {}
         source.listeners.append(self.rehome)
 
@@ -59,15 +53,15 @@ class Fetcher:
     def remove(self, flow: PartitionFlow) -> None:
         """Don't read it any more."""
         self._homeless.pop(flow, None)
-        loop = self._home.pop(flow, None)
-        if loop is not None:
-            loop.remove(flow)
+        broker = self._home.pop(flow, None)
+        if broker is not None:
+            broker.remove(flow)
 
     def update(self, flow: PartitionFlow) -> None:
         """Its position or fetchability changed."""
-        loop = self._home.get(flow)
-        if loop is not None:
-            loop.update(flow)
+        broker = self._home.get(flow)
+        if broker is not None:
+            broker.update(flow)
 
     def rehome(self) -> None:
         """Follow the source's leaders, after a metadata refresh."""
@@ -85,7 +79,7 @@ class Fetcher:
     async def close(self) -> None:
         """Stop all loops."""
         self._source.listeners.remove(self.rehome)
-        await asyncio.gather(*(loop.close() for loop in self._loops.values()))
+        await asyncio.gather(*(broker.close() for broker in self._brokers.values()))
 
     def _place(self, flow: PartitionFlow) -> None:
         leader = self._source.leader(flow.topic, flow.partition)
@@ -103,11 +97,11 @@ class Fetcher:
             return
         if present is None or present.node != node:
             self.remove(flow)
-            loop = self._loops.get(node)
-            if loop is None:
-                loop = self._loops[node] = _BrokerLoop(node, self._source, self._budget, self._errors, self._place)
-            self._home[flow] = loop
-            loop.add(flow)
+            broker = self._brokers.get(node)
+            if broker is None:
+                broker = self._brokers[node] = _Broker(node, self._source, self._budget, self._errors, self._place)
+            self._home[flow] = broker
+            broker.add(flow)
         else:
             present.update(flow)
         topic = self._source.topics.get(flow.topic)
@@ -116,8 +110,8 @@ class Fetcher:
             flow.try_fetching()
 
 
-class _BrokerLoop:
-    """Reads what one broker serves."""
+class _Broker:
+    """What is read from one broker, by which loop. Any loop may read any partition, but only one at a time."""
 
     def __init__(
         self,
@@ -128,206 +122,91 @@ class _BrokerLoop:
         place: Callable[[PartitionFlow], None],
     ) -> None:
         self.node = node
-        self._source = source
-        self._budget = budget
-        self._errors = errors
-        self._place = place
-        self._session = FetchSession()
-        self._flows: dict[tuple[str, int], PartitionFlow] = {}
-        self._by_wire: dict[tuple[TopicKey, int], PartitionFlow] = {}
-        self._waiting_for_room: set[PartitionFlow] = set()
-        self._probes: set[PartitionFlow] = set()  # faulted, and being read again
-        self._version = 0
-        self._connection: Connection | None = None
-        self._wake = asyncio.Event()
-        self._failing_since: float | None = None
-        self._task = asyncio.create_task(self._run(), name=f"fetch {source.alias}/{node}")
+        self.source = source
+        self.budget = budget
+        self.errors = errors
+        self.place = place
+        self.round_trip = RoundTrip()
+        self._extra: dict[int, ExtraLoop] = {}  # by the number of their connection; ended ones until that is closed
+        self._no_extra_before = 0.0
+        self._extra_share = PARTITION_MAX_BYTES, FETCH_MAX_BYTES
+        self._loop_of: dict[PartitionFlow, FetchLoop] = {}
+        self.first = FirstLoop(self)
+
+    @property
+    def extra(self) -> list[ExtraLoop]:
+        return [loop for loop in self._extra.values() if not loop.ended]
+
+    @property
+    def loops(self) -> list[FetchLoop]:
+        return [self.first, *self.extra]
 
     def add(self, flow: PartitionFlow) -> None:
-        self._flows[flow.key] = flow
-        self.update(flow)
+        self._move(flow, self.first)
 
     def remove(self, flow: PartitionFlow) -> None:
-        if self._flows.get(flow.key) is flow:
-            del self._flows[flow.key]
-        wire = self._wire_key(flow)
-        if self._by_wire.get(wire) is flow:
-            del self._by_wire[wire]
-            self._session.drop(wire)
-        self._waiting_for_room.discard(flow)
-        self._probes.discard(flow)
+        loop = self._loop_of.pop(flow, None)
+        if loop is not None:
+            loop.remove(flow)
 
     def update(self, flow: PartitionFlow) -> None:
-        """Bring the session in line with what the partition wants now."""
-        if not self._version:
-            self._wake.set()
-            return
-        wire = self._wire_key(flow)
-        if flow.fetchable:
-            self._by_wire[wire] = flow
-            leader = self._source.leader(flow.topic, flow.partition)
-            epoch = leader.leader_epoch if leader is not None else -1
-            position = FetchPosition(flow.partition, epoch, flow.fetch_offset, flow.fetched_epoch, PARTITION_MAX_BYTES)
-            self._session.want(wire, position)
-            self._waiting_for_room.discard(flow)
-            if flow.waits_for_source:
-                self._probes.add(flow)
-            self._wake.set()
-        else:
-            self._session.drop(wire)
-            if flow.full:
-                self._waiting_for_room.add(flow)
-            else:
-                self._waiting_for_room.discard(flow)
+        loop = self._loop_of.get(flow)
+        if loop is not None:
+            loop.update(flow)
 
     async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(*(loop.close() for loop in (self.first, *self._extra.values())))
 
-    def _wire_key(self, flow: PartitionFlow) -> tuple[TopicKey, int]:
-        by_id = self._version >= protocol.TOPIC_ID_VERSION
-        return (flow.source_topic_id if by_id else flow.topic), flow.partition
+    def _move(self, flow: PartitionFlow, loop: FetchLoop) -> None:
+        self.remove(flow)
+        self._loop_of[flow] = loop
+        loop.add(flow)
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                if self._connection is None or self._connection.is_closed:
-                    await self._connect()
-                await self._fetch()
-                self._failing_since = None
-            except ReplicatorError as error:
-                self._session.reset()
-                await self._trouble(error)
-            except Exception as error:  # a bug must show, and not end the reading from this broker
-                log.exception("fetching failed", cluster=self._source.alias, broker=self.node)
-                self._session.reset()
-                await self._trouble(ReplicatorError(f"fetching failed: {type(error).__name__}: {error}"))
+    # for the loops
 
-    async def _connect(self) -> None:
-        while not self._flows:
-            self._wake.clear()
-            await self._wake.wait()
-        self._connection = await self._source.connection(self.node, "fetch-0")
-        version = self._connection.pick(protocol.FETCH, protocol.MIN_VERSION, protocol.MAX_VERSION)
-        self._session = FetchSession()
-        self._by_wire.clear()
-        self._version = version
-        for flow in self._flows.values():
-            self.update(flow)
+    @property
+    def is_near(self) -> bool:
+        return self.round_trip.reach(self.budget.limit_bytes) == NEAR
 
-    async def _fetch(self) -> None:
-        session, connection, version = self._session, self._connection, self._version
-        assert connection is not None
-        while not len(session):
-            self._wake.clear()
-            await self._wake.wait()
-        await self._budget.wait_for_room(MIN_ROOM_BYTES)
-        max_bytes = max(MIN_ROOM_BYTES, min(FETCH_MAX_BYTES, self._budget.left(), self._budget.limit_bytes // 4))
-        topics, forgotten = session.plan()
-        body = protocol.encode_fetch(
-            version,
-            max_wait_ms=BUSY_WAIT_MS if self._waiting_for_room else MAX_WAIT_MS,
-            min_bytes=1,
-            max_bytes=max_bytes,
-            isolation=protocol.READ_COMMITTED,
-            session_id=session.session_id,
-            session_epoch=session.epoch,
-            topics=topics,
-            forgotten=forgotten,
-            rack=self._source.config.client_rack or "",
-        )
-        self._budget.take(max_bytes)
-        try:
-            frame = await connection.request(protocol.FETCH, version, body, flexible=True)
-        finally:
-            self._budget.give(max_bytes)
-        lease = Lease(self._budget, len(frame))
-        try:
-            response = protocol.decode_fetch(version, frame)
-            if response.error != codes.NONE:
-                raise BrokerError(response.error, f"cluster {self._source.alias}: fetch from broker {self.node}")
-            session.answered(response.session_id)
-            await self._hand_out(response, lease)
-        finally:
-            lease.release()
-        if response.throttle_time_ms > 0:
-            await asyncio.sleep(min(response.throttle_time_ms, 60_000) / 1000)
+    @property
+    def spread_out(self) -> bool:
+        return bool(self._extra)
 
-    async def _hand_out(self, response: protocol.FetchResponse, lease: Lease) -> None:
-        slice_end = time.monotonic() + _SLICE_S
-        for fetched in response.partitions:
-            wire = fetched.topic, fetched.partition
-            flow = self._by_wire.get(wire)
-            if flow is None or flow.closed:
-                continue
-            asked = self._session.asked(wire)
-            if asked is None or asked.offset != flow.fetch_offset or not flow.fetchable:
-                pass  # stopped or set back while the response was on its way: what it skips isn't a gap of the source
-            elif fetched.error == codes.NONE and fetched.diverging is None:
-                flow.take(fetched, lease)
-                if flow.waits_for_source:
-                    self._errors.try_later(flow)
-                if fetched.preferred_read_replica >= 0:
-                    self._read_from(flow, fetched)
-            else:
-                self._broken(flow, fetched)
-            if self._flows.get(flow.key) is flow:
-                self.update(flow)
-            if time.monotonic() > slice_end:
-                await asyncio.sleep(0)
-                slice_end = time.monotonic() + _SLICE_S
-        if self._probes:
-            self._end_probes()
+    def share(self, loop: FetchLoop) -> tuple[int, int]:
+        return (PARTITION_MAX_BYTES, FETCH_MAX_BYTES) if loop is self.first else self._extra_share
 
-    def _end_probes(self) -> None:
-        """What this answer was about and leaves out is well: sessions don't mention what hasn't changed (KIP-227)."""
-        for flow in list(self._probes):
-            if not (flow.fetchable and flow.waits_for_source):
-                self._probes.discard(flow)
-            elif self._session.asked(self._wire_key(flow)) is not None:
-                self._probes.discard(flow)
-                flow.source_is_well()
-
-    def _read_from(self, flow: PartitionFlow, fetched: FetchedPartition) -> None:
-        replica = fetched.preferred_read_replica
-        if replica not in self._source.brokers:  # the leader gives no data meanwhile: don't ask it at once again
-            self._errors.look_into(flow, fetched._replace(error=codes.REPLICA_NOT_AVAILABLE))
+    def spread(self, behind: Sequence[PartitionFlow]) -> None:
+        reach = self.round_trip.reach(self.budget.limit_bytes // 2)
+        if reach == NEAR:
             return
-        flow.read_replica = replica
-        asyncio.get_running_loop().call_later(_READ_REPLICA_FOR_S, self._read_from_leader, flow)
-        self._place(flow)
+        extra = self.extra
+        partitions = sum(len(loop.flows) for loop in extra) + len(behind)
+        wanted = min(reach.loops, partitions)
+        if time.monotonic() >= self._no_extra_before:
+            while len(extra) < wanted and (free := set(range(1, MOST_LOOPS + 1)) - set(self._extra)):
+                extra.append(self._begin_extra(min(free)))
+        self._extra_share = (
+            max(PARTITION_MAX_BYTES, min(QUEUE_BYTES, reach.bytes // partitions)),
+            max(MIN_ROOM_BYTES, min(FETCH_MAX_BYTES, reach.bytes // wanted)),
+        )
+        ready = [loop for loop in extra if loop.ready]
+        for flow in behind:
+            loop = min(ready, key=lambda loop: len(loop.flows), default=None)
+            if loop is None or len(loop.flows) * wanted >= partitions:  # its part; the others are connecting yet
+                return
+            self._move(flow, loop)
 
-    def _read_from_leader(self, flow: PartitionFlow) -> None:
-        if flow.read_replica >= 0 and not flow.closed:
-            flow.read_replica = -1
-            self._place(flow)
+    def gather(self, loop: FetchLoop) -> None:
+        for flow in list(loop.flows.values()):
+            self._move(flow, self.first)
 
-    def _broken(self, flow: PartitionFlow, fetched: FetchedPartition) -> None:
-        """An error of one partition. Whatever it is, the partition stays out of the session until it is looked into."""
-        self._errors.look_into(flow, fetched)
-        if flow.read_replica >= 0:
-            flow.read_replica = -1
-            self._place(flow)
+    def _begin_extra(self, number: int) -> ExtraLoop:
+        loop = self._extra[number] = ExtraLoop(self, number)
+        loop.task.add_done_callback(lambda _: self._extra.pop(number))
+        return loop
 
-    async def _trouble(self, error: ReplicatorError) -> None:
-        now = time.monotonic()
-        first = self._failing_since is None
-        if self._failing_since is None:
-            self._failing_since = now
-        if first and isinstance(error, BrokerError) and error.code in _SESSION_ERRORS:
-            return  # a full request follows at once
-        log.warning("can't fetch", cluster=self._source.alias, broker=self.node, error=str(error))
-        if now - self._failing_since > _SHOW_AFTER_S:
-            for flow in list(self._flows.values()):
-                flow.fault(PartitionFault(Reason.SOURCE_UNREACHABLE, str(error)))
-        self._source.refresh_soon()
-        await asyncio.sleep(_PAUSE_S)
-        for flow in list(self._flows.values()):
-            if flow.reason is Reason.SOURCE_UNREACHABLE and not self._errors.looks_into(flow):
-                flow.try_fetching()
+    def pause(self) -> None:
+        self._no_extra_before = time.monotonic() + _EXTRA_PAUSE_S
 
 
 _SEEN_AGAIN = frozenset({Reason.SOURCE_UNREACHABLE, Reason.SOURCE_MISSING})  # what good metadata may be the end of
-_SESSION_ERRORS = frozenset(
-    {codes.FETCH_SESSION_ID_NOT_FOUND, codes.INVALID_FETCH_SESSION_EPOCH, codes.FETCH_SESSION_TOPIC_ID_ERROR}
-)

@@ -93,7 +93,7 @@ class PartitionFlow:
         self.read_replica = -1
         self.source_tries = 0  # in a row that ended in an error
         self._fetch_stopped = False
-        self._probing = False  # faulted on the source side, and trying again
+        self._probing = False  # faulted, and fetching all the same: to see how the source is, or to have what to write
         self._full = False
         self._draining = False
         self.queue: deque[Batch] = deque()
@@ -239,7 +239,8 @@ class PartitionFlow:
         if self.closed or self._held or self._stopped or self.changing:
             return False
         most = MAX_UNRESOLVED if self._producer_known else 1
-        return len(self.unresolved) - len(self._resend) < most and bool(self._resend or self.queue)
+        new = self.queue and not (self._tries and self.unresolved)  # what isn't sent can be let go of and had again
+        return len(self.unresolved) - len(self._resend) < most and bool(self._resend or new)
 
     @property
     def sendable(self) -> bool:
@@ -457,6 +458,10 @@ class PartitionFlow:
         if self.closed or self._stopped:
             return
         self._held = False
+        if self._parked and self.idle:  # it kept nothing to try with
+            self._parked = False
+            self._probing = self._fault_of_target and self.reason is not None and self.reason.heals
+            self._outside.fetch_again(self)
         self._resend = deque(batch for batch in self.unresolved if batch.outcome is not Outcome.ACKNOWLEDGED)
         for batch in self._resend:
             batch.outcome = Outcome.WAITING
@@ -495,11 +500,14 @@ class PartitionFlow:
 
     def park(self) -> None:
         """Waiting for long: let go of the fetch responses. What wasn't sent is fetched again, but for one batch to try
-        with. Ends with the next acknowledgement."""
+        with; where much waits already, that one too, after a while. Ends with the next acknowledgement."""
         self._parked = True
-        self._rewind(keep=0 if self.unresolved else 1)
+        crowded = any(batch.lease is not None and batch.lease.crowded for batch in self.queue)
+        self._rewind(keep=0 if self.unresolved or crowded else 1)
         for batch in (*self.unresolved, *self.queue):
             batch.detach()
+        if self.idle and self._timer is None:
+            self._retry_after(HEAL_AFTER_S)
         if self._draining:
             self._drained.set()
         self._outside.fetch_again(self)

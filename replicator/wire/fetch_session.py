@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from replicator.wire.fetch import FetchPosition, TopicKey
 
+CLOSING_EPOCH = -1  # in place of the session's: the broker is to forget it
 _MAX_EPOCH = 2**31 - 1
 _Key = tuple[TopicKey, int]
 

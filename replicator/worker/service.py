@@ -14,6 +14,7 @@ from replicator.http.server import serve
 from replicator.ledger.status import read_status
 from replicator.telemetry.counters import WorkerCounters
 from replicator.worker.link import LinkWorker
+from replicator.worker.memory import keep_freed_memory
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +66,7 @@ async def run_worker(settings: Settings, links: Sequence[LinkConfig], *, http: s
     ReplicatorError if a link can't start, or can't be a member of its group any more: whoever supervises the process
     starts it anew.
     """
+    keep_freed_memory()
     worker = Worker(settings, links)
     service = settings.service
     token = service.token.get_secret_value() if service.token else None

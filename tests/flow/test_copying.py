@@ -12,7 +12,7 @@ import pytest
 from broker.cluster import Cluster
 from broker.storage.batch import HEADER_SIZE
 from replicator.config.models import ClusterConfig
-from replicator.flow import fetcher as fetcher_module
+from replicator.flow import fetch_loop as loop_module
 from replicator.flow.backpressure import ByteBudget
 from replicator.flow.fetcher import Fetcher
 from replicator.flow.partition import PartitionFlow
@@ -32,9 +32,10 @@ PARTITIONS = 4
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same program with shorter pauses."""
     for where, seconds in {
-        "flow.fetcher._PAUSE_S": 0.02,
+        "flow.fetch_loop._PAUSE_S": 0.02,
         "flow.fetcher._SHOW_AFTER_S": 0.2,
-        "flow.fetcher.MAX_WAIT_MS": 100,
+        "flow.fetch_loop._SHOW_AFTER_S": 0.2,
+        "flow.fetch_loop.MAX_WAIT_MS": 100,
         "flow.writer._PAUSE_S": 0.02,
         "flow.writer._SHOW_AFTER_S": 0.2,
         "flow.source_errors._PAUSE_S": 0.02,
@@ -64,6 +65,7 @@ class Copying:
     async def start(self, replication_factor: int) -> None:
         await self.source.start()
         await self.target.start()
+        self.make_reachable()
         self.source.create_topic("orders", PARTITIONS, replication_factor)
         self.target.create_topic("us.orders", PARTITIONS, replication_factor)
         self.from_, self.to = (
@@ -76,6 +78,9 @@ class Copying:
         await self.from_.all_topics()
         self.to.watch(["us.orders"])
         await self.to.refresh()
+
+    def make_reachable(self) -> None:
+        """Both clusters listen, and nobody has asked them anything yet."""
 
     async def begin(self, **changes: Any) -> PartitionFlow:
         """Copy all partitions; returns the first one."""
@@ -279,8 +284,7 @@ async def test_given_partitions_whose_target_leader_is_gone_then_they_show_it_an
 
 def fetching(copying: Copying) -> int:
     """What fetches under way have asked for."""
-    waits = [loop for loop in copying.fetcher._loops.values() if loop._connection and loop._connection.in_flight]
-    return len(waits) * fetcher_module.FETCH_MAX_BYTES
+    return sum(loop.reserved_bytes for broker in copying.fetcher._brokers.values() for loop in broker.loops)
 
 
 async def test_given_partitions_whose_source_leader_is_gone_then_they_show_it_and_heal(fragile: Copying) -> None:
@@ -419,13 +423,13 @@ async def test_given_a_batch_larger_than_the_target_takes_then_it_is_split_and_a
 async def test_given_a_throttled_answer_then_the_next_request_waits(
     copying: Copying, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decode, times = fetcher_module.protocol.decode_fetch, []
+    decode, times = loop_module.protocol.decode_fetch, []
 
     def throttled(version: int, frame: memoryview) -> Any:
         times.append(time.monotonic())
         return decode(version, frame)._replace(throttle_time_ms=150)
 
-    monkeypatch.setattr(fetcher_module.protocol, "decode_fetch", throttled)
+    monkeypatch.setattr(loop_module.protocol, "decode_fetch", throttled)
     copying.produce(2)
     await copying.begin()
     await until(lambda: len(times) >= 5, "answers")
@@ -436,7 +440,7 @@ async def test_given_a_source_that_is_down_then_it_is_asked_now_and_then_only(
     copying: Copying, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts = count(monkeypatch, cluster_module, "open_connection")
-    monkeypatch.setattr("replicator.flow.fetcher._PAUSE_S", 0.5)
+    monkeypatch.setattr("replicator.flow.fetch_loop._PAUSE_S", 0.5)
     monkeypatch.setattr("replicator.wire.cluster._CONNECT_PAUSE_S", 0.5)
     await copying.begin()
     copying.produce(1)
