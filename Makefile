@@ -45,7 +45,7 @@ soak: $(READY) ## an hour (SOAK_MINUTES=60) of broken brokers and workers on rea
 soak-all: $(READY) ## the long forms of all tests: many hours
 	$(PYTEST) -m soak --timeout=7200
 
-bench: $(READY) ## side by side with MirrorMaker 2; ARGS="--quick" for the short form
+bench: $(READY) ## side by side with MirrorMaker 2; ARGS="--quick", "--go", "--only latency", "--help"
 	$(BIN)/python -m bench $(ARGS)
 
 clean: ## remove .venv and caches
