@@ -36,7 +36,7 @@ class Plan:
 def measure(plan: Plan, directory: Path, results: Results) -> None:
     """Fill `results`; BenchError, with what has been measured until then in `results`, if somebody doesn't copy."""
     with two_clusters() as pair:
-        _warm_up(pair, directory)
+        warm_up(pair, directory)
         for load in plan.loads:
             _copy_load(load, plan, pair, directory, results)
         for number in range(plan.rounds if plan.latency else 0):
@@ -54,7 +54,7 @@ def say(text: str) -> None:
     print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)
 
 
-def _warm_up(pair: Pair, directory: Path) -> None:
+def warm_up(pair: Pair, directory: Path) -> None:
     """Copy until the brokers don't get faster: their JVMs compile for the first gigabyte or so, on our processors."""
     written = _write(_WARM_UP, pair)
     speeds: list[float] = []
