@@ -107,7 +107,7 @@ def _copies(results: Results) -> str:
     rows = []
     for load in results.loads:
         for (name, program), copies in results.copies.items():
-            if name == load.load.name:
+            if name == load.load.name and copies:
                 beside = (results.copies.get((name, baseline), ()) for baseline in baselines)
                 ratios = [cell for others in beside for cell in _ratios(copies, others)]
                 rows.append([load.load.title, program, *_figures(copies), *ratios])
