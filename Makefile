@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest
 
-.PHONY: help setup demo lint types check test test-kafka soak soak-all bench clean
+.PHONY: help setup demo lint types check test test-kafka soak soak-all bench profile clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -45,8 +45,11 @@ soak: $(READY) ## an hour (SOAK_MINUTES=60) of broken brokers and workers on rea
 soak-all: $(READY) ## the long forms of all tests: many hours
 	$(PYTEST) -m soak --timeout=7200
 
-bench: $(READY) ## side by side with MirrorMaker 2; ARGS="--quick" for the short form
+bench: $(READY) ## side by side with MirrorMaker 2; ARGS="--quick", "--go", "--only latency", "--help"
 	$(BIN)/python -m bench $(ARGS)
+
+profile: $(READY) ## where a worker's time goes: bench/profiles/latest.*; ARGS="NAME --against EARLIER", "--help"
+	$(BIN)/python -m bench.profiling $(or $(ARGS),latest)
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -41,7 +41,9 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class _Sample:
+class Sample:
+    """Where a copy stood, and what it had cost."""
+
     at: float
     cost: Cost
     records: int
@@ -54,8 +56,8 @@ def copy(contestant: Contestant, written: Written, pair: Pair, directory: Path) 
         watcher = Watcher(pair.target, running.remote_topic, len(written.records))
         try:
             try:
-                first, seen_s = _first_records(running, watcher, began)
-                last = _all_records(running, watcher, written, began)
+                first, seen_s = first_records(running, watcher, began)
+                last = all_records(running, watcher, written, began)
             except RuntimeError as error:
                 log = running.log()[-3000:]
                 raise BenchError(f"{contestant.name} on {written.load.name}: {error}\n{log}") from None
@@ -72,21 +74,23 @@ def settle() -> None:
     os.sync()
 
 
-def _first_records(running: Running, watcher: Watcher, began: float) -> tuple[_Sample, float]:
-    first: _Sample | None = None
+def first_records(running: Running, watcher: Watcher, began: float) -> tuple[Sample, float]:
+    """Wait for the target's first records; what had been spent then, and when a reader of committed records saw one."""
+    first: Sample | None = None
     while True:
         arrived = sum(watcher.ends(committed=False)) if first is None else 0
         if arrived:
-            first = _Sample(time.monotonic(), cost(running.pid), arrived)
+            first = Sample(time.monotonic(), cost(running.pid), arrived)
         if first is not None and any(watcher.ends(committed=True)):
             return first, time.monotonic()
         _pause(running, began, "no record arrived")
 
 
-def _all_records(running: Running, watcher: Watcher, written: Written, began: float) -> _Sample:
+def all_records(running: Running, watcher: Watcher, written: Written, began: float) -> Sample:
+    """Wait until readers of committed records see the whole load; what had been spent then."""
     while True:
         ends = watcher.ends(committed=True)
-        sample = _Sample(time.monotonic(), cost(running.pid), sum(written.records))
+        sample = Sample(time.monotonic(), cost(running.pid), sum(written.records))
         complete = len(ends) == len(written.records) and all(
             end >= wanted for end, wanted in zip(ends, written.records, strict=True)
         )
@@ -102,7 +106,7 @@ def _pause(running: Running, began: float, problem: str) -> None:
     time.sleep(_EVERY_S)
 
 
-def _figures(first: _Sample, last: _Sample, written: Written, first_record_s: float, stored: int) -> Copy:
+def _figures(first: Sample, last: Sample, written: Written, first_record_s: float, stored: int) -> Copy:
     total = sum(written.records)
     share = (total - first.records) / total
     took = last.at - first.at

@@ -18,7 +18,7 @@ from bench.watching import Watcher
 from tests.support.waiting import wait_for
 
 TOPIC = "latency"
-RECORDS_PER_S = 500
+RATES = (500, 2000)  # records a second
 _STAMP = struct.Struct(">d")
 _VALUE_BYTES = 1024
 _UNMEASURED = 0.25  # of the time, at the start
@@ -35,26 +35,33 @@ class Latency:
     p99_ms: float
 
 
-def latency(contestant: Contestant, pair: Pair, directory: Path, seconds: float) -> Latency:
-    """Measured over that many seconds; leaves both clusters empty again."""
+def latency(contestant: Contestant, pair: Pair, directory: Path, seconds: float) -> dict[int, Latency]:
+    """By rate, each measured over that many seconds in the same process; leaves both clusters empty again."""
+    measured: dict[int, Latency] = {}
     create_topic(pair.source.admin(), TOPIC, PARTITIONS)
     with contestant.copying(TOPIC, pair, directory) as running:
         watcher = Watcher(pair.target, running.remote_topic, PARTITIONS)
         producer = Producer(pair.source.client_config | {"linger.ms": 0, "acks": "all"})
         try:
             _warm_up(producer, watcher)
-            reader = _Reader(pair, running.remote_topic)
-            began = time.time()
-            sent = _trickle(producer, began, seconds)
-            arrived = reader.finish(sent)
+            for rate in RATES:
+                measured[rate] = _at_rate(rate, producer, pair, running.remote_topic, seconds)
         except (AssertionError, RuntimeError) as error:
             raise BenchError(f"{contestant.name}, latency: {error}\n{running.log()[-3000:]}") from None
         finally:
             watcher.close()
     clear(pair.target.admin())
     clear(pair.source.admin())
-    measured = sorted(late for stamp, late in arrived if stamp >= began + seconds * _UNMEASURED)
-    return Latency(sent, len(arrived), _quantile(measured, 0.5), _quantile(measured, 0.99))
+    return measured
+
+
+def _at_rate(rate: int, producer: Producer, pair: Pair, topic: str, seconds: float) -> Latency:
+    reader = _Reader(pair, topic)
+    began = time.time()
+    sent = _trickle(producer, began, seconds, rate)
+    arrived = reader.finish(sent)
+    late = sorted(late for stamp, late in arrived if stamp >= began + seconds * _UNMEASURED)
+    return Latency(sent, len(arrived), _quantile(late, 0.5), _quantile(late, 0.99))
 
 
 def _warm_up(producer: Producer, watcher: Watcher) -> None:
@@ -70,12 +77,12 @@ def _warm_up(producer: Producer, watcher: Watcher) -> None:
     wait_for(copied, within=_START_S, every=0.2, what="the first records are copied")
 
 
-def _trickle(producer: Producer, began: float, seconds: float) -> int:
+def _trickle(producer: Producer, began: float, seconds: float, rate: int) -> int:
     """Produce at the rate; how many."""
     padding = b"x" * (_VALUE_BYTES - _STAMP.size)
     sent = 0
     while (elapsed := time.time() - began) < seconds:
-        while sent < elapsed * RECORDS_PER_S:
+        while sent < elapsed * rate:
             producer.produce(TOPIC, _STAMP.pack(time.time()) + padding, partition=sent % PARTITIONS)
             sent += 1
         producer.poll(0.001)

@@ -11,31 +11,36 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from bench.copying import Copy
-from bench.latency import Latency
+from bench.latency import RATES, Latency
 from bench.loads import PARTITIONS, Written
+from bench.recovery import Recovery
 from tests.support.javatools import KAFKA_VERSION
+
+T = TypeVar("T")
 
 _COPY_COLUMNS = (
     *("load", "program", "CPU-s/GB", "MB/s", "records/s", "CPU s in all", "peak RSS MB", "first record s"),
-    *("CPU of MM2's", "speed of MM2's"),
 )
-_LATENCY_COLUMNS = ("program", "p50 ms", "p99 ms", "sent", "received")
+_LATENCY_COLUMNS = (*(f"{quantile} ms at {rate:,}/s" for rate in RATES for quantile in ("p50", "p99")),)
+_RECOVERY_COLUMNS = ("recovery s", f"of {PARTITIONS} stood still", "lost", "twice")
 
 
 @dataclass
 class Results:
-    """What a run has measured; `baseline` names the program that ratios refer to, if it took part."""
+    """What a run has measured; `baselines` are the programs that ratios refer to, with their names in the headings."""
 
-    baseline: str
+    baselines: dict[str, str]
     loads: list[Written] = field(default_factory=list)
     copies: dict[tuple[str, str], list[Copy]] = field(default_factory=dict)  # by load and program, one per round
-    latencies: dict[str, Latency] = field(default_factory=dict)
+    latencies: dict[tuple[str, int], list[Latency]] = field(default_factory=dict)  # by program and rate, one per round
+    recoveries: dict[str, Recovery] = field(default_factory=dict)
 
     def problems(self) -> list[str]:
         """Copies that weren't what they should be, in sentences."""
@@ -45,9 +50,13 @@ class Results:
             for one in copies
             if one.surplus
         ]
-        for program, late in self.latencies.items():
-            if late.received != late.sent:
-                found.append(f"{program}, latency: {late.received} of {late.sent} records received")
+        for (program, rate), rounds in self.latencies.items():
+            for late in rounds:
+                if late.received != late.sent:
+                    found.append(f"{program}, latency at {rate}/s: {late.received} of {late.sent} records received")
+        for program, recovery in self.recoveries.items():
+            if recovery.lost:
+                found.append(f"{program}, recovery: {recovery.lost} records lost")
         return found
 
 
@@ -67,8 +76,8 @@ def render(results: Results) -> str:
     parts = []
     if results.copies:
         parts += ["\n".join(f"- {_describe(load)}" for load in results.loads), _copies(results)]
-    if results.latencies:
-        parts.append(_latencies(results))
+    if results.latencies or results.recoveries:
+        parts.append(_by_program(results))
     problems = results.problems()
     if problems:
         parts.append("\n".join(f"- **{problem}**" for problem in problems))
@@ -93,13 +102,17 @@ def _describe(written: Written) -> str:
 
 
 def _copies(results: Results) -> str:
+    present = {program for _, program in results.copies}
+    baselines = {program: title for program, title in results.baselines.items() if program in present}
     rows = []
     for load in results.loads:
-        baseline = results.copies.get((load.load.name, results.baseline))
         for (name, program), copies in results.copies.items():
-            if name == load.load.name:
-                rows.append([load.load.title, program, *_figures(copies), *_ratios(copies, baseline)])
-    return _table(_COPY_COLUMNS, rows)
+            if name == load.load.name and copies:
+                beside = (results.copies.get((name, baseline), ()) for baseline in baselines)
+                ratios = [cell for others in beside for cell in _ratios(copies, others)]
+                rows.append([load.load.title, program, *_figures(copies), *ratios])
+    headings = (heading for title in baselines.values() for heading in (f"CPU of {title}", f"speed of {title}"))
+    return _table((*_COPY_COLUMNS, *headings), rows)
 
 
 def _figures(copies: Sequence[Copy]) -> list[str]:
@@ -113,27 +126,52 @@ def _figures(copies: Sequence[Copy]) -> list[str]:
     ]
 
 
-def _ratios(copies: Sequence[Copy], baseline: Sequence[Copy] | None) -> list[str]:
-    if baseline is None or copies is baseline:
+def _ratios(copies: Sequence[Copy], baseline: Sequence[Copy]) -> list[str]:
+    """CPU per byte and records per second as shares of the baseline's; empty for the baseline itself."""
+    if not baseline or copies is baseline:
         return ["", ""]
     cpu, base_cpu = (_median(of, lambda one: one.cpu_s_per_gb) for of in (copies, baseline))
     speed, base_speed = (_median(of, lambda one: one.records_per_s) for of in (copies, baseline))
     return [
-        f"1/{base_cpu / cpu:.1f}" if cpu and base_cpu else "–",
+        _share(cpu, base_cpu) if cpu and base_cpu else "–",
         f"{speed / base_speed:.1f} x" if speed and base_speed else "–",
     ]
 
 
-def _latencies(results: Results) -> str:
-    rows = [
-        [program, _shown(late.p50_ms, 1), _shown(late.p99_ms, 1), f"{late.sent:,}", f"{late.received:,}"]
-        for program, late in results.latencies.items()
-    ]
-    return _table(_LATENCY_COLUMNS, rows)
+def _share(part: float, whole: float) -> str:
+    """Of something that is better when it is less."""
+    return f"1/{whole / part:.1f}" if part < whole else f"{part / whole:.1f} x"
 
 
-def _median(copies: Iterable[Copy], of: Callable[[Copy], float | None]) -> float | None:
-    values = [value for one in copies if (value := of(one)) is not None]
+def _by_program(results: Results) -> str:
+    programs = dict.fromkeys((*(program for program, _ in results.latencies), *results.recoveries))
+    columns = ["program"]
+    columns += _LATENCY_COLUMNS if results.latencies else ()
+    columns += _RECOVERY_COLUMNS if results.recoveries else ()
+    rows = []
+    for program in programs:
+        row = [program]
+        for rate in RATES if results.latencies else ():
+            rounds = results.latencies.get((program, rate), [])
+            row += [
+                _shown(_median(rounds, lambda one: one.p50_ms), 1),
+                _shown(_median(rounds, lambda one: one.p99_ms), 1),
+            ]
+        if results.recoveries:
+            row += _recovered(results.recoveries.get(program))
+        rows.append(row)
+    return _table(columns, rows)
+
+
+def _recovered(recovery: Recovery | None) -> list[str]:
+    if recovery is None:
+        return [""] * len(_RECOVERY_COLUMNS)
+    took = f">{recovery.limit_s:.0f}" if recovery.seconds is None else _shown(recovery.seconds, 1)
+    return [took, str(recovery.stalled), _shown(recovery.lost), _shown(recovery.twice)]
+
+
+def _median(measured: Iterable[T], of: Callable[[T], float | None]) -> float | None:
+    values = [value for one in measured if (value := of(one)) is not None]
     return statistics.median(values) if values else None
 
 

@@ -9,6 +9,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tests.support.kafka import KafkaCluster
 
+_FRESH_AFTER = 10
 _TAIL = 500  # more than the markers that can follow a partition's last record
 
 
@@ -18,7 +19,9 @@ class Watcher:
     def __init__(self, cluster: KafkaCluster, topic: str, partitions: int) -> None:
         self._topic = topic
         self._partitions = [TopicPartition(topic, partition) for partition in range(partitions)]
+        self._cluster = cluster
         self._admin: AdminClient = cluster.admin()
+        self._refusals = 0
         self._exists = False
         settings = {"group.id": "bench", "enable.auto.commit": False, "enable.partition.eof": True}
         self._consumer = Consumer(cluster.client_config | settings | {"isolation.level": "read_committed"})
@@ -40,6 +43,9 @@ class Watcher:
             answers = self._admin.list_offsets(asked, isolation_level=isolation, request_timeout=10)
             return [answers[partition].result().offset for partition in self._partitions]
         except KafkaException:  # just created: no leader yet; whoever waits has a deadline
+            self._refusals += 1
+            if self._refusals % _FRESH_AFTER == 0:  # librdkafka may keep what it knows of the leaders, wrong for ever
+                self._admin = self._cluster.admin()
             return []
 
     def last_values(self, ends: Sequence[int]) -> list[bytes | None]:
