@@ -39,6 +39,8 @@ def cost(pid: int) -> Cost:
 
 def _own(pid: int) -> Cost:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    if fields[0] in "ZX":  # it has ended, and nobody has waited for it yet
+        raise ProcessLookupError(pid)
     ticks = sum(int(field) for field in fields[11:15])  # utime, stime, and both of waited-for children
     status = Path(f"/proc/{pid}/status").read_text()
     peak_kib = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
