@@ -21,6 +21,7 @@ from bench.brokers import Pair, two_clusters
 from bench.contestants import Running
 from bench.copying import BenchError, Copy, copy
 from bench.loads import LOADS, write
+from replicator.ledger.lanes import group_id
 from tests.support.kafka import die_with_parent
 from tests.support.ports import free_ports
 from tests.support.replicator import Installation
@@ -43,8 +44,10 @@ class Far:
         return "parallel fetching" if self.parallel else "one fetch session"
 
     @contextlib.contextmanager
-    def copying(self, topic: str, pair: Pair, directory: Path) -> Iterator[Running]:
-        """See `bench.contestants.Contestant`."""
+    def copying(self, topic: str, pair: Pair, directory: Path, workers: int = 1) -> Iterator[Running]:
+        """See `bench.contestants.Contestant`; one worker."""
+        if workers != 1:
+            raise ValueError(f"{workers} workers, where one is measured")
         alias = f"f{next(_ALIASES)}"
         link = {"name": f"{alias}-to-target", "source": alias, "target": "target", "topics": {"include": [topic]}}
         installation = Installation(directory / alias, {alias: pair.source, "target": pair.target}, [link])
@@ -60,7 +63,8 @@ class Far:
                 preexec_fn=die_with_parent,
             )
         try:
-            yield Running(process.pid, f"{alias}.{topic}", log)
+            group = group_id(str(link["name"]))
+            yield Running((process.pid,), f"{alias}.{topic}", (log,), group, pair.target)
         finally:
             process.kill()
             process.wait(timeout=20)
