@@ -48,6 +48,7 @@ REQUEST_TIMEOUT_S = 10.0
 _CONFIG_CHUNK = 200  # topics per DescribeConfigs request: some 40 settings each come back
 _AUTHENTICATION_GRACE_S = 2.0  # other brokers may still accept us while one refuses
 _POLL_S = 0.2
+_NO_LEADER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +182,14 @@ class Admin:
         except KafkaException as error:
             raise self._error(error, "use the cluster's settings") from error
 
-    def _replace_client(self) -> None:
-        """librdkafka waits for a controller that is gone, with all of a core, until the request's time is over, and
-        then for the same one again: its metadata isn't refreshed by that. A new client asks anew."""
+    def _replace_client(self, after_s: float) -> None:
+        """A new client, if this one is so old: it asks anew.
+
+        librdkafka waits for a controller that is gone, with all of a core, until the request's time is over, and then
+        for the same one again: its metadata isn't refreshed by that. It can stay wrong about leaders, too.
+        """
         now = time.monotonic()
-        if now - self._client_since < self._timeout_s / 2:
+        if now - self._client_since < after_s:
             return
         former, self._client, self._client_since = [self._client], self._new_client(), now
         # Others may wait for answers of the former one; ending it may take a moment.
@@ -355,6 +359,8 @@ class Admin:
                 answers[key] = convert(await self._result(future, action.format(label), label))
             except ReplicatorError as error:
                 answers[key] = error
+                if isinstance(error, NoLeaderError):
+                    self._replace_client(_NO_LEADER_S)
         failed = [answer for answer in answers.values() if _concerns_cluster(answer)]
         if failed and len(failed) == len(answers):
             raise failed[0]
@@ -376,7 +382,7 @@ class Admin:
         except KafkaException as error:
             self._client.poll(0)
             if error.args[0].code() == KafkaError._TIMED_OUT:
-                self._replace_client()
+                self._replace_client(self._timeout_s / 2)
             translated = self._error(error, action, resource)
             if isinstance(translated, UnreachableError) and self._refusal is not None:
                 raise self._take_refusal() from error
