@@ -239,6 +239,7 @@ class LinkWorker:
     # membership
 
     async def _on_assigned(self, numbers: set[int]) -> None:
+        self._let_go(numbers)  # lost and given anew, and only the latter was heard of: two would write as one
         lanes = [self._new_lane(number) for number in sorted(numbers)]
         self._lanes.update((lane.number, lane) for lane in lanes)
         self._spawn(self._recover_all(lanes))

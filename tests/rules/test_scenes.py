@@ -290,3 +290,22 @@ def test_rule_c_given_a_leader_that_appends_and_then_leads_no_more_then_the_batc
 
     scene, _ = play(11, work, writing=writing)
     assert hold(scene, "BCDEFGH") == []
+
+
+@WRITING
+def test_given_lanes_that_were_lost_and_given_anew_when_only_the_latter_is_heard_then_one_lane_of_each_writes(
+    writing: str,
+) -> None:
+    async def work(copying: Copying) -> None:
+        world = copying.world
+        await copying.begin()
+        for pause_s in (0.0, 0.02, 0.1, 0.3):
+            for place in world.partitions:
+                copying.writers.write(place)
+            world.give(world.workers[1], range(world.link.lanes))
+            await asyncio.sleep(pause_s)
+            world.give(world.workers[1], range(world.link.lanes))
+            await copying.write_and_copy()
+
+    scene, _ = play(11, work, writing=writing)
+    assert hold(scene, "BCDEFGH") == []
