@@ -109,6 +109,7 @@ class LinkConfig(_Frozen):
     writing: Literal["auto", "transactions"] = "auto"  # how exactly_once writes; of no effect under at_least_once
     compression: Literal["source", "none", "gzip", "snappy", "lz4", "zstd"] = "source"
     lanes: Annotated[int, Field(ge=1, le=1024)] = 32
+    placement: Literal["fixed", "by_load"] = "fixed"  # by_load: hot partitions move to lanes of less busy workers
     replication_factor: Annotated[int, Field(ge=1, le=32)] | None = None  # None: the source's, at most the brokers
     separator: str = "."
     on_gap: Literal["stop", "continue"] = "stop"  # what is missing for good waits for a human, or is only recorded

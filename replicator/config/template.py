@@ -35,6 +35,7 @@ links:                                    # one per direction
     delivery: exactly_once                # | at_least_once: no transactions; a crash repeats the last second or so
     compression: source                   # source: as it is | none | gzip | snappy | lz4 | zstd
     lanes: 32                             # units of work shared by all workers; fixed once the link has started
+    # placement: by_load                  # move hot partitions to lanes of less busy workers; fixed: never
     # replication_factor: 3               # of created topics; else the source's, at most the target's brokers
     # separator: "."                      # between alias and topic name
 

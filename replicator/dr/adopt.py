@@ -23,9 +23,9 @@ from replicator.errors import ReplicatorError, UnreachableError, WrongStateError
 from replicator.ledger.align import AmbiguousError
 from replicator.ledger.entry import Entry, Gap, cut_detail, encode_entry, encode_key
 from replicator.ledger.lanes import lane_of, ledger_topic
-from replicator.ledger.load import entries_from_records
 from replicator.ledger.log import LedgerLog
 from replicator.ledger.map_tail import TAIL_KEEP, MapTail
+from replicator.ledger.moved import known_from_records
 from replicator.ledger.selection import select
 from replicator.states import PartitionFault, Reason, State
 from replicator.wire import kafka_errors as codes
@@ -176,7 +176,7 @@ class Adoption:
         lanes = range(self._link.lanes) if only_without_ledger else sorted({self._lane(copy) for copy in copies})
         known: dict[Key, Entry] = {}
         for lane in lanes:
-            known |= entries_from_records(await self._ledger(lane).read())
+            known |= known_from_records(await self._ledger(lane).read())
         if only_without_ledger and known:
             return []
         return [copy for copy in copies if _is_unknown(known.get((copy.topic, copy.partition)), copy.end)]
@@ -326,7 +326,7 @@ class Adoption:
         return entries
 
     async def _still_unknown(self, ledger: LedgerLog, wanted: list[Entry]) -> list[Entry]:
-        known = entries_from_records(await ledger.read())
+        known = known_from_records(await ledger.read())
         entries = [e for e in wanted if _is_unknown(known.get((e.topic, e.partition)), e.target_next)]
         places = [(entry.target_topic, entry.partition) for entry in entries]
         ends = await self._offsets(self._target, places, LATEST, READ_UNCOMMITTED)

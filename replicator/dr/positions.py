@@ -19,10 +19,12 @@ def ledger_positions(target: Side, link: LinkConfig) -> dict[Partition, tuple[in
     places = [(topic, lane) for lane in range(lanes)]
     starts, ends = target.starts(places), target.ends(places)
 
-    def records() -> Iterator[tuple[bytes, bytes | None]]:
-        for place in places:
-            for record in target.read(place, starts[place], ends[place]):
-                yield record.key or b"", record.value
+    def records(place: tuple[str, int]) -> Iterator[tuple[bytes, bytes | None]]:
+        for record in target.read(place, starts[place], ends[place]):
+            yield record.key or b"", record.value
 
-    entries = entries_from_records(records())
-    return {place: (entry.source_next, entry.target_next) for place, entry in entries.items()}
+    found: dict[Partition, tuple[int, int]] = {}
+    for place in places:  # each by itself: one lane may say that a partition has moved, and another one where it is
+        for at, entry in entries_from_records(records(place)).items():
+            found[at] = entry.source_next, entry.target_next
+    return found

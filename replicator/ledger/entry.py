@@ -7,7 +7,8 @@ Value: one version byte, then the fields in a fixed order. A field added later g
 unchanged, as long as a worker that doesn't know it may ignore it: older and newer workers share a ledger during a
 rolling upgrade. Only a change that an older worker must not ignore takes a new version byte, and is written only where
 it applies: version 2 is version 1 of a partition in fenced writing, whose position isn't known without a look at the
-target's tail. Under `writing: transactions` everything stays readable for workers that know version 1 alone.
+target's tail. Under `writing: transactions` everything stays readable for workers that know version 1 alone. Version 3
+is no entry: the partition has moved to another lane (`moved`), which a worker that doesn't know it mustn't ignore.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ DETAIL_MAX_BYTES = 1024  # what people read; longer details are cut when they ar
 _KEY_PARTITION = 1
 _VERSIONS = {Way.TRANSACTIONS: 1, Way.FENCED: 2}
 _WAYS = {version: way for way, version in _VERSIONS.items()}
+MOVED_VERSION = 3
 _MAX_VALUE_BYTES = 64 * 1024  # room for fields of later versions; an entry of this version stays below 8 KiB
 _MAX_KEY_BYTES = 1024
 
@@ -113,7 +115,8 @@ class Entry:
     sequence that its next batch gets. Times are in ms since the epoch; `record_timestamp_ms` is that of the last copied
     record, -1 when it has none. `map_tail` holds the newest runs of the offset map, `map_chunks` is the number that the
     next chunk of it will get in the map topic. `gaps` are the last ones, oldest first. In the fenced way, more than the
-    entry says may be on the target: what `producer_id` wrote from `next_sequence` on.
+    entry says may be on the target: what `producer_id` wrote from `next_sequence` on. `moves` counts how often the
+    partition has moved to another lane.
     """
 
     topic: str
@@ -137,6 +140,7 @@ class Entry:
     map_tail: bytes = b""
     gaps: tuple[Gap, ...] = ()
     way: Way = Way.TRANSACTIONS
+    moves: int = 0
 
 
 def encode_key(topic: str, partition: int) -> bytes:
@@ -197,16 +201,19 @@ def encode_entry(entry: Entry) -> bytes:
         for number in (gap.source_from, gap.source_to, gap.target_from, gap.target_to, gap.at_ms):
             put_varint(out, number)
         put_string(out, gap.by[: BY_MAX_BYTES // 4], BY_MAX_BYTES)
+    if entry.moves:
+        put_varint(out, entry.moves)
     return bytes(out)
 
 
 def decode(key: bytes, value: bytes | None) -> Entry | None:
-    """The entry that a ledger record holds; None for a tombstone and for what isn't a partition's entry.
+    """The entry that a ledger record holds; None for a tombstone, for what isn't a partition's entry, and for one that
+    has moved to another lane (`moved.decode_moved`).
 
     Raises LedgerFormatError for damaged bytes, and for a version or state that only a newer Replicator knows.
     """
     where = decode_key(key)
-    if where is None or value is None:
+    if where is None or value is None or value[:1] == bytes((MOVED_VERSION,)):
         return None
     topic, partition = where
     try:
@@ -256,6 +263,7 @@ def _later_fields(reader: Reader) -> dict[str, Any]:
         "map_chunks": reader.varint(),
         "map_tail": reader.blob(MAP_TAIL_MAX_BYTES),
         "gaps": tuple(_gap(reader) for _ in range(reader.count(MAX_GAPS))),
+        "moves": reader.varint() if reader.remaining else 0,
     }
 
 

@@ -15,6 +15,7 @@ from replicator.ledger.entry import Entry
 from replicator.ledger.lanes import lane_of, ledger_topic, map_topic
 from replicator.ledger.load import entries_from_records
 from replicator.ledger.map_chunks import chunks_from_records
+from replicator.ledger.moved import moved_from_records
 from replicator.ledger.offset_map import OffsetMap
 
 READ_LIMIT_S = 60.0
@@ -77,10 +78,9 @@ class MapReader:
                 f"link {self._link}: topic {ledger} doesn't exist on cluster {self._cluster}: the link has never run; "
                 "start it with `replicator run`"
             )
-        lane = lane_of(topic, partition, lanes)
         deadline = time.monotonic() + _SETTLE_S
         while True:
-            entry = entries_from_records(self._read(ledger, lane)).get((topic, partition))
+            entry, lane = self._entry(ledger, lanes, (topic, partition))
             if entry is None:
                 return None
             chunks: dict[int, bytes] = {}
@@ -101,6 +101,20 @@ class MapReader:
     def close(self) -> None:
         """Disconnect."""
         self._consumer.close()
+
+    def _entry(self, ledger: str, lanes: int, key: tuple[str, int]) -> tuple[Entry | None, int]:
+        """The entry that holds, in its home lane or where it has moved, and the lane whose map goes with it."""
+        lane, last = lane_of(*key, lanes), 0
+        found: tuple[Entry | None, int] = None, 0
+        for _ in range(lanes):
+            records = list(self._read(ledger, lane))
+            entry, moved = entries_from_records(records).get(key), moved_from_records(records).get(key)
+            if entry is not None:
+                return entry, lane
+            if moved is None or moved.number <= last:
+                break
+            found, last, lane = (moved.entry, lane), moved.number, moved.lane
+        return found
 
     def _partitions(self, topic: str) -> int:
         try:

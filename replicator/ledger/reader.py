@@ -43,7 +43,8 @@ class LedgerReader:
         self.troubles: dict[int, LaneTrouble] = {}
         self._cluster = cluster
         self._entries: dict[tuple[str, int], Entry] = {}
-        self._undecoded: dict[bytes, tuple[int, bytes | None]] = {}  # by key: lane and newest value since the last read
+        self._held_by: dict[tuple[str, int], int] = {}  # lane
+        self._undecoded: dict[tuple[int, bytes], bytes | None] = {}  # by lane and key: the newest since the last read
         self.problems: dict[str, StoredProblem] = {}  # as of the last `read`, by source topic
         self._next = dict.fromkeys(range(lanes), 0)
         try:
@@ -113,21 +114,25 @@ class LedgerReader:
         if key == LANE_KEY and value is not None:
             decode_lane(value)  # nothing of it is needed here, but a lane whose record can't be read doesn't run
             return
-        self._undecoded.pop(key, None)
-        self._undecoded[key] = lane, value
+        self._undecoded.pop((lane, key), None)
+        self._undecoded[lane, key] = value
 
     def _decode(self) -> None:
         """What busy partitions wrote again and again is decoded once."""
-        for key, (lane, value) in self._undecoded.items():
+        for (lane, key), value in self._undecoded.items():
             try:
                 where, entry = decode_key(key), decode(key, value)
             except LedgerFormatError as unreadable:
                 self.unreadable[lane] = unreadable
                 continue
+            if where is None:
+                continue
             if entry is not None:
-                self._entries[entry.topic, entry.partition] = entry
-            elif where is not None:
-                self._entries.pop(where, None)
+                held = self._entries.get(where)
+                if held is None or held.moves <= entry.moves:
+                    self._entries[where], self._held_by[where] = entry, lane
+            elif self._held_by.get(where) == lane:  # and if it has moved, another lane holds it, or is about to
+                del self._entries[where], self._held_by[where]
         self._undecoded.clear()
 
     def _error(self, error: KafkaError) -> Exception:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from replicator.states import Reason, State, Way
 from replicator.wire.cluster import ClusterClient
 from replicator.worker.gaps import ACCEPTABLE, BY_PEOPLE_ALONE, BY_POLICY, Gaps
 from replicator.worker.lane import Key, Lane
+from replicator.worker.placement import lane_of_flow, lane_with
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,8 @@ RETRY_S = 1.0
 class Acceptance:
     """Knows what was accepted for one link, and carries it out for the partitions of this worker's lanes.
 
-    `drop` ends a partition's run, so that it begins again from its entry; `spawn` runs something in the background.
+    `drop` ends a partition's run, so that it begins again from its entry; `spawn` runs something in the background;
+    `hear` is given all that the control topic says.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class Acceptance:
         lanes: Mapping[int, Lane],
         drop: Callable[[Lane, PartitionFlow], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
+        hear: Callable[[Sequence[tuple[bytes | None, bytes | None]]], None] = lambda pairs: None,
     ) -> None:
         self._link = link
         self._gaps = gaps
         self._lanes = lanes
         self._drop = drop
         self._spawn = spawn
+        self._hear = hear
         self._target = target
         self._commands = LedgerLog(target, control_topic(link.name), 0)
         self._read_to = -1
@@ -62,6 +66,7 @@ class Acceptance:
     async def read_commands(self) -> None:
         """Carry out what was commanded, where partitions are in the state that it was meant for."""
         pairs, self._read_to = await self._commands.read_from(self._read_to)
+        self._hear(pairs)
         for key, value in pairs:
             try:
                 command = decode_command(key, value)
@@ -71,7 +76,7 @@ class Acceptance:
             if command is not None:
                 self._accepted.update({(p.topic, p.partition): (p, command.by) for p in command.partitions})
         for at, (meant, by) in self._accepted.items():  # also of partitions that only now are ours
-            lane = self._lanes.get(lane_of(*at, self._link.lanes))
+            lane = lane_with(self._lanes, at, self._link.lanes)
             flow = lane.flows.get(at) if lane is not None else None
             if flow is not None and _stands_as(flow, meant.reason, meant.since_ms):
                 self._begin(flow, by)
@@ -94,12 +99,11 @@ class Acceptance:
             self._under_way.discard(flow)
 
     def _is_ours(self, flow: PartitionFlow) -> bool:
-        lane = self._lanes.get(lane_of(*flow.key, self._link.lanes))
-        return lane is not None and lane.flows.get(flow.key) is flow
+        return lane_of_flow(self._lanes, flow, self._link.lanes) is not None
 
     async def _go_on(self, flow: PartitionFlow, reason: Reason, by: str) -> None:
         """The fault, and then the gap, are in the ledger before anything is copied (rule F)."""
-        lane = self._lanes.get(lane_of(*flow.key, self._link.lanes))
+        lane = lane_of_flow(self._lanes, flow, self._link.lanes)
         if lane is None or not lane.running:
             raise ReplicatorError("its lane is being handed over")
         await flow.drain()
@@ -123,8 +127,9 @@ class Acceptance:
 
     async def _chunks(self, entry: Entry) -> dict[int, bytes]:
         at, below = (entry.topic, entry.partition), entry.map_chunks
-        lane = lane_of(*at, self._link.lanes)
-        return await load_chunks(self._target, map_topic(self._link.name), lane, at, lambda number: number < below)
+        lane = lane_with(self._lanes, at, self._link.lanes)
+        number = lane.number if lane is not None else lane_of(*at, self._link.lanes)
+        return await load_chunks(self._target, map_topic(self._link.name), number, at, lambda number: number < below)
 
 
 def _stands_as(flow: PartitionFlow, reason: Reason, since_ms: int) -> bool:

@@ -19,8 +19,8 @@ from replicator.errors import ReplicatorError
 from replicator.ledger.codec import LedgerFormatError
 from replicator.ledger.entry import Entry
 from replicator.ledger.lanes import lane_of, link_of_ledger
-from replicator.ledger.load import entries_from_records
 from replicator.ledger.log import LedgerLog
+from replicator.ledger.moved import known_from_records
 from replicator.states import Reason, State
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
@@ -87,7 +87,7 @@ class Claims:
     async def _read(self, ledger: str, lane: int) -> dict[Key, Entry]:
         try:
             pairs = await LedgerLog(self._target, ledger, lane, isolation=READ_UNCOMMITTED).read()
-            return entries_from_records(pairs)
+            return known_from_records(pairs)
         except (codes.BrokerError, LedgerFormatError) as error:
             if isinstance(error, codes.BrokerError) and error.code not in codes.AUTHORIZATION:
                 raise

@@ -30,6 +30,7 @@ from replicator.ledger.load import entries_from_records
 from replicator.ledger.log import KeyValue, LedgerLog
 from replicator.ledger.map_chunks import encode_chunk_key
 from replicator.ledger.map_tail import MapTail
+from replicator.ledger.moved import Moved, encode_moved, moved_from_records
 from replicator.ledger.recovery import Recovered
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic_problem import StoredProblem, problem_changes, problems_from_records
@@ -74,6 +75,7 @@ class Lane:
     ) -> None:
         self.number = number
         self.entries: dict[Key, Entry] = {}
+        self.moved: dict[Key, Moved] = {}  # of those that are another lane's now
         self.flows: dict[Key, PartitionFlow] = {}
         self.sequences: dict[Key, dict[ProducerIdAndEpoch, int]] = {}  # of dropped runs, for the next one to go on
         self.record = LaneRecord()
@@ -112,6 +114,11 @@ class Lane:
     def running(self) -> bool:
         """Recovered, and neither given up nor about to start over."""
         return self.recovered and not self.closed and not (self.transaction and self.transaction.broken.done())
+
+    @property
+    def guests(self) -> set[Key]:
+        """The partitions with entries here that have moved before, from their home lanes or back to this one."""
+        return {key for key, entry in self.entries.items() if entry.moves}
 
     @property
     def trouble(self) -> ReplicatorError | None:
@@ -158,7 +165,7 @@ class Lane:
         self.recovered = True
 
     def _read_in(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
-        self.entries = entries_from_records(pairs)
+        self.entries, self.moved = entries_from_records(pairs), moved_from_records(pairs)
         for key, value in pairs:
             if key == LANE_KEY and value is not None:
                 self.record = decode_lane(value)
@@ -283,6 +290,8 @@ class Lane:
 
     def changed(self, flow: PartitionFlow) -> None:
         """The partition's entry is out of date."""
+        if flow.closed:
+            return
         if self.transaction is None or flow.way is Way.FENCED:
             self._dirty_plain.add(flow.key)
         else:
@@ -302,7 +311,18 @@ class Lane:
             async with self._saving:
                 pass  # older entries may be on their way, and must not come to stand behind these
             await self._write([(encode_key(e.topic, e.partition), encode_entry(e)) for e in entries])
-            self.entries.update({(e.topic, e.partition): e for e in entries})
+            for entry in entries:
+                self.entries[entry.topic, entry.partition] = entry
+                self.moved.pop((entry.topic, entry.partition), None)
+
+    async def write_moved(self, moved: Moved) -> None:
+        """The partition is another lane's from here on. Its run has ended, and all of it is in its entry."""
+        key = moved.entry.topic, moved.entry.partition
+        async with self._saving:
+            pass
+        await self._write([(encode_key(*key), encode_moved(moved))])
+        self.moved[key] = moved
+        self.entries.pop(key, None)
 
     async def write_begun(self) -> None:
         """Note that the lane has begun: partitions that come from now on were born after the link."""
@@ -489,6 +509,7 @@ class Lane:
             map_tail=map_tail,
             gaps=known.gaps if known is not None else (),
             way=flow.way,
+            moves=known.moves if known is not None else 0,
         )
 
 

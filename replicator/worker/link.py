@@ -25,7 +25,8 @@ from replicator.flow.target_errors import STOPS_WRITING
 from replicator.flow.transaction import LaneTransaction
 from replicator.flow.ways import Ways
 from replicator.flow.writer import Writer
-from replicator.ledger.lanes import control_topic, group_id, lane_of, ledger_topic, map_topic
+from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_topic
+from replicator.ledger.moved import encode_wish
 from replicator.states import Reason
 from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, WorkerCounters
 from replicator.wire import kafka_errors as codes
@@ -35,12 +36,16 @@ from replicator.wire.producer_id import init_producer_id
 from replicator.wire.transactions import TransactionalProducer
 from replicator.worker.acceptance import Acceptance
 from replicator.worker.conditions import Conditions
+from replicator.worker.control_writer import ControlWriter
 from replicator.worker.controller import Controller
 from replicator.worker.gaps import Gaps
 from replicator.worker.lane import Lane, TransactionalIds
 from replicator.worker.map_care import MapCare
 from replicator.worker.membership import Membership
 from replicator.worker.partitions import Partitions
+from replicator.worker.placement import Placement, lane_of_flow
+from replicator.worker.placement_choice import Chooser
+from replicator.worker.placement_load import LoadReport
 from replicator.worker.suspension import Suspension
 from replicator.worker.troubles import Troubles
 
@@ -56,6 +61,8 @@ RENEWAL_S = 3600.0  # brokers forget after 7 days by default
 FLUSH_S = 4.0
 COMMANDS_S = 1.0
 TROUBLES_S = 2.0
+PLACEMENT_S = 2.0
+LOAD_S = 30.0
 RETRY_S = 1.0
 QUIET_S = 5.0
 SETTLE_S = 0.05  # what asks for a step often comes in bursts
@@ -88,8 +95,20 @@ class LinkWorker:
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
         self._suspension = Suspension()
         self._troubles = Troubles(link.name, self._target, self._lanes.values, _now_ms)
+        self._placement = Placement(
+            link.name, link.lanes, self._target, self._lanes, self._drop, self._discover_now.set
+        )
+        self._load = LoadReport(self._lanes.values, self._bytes_of, _now_ms)
+        self._chooser = Chooser()
+        self._say = ControlWriter(link.name, self._target)
         self._acceptance = Acceptance(
-            link, Gaps(self._source, self._target, _now_ms), self._target, self._lanes, self._drop, self._spawn
+            link,
+            Gaps(self._source, self._target, _now_ms),
+            self._target,
+            self._lanes,
+            self._drop,
+            self._spawn,
+            self._placement.hear,
         )
 
     # life
@@ -136,6 +155,9 @@ class LinkWorker:
         self._spawn(self._every(care.step, DISCOVERY_S, asyncio.Event(), "keep the offset map small"))
         self._spawn(self._every(self._renew, RENEWAL_S, asyncio.Event(), "renew transactional ids"))
         self._spawn(self._every(self._acceptance.read_commands, COMMANDS_S, asyncio.Event(), "read commands"))
+        self._spawn(self._every(self._placement.step, PLACEMENT_S, asyncio.Event(), "move partitions between lanes"))
+        if self.link.placement == "by_load":
+            self._spawn(self._every(self._balance, LOAD_S, asyncio.Event(), "compare the load of lanes"))
         self._spawn(self._every(self._troubles.step, TROUBLES_S, asyncio.Event(), "say which lanes don't run"))
         self._trouble = ""
 
@@ -193,7 +215,7 @@ class LinkWorker:
         self._spawn(self._replace_producer(flow))
 
     def changed(self, flow: PartitionFlow) -> None:
-        lane = self._lanes.get(lane_of(*flow.key, self.link.lanes))
+        lane = lane_of_flow(self._lanes, flow, self.link.lanes)
         if lane is not None:
             lane.changed(flow)
 
@@ -203,7 +225,7 @@ class LinkWorker:
         self._entries_now.set()
         if reason is Reason.RECORD_TOO_LARGE:
             self._spawn(self._name_limit(flow))
-        lane = self._lanes.get(lane_of(*flow.key, self.link.lanes))
+        lane = lane_of_flow(self._lanes, flow, self.link.lanes)
         transaction = lane.transaction if lane is not None and reason in STOPS_WRITING else None
         if lane is not None and transaction is not None and flow.uses(transaction) and transaction.doom(flow):
             self._spawn(lane.stop(flow, reason, flow.detail))
@@ -239,6 +261,7 @@ class LinkWorker:
     # membership
 
     async def _on_assigned(self, numbers: set[int]) -> None:
+        self._let_go(numbers)  # lost and given anew, and only the latter was heard of: two would write as one
         lanes = [self._new_lane(number) for number in sorted(numbers)]
         self._lanes.update((lane.number, lane) for lane in lanes)
         self._spawn(self._recover_all(lanes))
@@ -432,6 +455,22 @@ class LinkWorker:
         lane = self._lanes.get(0)
         if lane is not None and lane.running:
             await lane.write_problems(problems)
+
+    async def _balance(self) -> None:
+        """Say what our lanes carry; as the controller, wish a hot partition elsewhere. Its owners do the rest."""
+        if pairs := self._load.due():
+            await self._say.write(pairs)
+        if 0 not in self._membership.owned:
+            return
+        choice = self._chooser.choose(self._placement.loads, len(self._placement.wishes), _now_ms())
+        if choice is not None:
+            (topic, partition), lane, why = choice
+            self._log.info("moving a hot partition", topic=topic, partition=partition, to_lane=lane, why=why)
+            await self._say.write([encode_wish(topic, partition, lane)])
+
+    def _bytes_of(self, key: tuple[str, int]) -> int:
+        counters = self._counters.partitions.get((self.link.name, *key))
+        return counters.bytes if counters is not None else 0
 
     async def _every(self, step: Callable[[], Awaitable[None]], seconds: float, now: asyncio.Event, what: str) -> None:
         """Run `step` again and again. A failure is said, counted, and tried again, soon at first: topics that were just

@@ -20,6 +20,7 @@ from replicator.ledger.log import KeyValue
 from replicator.ledger.map_chunks import PARTITION_MAX_BYTES, decode_head, encode_chunk_key
 from replicator.ledger.map_scan import load_chunks, scan_chunks
 from replicator.ledger.map_thinning import CAP_BYTES, expired, thin
+from replicator.ledger.moved import Moved
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.fetch import READ_COMMITTED
 from replicator.wire.list_offsets import EARLIEST
@@ -40,6 +41,7 @@ class CaredLane(Protocol):
 
     number: int
     entries: dict[Key, Entry]
+    moved: dict[Key, Moved]
 
     @property
     def running(self) -> bool:
@@ -117,6 +119,8 @@ class MapCare:
         deleted = thinned = 0
         more = False
         for key, known in sorted(ends.items()):
+            if key in lane.moved:
+                continue  # its new lane copies from here
             entry = entries.get(key)
             if entry is None:
                 gone = sorted(known)

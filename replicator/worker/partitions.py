@@ -89,8 +89,17 @@ class Partitions:
             key not in lane.flows and (key not in lane.entries or lane.entries[key].reason is not Reason.TARGET_MISSING)
             for lane in lanes.values()
             if lane.recovered
-            for key in self.wanted.get(lane.number, ())
+            for key in self.keys_of(lane)
         )
+
+    def keys_of(self, lane: Lane) -> set[Key]:
+        """What is to be copied in this lane: what its number says, but for what has moved; and what has moved here."""
+        keys = self.wanted.get(lane.number, set())
+        if lane.moved:
+            keys = keys - lane.moved.keys()
+        if lane.guests:
+            keys = keys | {key for key in lane.guests if key in self.wanted.get(lane_of(*key, self.link.lanes), ())}
+        return keys
 
     def compare(self, lane: Lane) -> None:
         """Hold running partitions against the metadata just read."""
@@ -137,13 +146,15 @@ class Partitions:
             return
         missing = [
             key
-            for key in self.wanted.get(lane.number, ())
+            for key in self.keys_of(lane)
             if key not in lane.flows and self._target.leader(self.link.remote_topic(key[0]), key[1]) is not None
         ]
         new = [key for key in missing if key not in lane.entries or self._begins_anew(lane.entries[key])]
         await self._conditions.learn({topic for topic, _ in missing})
         if new:
-            await lane.write_first(await self._starting.first_entries(new, born_after_link=begun))
+            first = await self._starting.first_entries(new, born_after_link=begun)
+            moves = {key: entry.moves for key, entry in lane.entries.items() if entry.moves}
+            await lane.write_first([replace(e, moves=moves.get((e.topic, e.partition), 0)) for e in first])
         contested, unclear = await self._claims.contested([lane.entries[key] for key in missing if key in lane.entries])
         await lane.write_first(contested)
         if not begun and not self._pending_targets(lane):
@@ -206,7 +217,7 @@ class Partitions:
 
     def _pending_targets(self, lane: Lane) -> bool:
         """Whether a partition that was there before the link still has no entry."""
-        return any(key not in lane.entries for key in self.wanted.get(lane.number, ()))
+        return any(key not in lane.entries for key in self.keys_of(lane))
 
     def _start(self, lane: Lane, entry: Entry, target_end: int) -> None:
         counters = PartitionCounters(self.link.name, entry.topic, entry.partition)

@@ -10,19 +10,17 @@ import structlog
 from replicator.errors import AuthorizationError, ReplicatorError
 from replicator.ledger.codec import LedgerFormatError
 from replicator.ledger.lane_trouble import LaneTrouble, encode_trouble, trouble_key
-from replicator.ledger.lanes import control_topic
-from replicator.ledger.log import KeyValue, LedgerLog
+from replicator.ledger.log import KeyValue
 from replicator.states import PartitionFault, Reason
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.kafka_errors import BrokerError
-from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
+from replicator.worker.control_writer import ControlWriter
 
 log = structlog.get_logger(__name__)
 
 QUIET_MS = 5_000  # a coordinator or a topic that has just come to be needs a moment
 REPEAT_MS = 20_000  # well below `FRESH_MS`
-_WRITE_LIMIT_S = 5.0
 
 
 class TroubledLane(Protocol):
@@ -45,13 +43,11 @@ class Troubles:
     def __init__(
         self, link: str, target: ClusterClient, lanes: Callable[[], Iterable[TroubledLane]], now_ms: Callable[[], int]
     ) -> None:
-        self._target = target
         self._lanes = lanes
         self._now_ms = now_ms
         self._link = link
         self._logged: dict[Reason, list[int]] = {}
-        self._control = LedgerLog(target, control_topic(link), 0)
-        self._producer: ProducerIdAndEpoch | None = None
+        self._control = ControlWriter(link, target)
         self._said: dict[int, LaneTrouble] = {}
         self._began: dict[int, int] = {}
 
@@ -102,14 +98,7 @@ class Troubles:
                 self._logged[reason] = lanes
 
     async def _write(self, pairs: list[KeyValue]) -> None:
-        if self._producer is None:
-            self._producer = await init_producer_id(await self._target.any_connection())
-            self._control.new_producer()
-        try:
-            await self._control.write(self._producer, pairs, timeout_s=_WRITE_LIMIT_S)
-        except BaseException:
-            self._producer = None  # nobody knows whether that is in the log: a new one can't be taken for a repetition
-            raise
+        await self._control.write(pairs)
 
 
 def reason_of(error: ReplicatorError) -> Reason:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from replicator.ledger.lanes import control_topic
+from replicator.ledger.moved import encode_wish
 from tests.support.checker import Verdict, compare_topics
 from tests.support.corpus import KINDS, Corpus, Kind
 from tests.support.rawclient import TRANSACTIONAL
@@ -59,12 +62,23 @@ class Scenario:
         self.source, self.target = source, target
         self.corpus = Corpus(source, prefix=name, seed=seed, kinds=kinds)
         copies = copies or {"us": {}}
+        self._lanes = int(link.get("lanes", 32))
         self.links = {alias: name if alias == "us" else f"{name}-{alias}" for alias in copies}
         topics = {"include": [f"{name}-.*"], **link.pop("topics", {})}
         common = {"target": "eu", "topics": topics, **link}
         links = [{"name": self.links[alias], "source": alias, **common, **own} for alias, own in copies.items()]
         self.installation = Installation(directory, {**dict.fromkeys(copies, source), "eu": target}, links)
         self.acks = directory / "acks"
+
+    def wish(self, rng: random.Random, count: int) -> None:
+        """Have some partitions of each link move to other lanes (links with `lanes`)."""
+        places = [(topic, partition) for topic, number in self.corpus.topics.items() for partition in range(number)]
+        producer = Producer(self.target.client_config)
+        for link in self.links.values():
+            for topic, partition in rng.sample(places, min(count, len(places))):
+                key, value = encode_wish(topic, partition, rng.randrange(self._lanes))
+                producer.produce(control_topic(link), value, key, partition=0)
+        assert producer.flush(30) == 0
 
     @property
     def partitions(self) -> int:

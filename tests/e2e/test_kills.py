@@ -100,3 +100,31 @@ def test_given_workers_suspended_for_about_a_session_when_they_go_on_then_none_o
 ) -> None:
     rng = random.Random(seed)
     run_zombies((kafka_source, kafka_target), tmp_path, seed, [rng.uniform(5.5, 8) for _ in range(20)])
+
+
+def run_moves(pair: tuple[KafkaCluster, KafkaCluster], directory: Path, seed: int, kills: int) -> None:
+    """Partitions are sent to random lanes all the time, while workers are killed."""
+    scenario = Scenario(*pair, directory, f"moves{seed}", copies=BOTH_WAYS, seed=seed, lanes=4)
+    scenario.corpus.write()
+    with Crew(scenario, seed, takeover_s=40) as crew:  # what was on its way between two lanes takes some seconds more
+        crew.wait_ready()
+        with scenario.corpus.keep_writing(scenario.acks, pause_s=PAUSE_S):
+            scenario.wait_until_all_move(within=40)
+            for _ in range(kills):
+                scenario.wish(crew.rng, 6)
+                crew.kill_one()
+            scenario.wish(crew.rng, 6)
+            scenario.wait_until_all_move(within=60)
+        judge(scenario, seed)
+        moved = sum(worker.log().count("partition comes to its lane") for worker in crew.workers)
+        crew.stop()
+    assert moved
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(3))
+def test_given_kills_while_partitions_move_between_lanes_then_each_record_arrives_once_and_positions_are_exact(
+    kafka_source: KafkaCluster, kafka_target: KafkaCluster, tmp_path: Path, seed: int
+) -> None:
+    run_moves((kafka_source, kafka_target), tmp_path, seed, 8)

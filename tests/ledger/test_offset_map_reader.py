@@ -17,6 +17,7 @@ from replicator.ledger.lanes import lane_of, ledger_topic, map_topic
 from replicator.ledger.map_chunks import PARTITION_MAX_BYTES, chunks_from_records, encode_chunk_key
 from replicator.ledger.map_reader import MapReader, map_of
 from replicator.ledger.map_thinning import thin
+from replicator.ledger.moved import Moved, encode_moved
 from replicator.ledger.offset_map import MapTail, OffsetMap
 from tests.ledger.offset_map_model import Model, check_bounded, check_exact, drain
 from tests.ledger.test_entry import ENTRY
@@ -50,6 +51,7 @@ class Worker:
     def __init__(self, cluster: BundledCluster | KafkaCluster) -> None:
         self.cluster = cluster
         self.link = uuid4().hex[:8]
+        self.lane = LANE
         self.model, self.tail = Model(), MapTail()
         self.chunks: dict[int, bytes] = {}
         topics = [NewTopic(name, LANES, 1) for name in (ledger_topic(self.link), map_topic(self.link))]
@@ -76,7 +78,7 @@ class Worker:
         self.producer.commit_transaction(20)
 
     def put(self, topic: str, key: bytes, value: bytes | None) -> None:
-        self.producer.produce(topic, value, key, LANE)
+        self.producer.produce(topic, value, key, self.lane)
 
     def entry(self) -> Entry:
         return replace(
@@ -200,3 +202,28 @@ def test_given_the_map_topic_was_emptied_then_nothing_is_translated_from_what_is
     worker.producer.commit_transaction(20)
     with pytest.raises(WrongStateError, match="lost the newest part of the offset map of orders-2"):
         worker.load()
+
+
+def test_given_a_partition_that_left_its_lane_then_its_map_is_read_where_it_is(
+    cluster: BundledCluster | KafkaCluster,
+) -> None:
+    worker = Worker(cluster)
+    worker.model.run([(1, 0, 2)] * 4000, worker.tail.add)
+    worker.commit()
+    moved = encode_moved(Moved(worker.entry(), (LANE + 1) % LANES, 1))
+    worker.producer.begin_transaction()
+    worker.put(ledger_topic(worker.link), encode_key(TOPIC, PARTITION), moved)
+    worker.producer.commit_transaction(20)
+    on_its_way = worker.load()
+    assert on_its_way is not None
+    check_exact(on_its_way[1], worker.model)
+    worker.lane = (LANE + 1) % LANES
+    worker.producer.begin_transaction()
+    for number, value in worker.chunks.items():
+        worker.put(map_topic(worker.link), encode_chunk_key(TOPIC, PARTITION, number), value)
+    worker.producer.commit_transaction(20)
+    worker.model.run([(1, 5, 2)] * 4000, worker.tail.add)
+    worker.commit()
+    arrived = worker.load()
+    assert arrived is not None
+    check_exact(arrived[1], worker.model)

@@ -19,6 +19,7 @@ from replicator.ledger.client_calls import topic_uuid
 from replicator.ledger.entry import Entry, Reason, State, encode_entry, encode_key
 from replicator.ledger.lane_trouble import FRESH_MS, LaneTrouble, encode_trouble
 from replicator.ledger.lanes import control_topic, lane_of, ledger_topic
+from replicator.ledger.moved import Moved, encode_moved
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.status import LinkStatus, PartitionStatus, read_status
 from replicator.ledger.topic_problem import problem_changes
@@ -80,6 +81,25 @@ def rig(request: pytest.FixtureRequest) -> Rig:
 
 def by_partition(status: LinkStatus) -> dict[tuple[str, int], PartitionStatus]:
     return {(at.topic, at.partition): at for at in status.partitions}
+
+
+async def test_given_a_partition_that_moved_to_another_lane_and_back_then_the_newest_entry_is_shown(rig: Rig) -> None:
+    topic = rig.topic(f"{rig.tag}-orders", 2)
+    ledger = rig.topic(ledger_topic(rig.tag), LANES)
+    entry = rig.entry(topic)
+    for partition, moves in ((0, 1), (1, 2)):
+        key, home = encode_key(topic, partition), lane_of(topic, partition, LANES)
+        away = (home + 1) % LANES
+        here = replace(entry, partition=partition, source_next=5)
+        rig.write(ledger, home, key, encode_entry(here))
+        rig.write(ledger, home, key, encode_moved(Moved(here, away, 1)))
+        there = replace(here, source_next=6, moves=1)
+        rig.write(ledger, away, key, encode_entry(there))
+        if moves == 2:
+            rig.write(ledger, away, key, encode_moved(Moved(there, home, 2)))
+            rig.write(ledger, home, key, encode_entry(replace(there, source_next=7, moves=2)))
+    found = by_partition(await rig.status())
+    assert {at.partition: at.source_next for at in found.values()} == {0: 6, 1: 7}
 
 
 async def test_given_entries_when_status_is_read_then_the_last_ones_ends_and_lags_are_told(rig: Rig) -> None:

@@ -19,11 +19,14 @@ from tests.rules.schedule import Mood, run
 STORY_LINES = 400
 
 
-def judge(seed: int, writing: str, *, gaps: bool = False, rules: str = "".join(RULES)) -> dict[str, Any]:
+def judge(
+    seed: int, writing: str, *, gaps: bool = False, moves: bool = False, rules: str = "".join(RULES)
+) -> dict[str, Any]:
     """Run one schedule and hold the rules against it."""
     began = time.perf_counter()
-    mood, more = (Mood(gaps=1.0), {"on_gap": "continue"}) if gaps else (Mood(), {})
-    result: dict[str, Any] = {"seed": seed, "writing": writing, "gaps": gaps, "wrong": {}}
+    mood = Mood(gaps=1.0 if gaps else 0.0, moves=2.5 if moves else 0.0)
+    more = {"on_gap": "continue"} if gaps else {}
+    result: dict[str, Any] = {"seed": seed, "writing": writing, "gaps": gaps, "moves": moves, "wrong": {}}
     try:
         outcome = run(seed, mood, writing=writing, **more)
         result["wrong"] = {rule: wrong for rule in rules if (wrong := RULES[rule](outcome.scene))}
@@ -31,6 +34,7 @@ def judge(seed: int, writing: str, *, gaps: bool = False, rules: str = "".join(R
         if alarms:
             result["wrong"]["false alarm"] = alarms
         said = outcome.said
+        result["moved"] = sum("partition comes to its lane" in line for line in said)
         result["fenced"] = sum(
             not append.transactional and append.commit is None
             for place in outcome.scene.partitions
@@ -48,13 +52,14 @@ def main() -> int:
     parser.add_argument("seeds", help="one seed, or FIRST-LAST")
     parser.add_argument("--writing", default="auto", choices=("auto", "transactions"))
     parser.add_argument("--gaps", action="store_true", help="the source loses records before they are copied")
+    parser.add_argument("--moves", action="store_true", help="partitions are to move between lanes")
     parser.add_argument("--story", action="store_true", help="print what happened")
     parser.add_argument("--rules", default="".join(RULES))
     arguments = parser.parse_args()
     first, _, last = arguments.seeds.partition("-")
     red = 0
     for seed in range(int(first), int(last or first) + 1):
-        result = judge(seed, arguments.writing, gaps=arguments.gaps, rules=arguments.rules)
+        result = judge(seed, arguments.writing, gaps=arguments.gaps, moves=arguments.moves, rules=arguments.rules)
         red += bool(result["wrong"])
         story = result.pop("story") if not result["wrong"] or arguments.story else ()
         if arguments.story:

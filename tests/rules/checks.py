@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from replicator.config.models import LinkConfig
-from replicator.ledger.entry import Entry, Gap, decode
+from replicator.ledger.entry import Entry, Gap, decode, decode_key
 from replicator.ledger.lane_record import LANE_KEY, decode_lane
 from replicator.ledger.lanes import lane_of, ledger_topic, map_topic
 from replicator.ledger.map_chunks import chunks_from_records
+from replicator.ledger.moved import decode_moved
 from replicator.ledger.offset_map import OffsetMap
 from replicator.states import Reason, State
 from tests.rules.history import COUNTS, Append, History, Place, Row
@@ -51,9 +52,10 @@ class Scene:
         """The target partition of a source partition."""
         return self.link.remote_topic(place[0]), place[1]
 
-    def ledger_of(self, place: Place) -> Place:
-        """The ledger partition that speaks of a source partition."""
-        return ledger_topic(self.link.name), lane_of(*place, self.link.lanes)
+    @property
+    def ledgers(self) -> list[Place]:
+        """The ledger's partitions."""
+        return [(ledger_topic(self.link.name), lane) for lane in range(self.link.lanes)]
 
     def eligible(self, place: Place) -> list[Row]:
         """What there was to copy."""
@@ -66,14 +68,29 @@ class Scene:
 
     @cached_property
     def entries(self) -> dict[Place, list[Said]]:
-        """What the ledger says for good of each source partition, in log order."""
+        """What the ledger says for good of each source partition, in the order of the appends."""
         found: dict[Place, list[Said]] = {place: [] for place in self.partitions}
-        for place in found:
-            for append, row in self.target.counted(self.ledger_of(place)):
+        for ledger in self.ledgers:
+            for append, row in self.target.counted(ledger):
                 entry = decode(row.key, row.value) if row.key else None
-                if entry is not None and (entry.topic, entry.partition) == place:
-                    found[place].append(Said(append, entry))
+                if entry is not None and (entry.topic, entry.partition) in found:
+                    found[entry.topic, entry.partition].append(Said(append, entry))
+        for said in found.values():
+            said.sort(key=lambda one: one.order if self.ordered else 0)
         return found
+
+    @cached_property
+    def moves(self) -> dict[Place, list[tuple[int, int, int | None]]]:
+        """By source partition, in the order of the appends: (order, lane that says it, lane it moved to or None for an
+        entry)."""
+        found: dict[Place, list[tuple[int, int, int | None]]] = {place: [] for place in self.partitions}
+        for ledger in self.ledgers:
+            for append, row in self.target.counted(ledger):
+                place = decode_key(row.key) if row.key else None
+                if place in found:
+                    moved = decode_moved(row.key, row.value)
+                    found[place].append((append.order, ledger[1], None if moved is None else moved.lane))
+        return {place: sorted(rows, key=lambda one: one[0]) for place, rows in found.items()}
 
     @cached_property
     def recorded_producers(self) -> dict[Place, list[tuple[int, frozenset[int]]]]:
@@ -90,7 +107,7 @@ def rule_a(scene: Scene) -> list[str]:
     """No record before its partition's entry, and none of a producer that isn't in the ledger."""
     wrong: list[str] = []
     for place in scene.partitions:
-        ledger = scene.ledger_of(place)
+        lanes = {said.append.partition for said in scene.entries[place]}
         first = min((said.order for said in scene.entries[place]), default=None)
         for append in scene.target.of(scene.copy_of(place)):
             if append.commit is not None or scene.target.outcome(append) not in COUNTS:
@@ -99,11 +116,13 @@ def rule_a(scene: Scene) -> list[str]:
                 wrong.append(f"{append} was produced before {place} had an entry")
             known = (
                 producers
+                for ledger in scene.ledgers
+                if ledger[1] in lanes
                 for order, producers in scene.recorded_producers.get(ledger, ())
                 if order < append.order or not scene.ordered
             )
             if not any(append.producer_id in producers for producers in known):
-                wrong.append(f"{append} is of a producer that lane {ledger[1]} hadn't recorded")
+                wrong.append(f"{append} is of a producer that lanes {sorted(lanes)} hadn't recorded")
     return wrong
 
 
@@ -212,8 +231,7 @@ def _exact(scene: Scene, place: Place, said: Said) -> Iterator[str]:
     if any(gap.reason is not Reason.RETENTION_OVERRUN for gap in entry.gaps):
         return
     until = said.order + 1 if scene.ordered else None
-    ledger = scene.ledger_of(place)
-    maps = map_topic(scene.link.name), ledger[1]
+    maps = map_topic(scene.link.name), said.append.partition
     records = [(row.key, row.value) for _, row in scene.target.counted(maps, before=until)]
     chunks = chunks_from_records(records, place).get(place, {})
     known = [(number, value) for number, value in chunks.items() if number < entry.map_chunks]
@@ -321,6 +339,18 @@ def rule_g(scene: Scene) -> list[str]:
     return wrong
 
 
+def rule_p(scene: Scene) -> list[str]:
+    """A partition is in one lane at a time: no lane writes an entry while another one holds the partition."""
+    wrong: list[str] = []
+    for place in scene.partitions if scene.ordered else ():
+        bound = lane_of(*place, scene.link.lanes)
+        for order, lane, to in scene.moves[place]:
+            if lane != bound:
+                wrong.append(f"#{order}: lane {lane} speaks of {place}, which is lane {bound}'s")
+            bound = lane if to is None else to
+    return wrong
+
+
 def rule_h(scene: Scene) -> list[str]:
     """A target that lost records, or is another topic, stops the partition; nothing more is written to it."""
     wrong: list[str] = []
@@ -362,9 +392,10 @@ RULES: dict[str, Callable[[Scene], list[str]]] = {
     "F": rule_f,
     "G": rule_g,
     "H": rule_h,
+    "P": rule_p,
 }
 
 
-def hold(scene: Scene, rules: str = "ABCDEFGH") -> list[str]:
+def hold(scene: Scene, rules: str = "ABCDEFGHP") -> list[str]:
     """What breaks any of these rules."""
     return [f"rule {letter}: {wrong}" for letter in rules for wrong in RULES[letter](scene)]

@@ -13,11 +13,12 @@ from typing import Any
 
 from broker.cluster import Cluster
 from broker.storage import compression
-from broker.storage.batch import TRANSACTIONAL, encode_record, make_header, seal
+from broker.storage.batch import TRANSACTIONAL, encode_batch, encode_record, make_header, seal
 from broker.storage.compaction import clean
 from broker.storage.log import PartitionLog
 from broker.transactions.metadata import TransactionState
-from replicator.ledger.lanes import ledger_topic, map_topic
+from replicator.ledger.lanes import control_topic, ledger_topic, map_topic
+from replicator.ledger.moved import encode_wish
 from tests.rules.checks import Scene
 from tests.rules.history import Place, numbered
 from tests.rules.virtual import VirtualLoop, simulate
@@ -50,6 +51,7 @@ class Mood:
     crashes: float = 1.0
     brokers: float = 1.0
     gaps: float = 0.0
+    moves: float = 0.0  # between lanes
 
 
 @dataclass
@@ -203,6 +205,7 @@ class Schedule:
             (0.6 * brokers, self._compact),
             (0.5 * brokers, self._expire),
             (self.mood.gaps, self._delete_records),
+            (self.mood.moves, self._wish),
         ]
         weights = [weight for weight, _ in steps]
         return self.random.choices([step for _, step in steps], weights)[0]
@@ -355,6 +358,15 @@ class Schedule:
     def _expire(self) -> None:
         self.world.say("the target forgets producers of old records")
         self.world.target._maintenance.expire_producers()
+
+    def _wish(self) -> None:
+        world, place = self.world, self._place()
+        lane = self.random.randrange(world.link.lanes)
+        world.say(f"{place} is to be in lane {lane}")
+        now = int(world.loop.time() * 1000) + 1_700_000_000_000
+        world.target.log(control_topic(world.link.name), 0).append_as_client(
+            encode_batch([encode_wish(*place, lane)], now)
+        )
 
     def _delete_records(self) -> None:
         place = self._place()

@@ -12,6 +12,7 @@ from replicator.ledger.entry import Entry, Gap, State, decode, encode_entry
 from replicator.ledger.lane_record import LANE_KEY, LaneRecord, encode_lane
 from replicator.ledger.lanes import ledger_topic
 from replicator.ledger.map_chunks import Runs, decode_runs, encode_runs
+from replicator.ledger.moved import Moved, encode_moved
 from replicator.states import Reason
 from tests.rules.checks import RULES, Scene
 from tests.rules.history import Append, Cut, Fence, History, Row
@@ -238,3 +239,21 @@ def test_given_a_loss_that_nobody_mentions_then_rule_h_says_so() -> None:
     last = nth(data, -1)
     scene.target.cuts[COPY] = [Cut(1 << 40, last.base_offset - 2)]
     red("H", scene, "nothing in the ledger says so")
+
+
+def test_given_an_entry_behind_the_word_that_the_partition_has_moved_then_rule_p_says_so() -> None:
+    said = good().entries[PLACE]
+    before = said[-2].append
+
+    def move(append: Append) -> list[Append]:
+        if append is not before:
+            return [append]
+        rows = tuple(
+            replace(row, value=encode_moved(Moved(entry, 1 - append.partition, 1)))
+            if row.key and (entry := decode(row.key, row.value)) is not None and (entry.topic, entry.partition) == PLACE
+            else row
+            for row in append.rows
+        )
+        return [replace(append, rows=rows)]
+
+    red("P", with_target(move), "which is lane")

@@ -19,6 +19,7 @@ import pytest
 
 SEEDS = "1-9"
 SEEDS_WITH_GAPS = "1-4"
+SEEDS_WITH_MOVES = "1-5"
 TIMEOUT_S = 110
 
 WRITING = pytest.mark.parametrize("writing", ["transactions", "auto"])
@@ -48,6 +49,7 @@ def holds(rule: str, results: tuple[dict[str, Any], ...]) -> None:
         if wrong:
             again = f"python -m tests.rules {result['seed']} --writing {result['writing']}"
             again += " --gaps" if result["gaps"] else ""
+            again += " --moves" if result["moves"] else ""
             story = "\n".join(result["story"])
             pytest.fail(f"{again}\n" + "\n".join(wrong[:10]) + f"\n{story}", pytrace=False)
 
@@ -98,11 +100,19 @@ def test_rule_h_a_target_that_lost_records_stops_the_partition_and_nobody_else_i
     holds("false alarm", played(writing))
 
 
+@WRITING
+def test_given_partitions_that_move_between_lanes_then_all_rules_hold_and_each_is_in_one_lane(writing: str) -> None:
+    results = tuple(play(SEEDS_WITH_MOVES, "--moves", "--writing", writing))
+    for rule in ("end", *"ABCDEFGHP", "false alarm"):
+        holds(rule, results)
+    assert sum(result["moved"] for result in results) > 5
+
+
 @pytest.mark.soak
 @WRITING
-@pytest.mark.parametrize("gaps", [(), ("--gaps",)], ids=["", "gaps"])
+@pytest.mark.parametrize("gaps", [(), ("--gaps",), ("--moves",)], ids=["", "gaps", "moves"])
 def test_rules_hold_in_many_schedules(writing: str, gaps: tuple[str, ...]) -> None:
     count = int(os.environ.get("RULES_SEEDS", "400"))
     results = play(f"1000-{999 + count}", "--writing", writing, *gaps, timeout=60 + 5 * count)
-    for rule in ("end", *"ABCDEFGH", "false alarm"):
+    for rule in ("end", *"ABCDEFGHP", "false alarm"):
         holds(rule, tuple(results))

@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 
 from broker.storage.batch import encode_batch
+from replicator.ledger.entry import decode
+from replicator.ledger.lanes import control_topic, ledger_topic
+from replicator.ledger.moved import encode_wish
 from replicator.states import Reason, State
+from replicator.worker import placement_choice, placement_load
 from tests.rules.checks import Scene, hold
 from tests.rules.history import COUNTS
 from tests.rules.schedule import Mood, Writers
@@ -63,6 +67,24 @@ class Copying:
         assert old is not None
         target.delete_topic(old)
         self.world.copied.watch(target.create_topic(COPY[0], 2, -1, {"message.timestamp.before.max.ms": str(1 << 62)}))
+
+
+def wish(world: World, place: tuple[str, int], lane: int) -> None:
+    """Have the partition move to this lane."""
+    pair = encode_wish(*place, lane)
+    world.target.log(control_topic(world.link.name), 0).append_as_client(encode_batch([pair], 1_700_000_000_000))
+
+
+def lane_of_entry(world: World, place: tuple[str, int]) -> int:
+    """The lane that has the partition's newest entry, by the number of its moves."""
+    history = world.copied.history
+    found = [
+        (entry.moves, ledger[1])
+        for ledger in history.places(ledger_topic(world.link.name))
+        for _, row in history.counted(ledger)
+        if row.key and (entry := decode(row.key, row.value)) is not None and (entry.topic, entry.partition) == place
+    ]
+    return max(found)[1]
 
 
 def play(seed: int, work: Callable[[Copying], Awaitable[None]], **link: Any) -> tuple[Scene, list[str]]:
@@ -290,3 +312,93 @@ def test_rule_c_given_a_leader_that_appends_and_then_leads_no_more_then_the_batc
 
     scene, _ = play(11, work, writing=writing)
     assert hold(scene, "BCDEFGH") == []
+
+
+@WRITING
+def test_given_lanes_that_were_lost_and_given_anew_when_only_the_latter_is_heard_then_one_lane_of_each_writes(
+    writing: str,
+) -> None:
+    async def work(copying: Copying) -> None:
+        world = copying.world
+        await copying.begin()
+        for pause_s in (0.0, 0.02, 0.1, 0.3):
+            for place in world.partitions:
+                copying.writers.write(place)
+            world.give(world.workers[1], range(world.link.lanes))
+            await asyncio.sleep(pause_s)
+            world.give(world.workers[1], range(world.link.lanes))
+            await copying.write_and_copy()
+
+    scene, _ = play(11, work, writing=writing)
+    assert hold(scene) == []
+
+
+@WRITING
+def test_given_a_zombie_whose_partition_moved_away_twice_then_none_of_its_late_writes_counts(writing: str) -> None:
+    async def work(copying: Copying) -> None:
+        world = copying.world
+        await copying.begin(workers=2)
+        home = world.lane(PLACE)
+        away = 1 - home
+        copying.writers.write(PLACE)
+        assert world.loop.network.slow(1, 40.0) > 0  # what it sends now arrives when all is over
+        await asyncio.sleep(0.3)
+        world.freeze(1, 45.0, 0.5)
+        await asyncio.sleep(8.0)
+        world.give(world.workers[2], range(world.link.lanes))
+        for lane in (away, home, away):
+            wish(world, PLACE, lane)
+            await copying.until(lambda lane=lane: lane_of_entry(world, PLACE) == lane)  # type: ignore[misc]
+            await copying.write_and_copy()
+        await asyncio.sleep(60.0)
+        await copying.write_and_copy()
+
+    scene, said = play(5, work, writing=writing)
+    assert sum("partition comes to its lane" in line for line in said) == 3
+    assert hold(scene) == []
+
+
+@WRITING
+def test_given_a_death_between_leaving_and_coming_then_the_new_lanes_next_owner_takes_it(
+    writing: str,
+) -> None:
+    async def work(copying: Copying) -> None:
+        world = copying.world
+        await copying.begin(workers=2)
+        wish(world, PLACE, 1 - world.lane(PLACE))
+        await copying.until(lambda: any("partition leaves its lane" in line for line in world.said))
+        assert not any("partition comes to its lane" in line for line in world.said)
+        world.kill(1, deliver=False, missed_after_s=1.0)
+        await copying.until(lambda: lane_of_entry(world, PLACE) == 1 - world.lane(PLACE))
+        await copying.write_and_copy()
+
+    scene, _ = play(6, work, writing=writing)
+    assert hold(scene) == []
+
+
+def test_given_one_worker_with_all_of_the_load_for_minutes_then_a_partition_of_it_moves_to_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(placement_choice, "BUSY_BYTES_PER_S", 20)
+    monkeypatch.setattr(placement_choice, "SUSTAINED_MS", 30_000)
+    monkeypatch.setattr(placement_load, "QUIET_BYTES_PER_S", 10)
+
+    async def work(copying: Copying) -> None:
+        world = copying.world
+        world.create("more", 6)
+        world.begin_worker()
+        world.begin_worker()
+        for lane in range(world.link.lanes):
+            world.give(world.workers[1 + lane], {lane})
+        hot = [place for place in world.partitions if world.lane(place) == 1][:3]
+        assert len(hot) == 3
+        for _ in range(140):
+            for place in hot:
+                copying.writers.write(place)
+            await asyncio.sleep(1.0)
+        assert {lane_of_entry(world, place) for place in hot} == {0, 1}
+        await world.until_copied(within_s=60)
+
+    scene, said = play(3, work, placement="by_load")
+    assert sum("moving a hot partition" in line for line in said) == 1
+    assert hold(scene) == []

@@ -425,7 +425,8 @@ class World:
             for append in appends[self._ledger_read.get(place, 0) :]:
                 for row in append.rows:
                     entry = decode(row.key, row.value) if row.key else None
-                    if entry is not None:
+                    known = None if entry is None else self.positions.get((entry.topic, entry.partition))
+                    if entry is not None and (known is None or known.moves <= entry.moves):
                         self.positions[entry.topic, entry.partition] = entry
             self._ledger_read[place] = len(appends)
 

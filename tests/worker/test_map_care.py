@@ -16,6 +16,7 @@ from replicator.ledger.map_chunks import chunks_from_records, encode_chunk_key
 from replicator.ledger.map_reader import map_of
 from replicator.ledger.map_tail import MapTail
 from replicator.ledger.map_thinning import thin
+from replicator.ledger.moved import Moved
 from replicator.states import Reason
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import init_producer_id
@@ -31,6 +32,7 @@ class FakeLane:
     def __init__(self, number: int, target: ClusterClient) -> None:
         self.number = number
         self.entries: dict[tuple[str, int], Entry] = {}
+        self.moved: dict[tuple[str, int], Moved] = {}
         self.running = True
         self.model, self.tail = Model(), MapTail()
         self.chunks: dict[int, bytes] = {}
@@ -116,8 +118,9 @@ async def scene() -> AsyncIterator[Scene]:
 
 async def test_given_maps_above_and_below_the_cap_then_each_gets_what_it_needs(scene: Scene) -> None:
     lane = scene.lane()
-    await lane.copy(4_000, "a", "b", "gone")
+    await lane.copy(4_000, "a", "b", "gone", "left")
     del lane.entries["gone", 0]
+    lane.moved["left", 0] = Moved(lane.entries.pop(("left", 0)), 1, 1)
     size = sum(map(len, lane.chunks.values()))
     scene.lose_until(scene.source, "b", lane.model.source_next // 2)
     scene.lose_until(scene.target, "us.b", lane.model.target_next // 2)
@@ -127,6 +130,7 @@ async def test_given_maps_above_and_below_the_cap_then_each_gets_what_it_needs(s
     scene.now_ms = 1_000
     await care.step()
     assert await lane.stored("gone") == {}
+    assert await lane.stored("left") == lane.chunks  # its new lane may not have copied them yet
     stored = await lane.stored("a")
     assert stored == {n: v for n, v in {**lane.chunks, **dict(thin(lane.chunks, size * 3 // 4))}.items() if v}
     found = map_of(lane.entries["a", 0], stored)
