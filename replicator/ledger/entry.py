@@ -201,8 +201,7 @@ def encode_entry(entry: Entry) -> bytes:
         for number in (gap.source_from, gap.source_to, gap.target_from, gap.target_to, gap.at_ms):
             put_varint(out, number)
         put_string(out, gap.by[: BY_MAX_BYTES // 4], BY_MAX_BYTES)
-    if entry.moves:
-        put_varint(out, entry.moves)
+    put_varint(out, entry.moves)
     return bytes(out)
 
 
