@@ -67,6 +67,7 @@ RETRY_S = 1.0
 QUIET_S = 5.0
 SETTLE_S = 0.05  # what asks for a step often comes in bursts
 START_LIMIT_S = 30.0
+PREPARE_LIMIT_S = 120.0  # both clusters answer: it may take them this long to find another controller
 
 
 class LinkWorker:
@@ -117,7 +118,7 @@ class LinkWorker:
         """Connect to both sides, make sure of the internal topics, and join. ReplicatorError if that can't be done."""
         await self._patiently(self._source.all_topics)
         await self._patiently(self._target.all_topics)
-        await self._patiently(self._controller.prepare)
+        await self._patiently(self._controller.prepare, PREPARE_LIMIT_S)
         self._target.watch([ledger_topic(self.link.name), map_topic(self.link.name), control_topic(self.link.name)])
         self._fetcher = Fetcher(self._source, self._budget, self._errors)
         self._writer = Writer(self._target, self._may_write)
@@ -496,9 +497,9 @@ class LinkWorker:
                 pass
             now.clear()
 
-    async def _patiently(self, connect: Callable[[], Awaitable[object]]) -> None:
-        """Try for `START_LIMIT_S`: clusters and the daemon often start together. Wrong settings fail at once."""
-        deadline = time.monotonic() + START_LIMIT_S
+    async def _patiently(self, connect: Callable[[], Awaitable[object]], limit_s: float | None = None) -> None:
+        """Try for a while: clusters and the daemon often start together. Wrong settings fail at once."""
+        deadline = time.monotonic() + (START_LIMIT_S if limit_s is None else limit_s)
         while True:
             try:
                 await connect()
