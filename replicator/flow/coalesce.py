@@ -86,7 +86,7 @@ def merge_singles(view: memoryview, position: int, start: int) -> Singles:
     parts: list[bytes] = []
     offsets: list[int] = []
     unpack, crc32c, varints, beginnings = v2.HEADER.unpack_from, v2.crc32c_of, _VARINTS, _BEGINNINGS
-    first_time = latest = last_epoch = at = count = 0
+    first_time = latest = leader_epoch = at = count = 0
     expected, limit = start, len(data)
     while at + _HEAD < limit and at < MERGED_BYTES and count < MERGED_RECORDS:
         base, length, epoch, magic, crc, attributes, last_delta, time, _, _, _, _, records = unpack(data, at)
@@ -102,6 +102,9 @@ def merge_singles(view: memoryview, position: int, start: int) -> Singles:
             break
         if not count:
             first_time = latest = time
+            leader_epoch = epoch
+        elif epoch != leader_epoch:  # a batch says of which leader its records are
+            break
         elif time > latest:
             latest = time
         elapsed = time - first_time
@@ -111,7 +114,7 @@ def merge_singles(view: memoryview, position: int, start: int) -> Singles:
         size += len(timestamp) + len(index) - 2
         parts += (varints[size] if size < MERGED_RECORDS else _varint(size), b"\x00", timestamp, index, tail)
         offsets.append(base)
-        expected, last_epoch, at = base + 1, epoch, end
+        expected, at = base + 1, end
         count += 1
     if count < LEAST_RUN:
         return Singles(None, position + at)
@@ -124,7 +127,7 @@ def merge_singles(view: memoryview, position: int, start: int) -> Singles:
         latest,
         Rebuild.COALESCED,
         offsets=None if expected - offsets[0] == count else offsets,
-        source_epoch=last_epoch,
+        source_epoch=leader_epoch,
     )
     return Singles(batch, position + at)
 

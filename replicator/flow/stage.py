@@ -122,7 +122,7 @@ class Stage:
         staged.last_epoch = header.leader_epoch
 
     def _keep(self, data: memoryview, header: v2.BatchHeader, staged: Staged, lease: Lease) -> None:
-        if staged.small and self._codec_of(staged.small[-1][1]) != self._codec_of(header):
+        if staged.small and not self._alike(staged.small[-1][1], header):
             self._flush_small(staged, lease)
         if header.base_offset >= staged.next_offset and coalesce.is_small(header, len(data)):
             staged.small.append((data, header))
@@ -171,6 +171,10 @@ class Stage:
         if batch is not None:
             batch.lease = lease.another(len(batch.data))
         return batch
+
+    def _alike(self, one: v2.BatchHeader, other: v2.BatchHeader) -> bool:
+        """Whether two batches may become one, which says of which leader its records are."""
+        return one.leader_epoch == other.leader_epoch and self._codec_of(one) == self._codec_of(other)
 
     def _codec_of(self, header: v2.BatchHeader) -> int:
         """The compression that its records are to have."""

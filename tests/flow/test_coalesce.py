@@ -60,13 +60,20 @@ def test_given_one_record_batches_then_nothing_of_a_record_changes(rows: list[Ro
 
 
 def test_given_a_run_then_one_batch_says_where_it_began_and_ended() -> None:
-    staged = staged_of(*(single(n, leader_epoch=n) for n in (3, 4, 5, 9)), start=2)
+    staged = staged_of(*(single(n, leader_epoch=9) for n in (3, 4, 5, 9)), start=2)
     (batch,) = staged.batches
     assert batch.way == Rebuild.COALESCED
     assert (batch.source_base, batch.source_next, batch.offsets) == (3, 10, [3, 4, 5, 9])
     assert batch.source_epoch == staged.last_epoch == 9
     (batch,) = staged_of(*(single(n) for n in range(5))).batches
     assert batch.offsets is None
+
+
+@pytest.mark.parametrize("codec", [0, 3])
+def test_given_batches_of_another_leader_then_they_are_not_merged_with_those_before(codec: int) -> None:
+    rows = logs.rows(0, 10)
+    staged = staged_of(*(logs.batch([row], codec=codec, leader_epoch=4 + (row.offset >= 5)) for row in rows))
+    assert [(batch.source_next, batch.source_epoch) for batch in staged.batches] == [(5, 4), (10, 5)]
 
 
 def test_given_few_small_batches_then_they_pass_as_they_are() -> None:
