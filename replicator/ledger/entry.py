@@ -221,6 +221,11 @@ def decode(key: bytes, value: bytes | None) -> Entry | None:
         raise LedgerFormatError(f"ledger entry of {topic}-{partition}: {error}") from error
 
 
+def is_of_known_version(value: bytes) -> bool:
+    """Whether this Replicator can tell what a partition's record is."""
+    return len(value) > 0 and (value[0] in _WAYS or value[0] == MOVED_VERSION)
+
+
 def _decode_value(topic: str, partition: int, value: bytes) -> Entry:
     if len(value) > _MAX_VALUE_BYTES:
         raise LedgerFormatError(f"it has {len(value)} bytes; at most {_MAX_VALUE_BYTES} are allowed")

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from replicator.errors import UnreachableError
 from replicator.ledger.client_errors import replicator_error
 from replicator.ledger.codec import LedgerFormatError
-from replicator.ledger.entry import Entry, decode, decode_key
+from replicator.ledger.entry import Entry, decode, decode_key, is_of_known_version
 from replicator.ledger.lane_record import LANE_KEY, decode_lane
 from replicator.ledger.lane_trouble import LaneTrouble, take_trouble
 from replicator.ledger.lanes import control_topic, ledger_topic
@@ -113,6 +113,9 @@ class LedgerReader:
             return
         if key == LANE_KEY and value is not None:
             decode_lane(value)  # nothing of it is needed here, but a lane whose record can't be read doesn't run
+            return
+        if value is not None and not is_of_known_version(value):
+            decode(key, value)  # it says what is wrong; what was readable before it stays
             return
         self._undecoded.pop((lane, key), None)
         self._undecoded[lane, key] = value

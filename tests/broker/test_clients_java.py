@@ -55,7 +55,7 @@ def test_given_console_tools_when_producing_and_consuming_in_a_group_then_positi
     assert sorted(read.splitlines()) == sorted(lines)
     described = tool(bundled, CONSUMER_GROUPS, "--describe", "--group", "jg")
     lags = re.findall(r"^jg\s+console\s+\d\s+\d+\s+\d+\s+(\d+)", described, re.MULTILINE)
-    assert lags == ["0", "0"]
+    assert set(lags) == {"0"}  # of an empty partition it may not have asked for the position yet when it had all lines
     assert re.search(r"jg\s+Empty", tool(bundled, CONSUMER_GROUPS, "--list", "--state"))
     reset = ("--reset-offsets", "--group", "jg", "--topic", "console", "--to-earliest", "--execute")
     assert re.findall(r"^jg\s+console\s+\d\s+(\d+)", tool(bundled, CONSUMER_GROUPS, *reset), re.MULTILINE) == ["0", "0"]
