@@ -56,6 +56,8 @@ AGAIN_FIRST_S = 0.1  # after a failure, then twice as long each time
 START_WAIT_S = 2.0
 SOON_S = 0.5  # between discoveries while something is expected to appear
 WIDE = 10_000  # partitions; a wider target that has everything is looked at less often
+SOMEWHAT_WIDE = 1000  # partitions
+MOST_REST_S = 30.0  # between two looks at both clusters' topics, as long as nothing changes on the source
 ENTRIES_S = 1.0
 RENEWAL_S = 3600.0  # brokers forget after 7 days by default
 FLUSH_S = 4.0
@@ -90,6 +92,8 @@ class LinkWorker:
         self._entries_now = asyncio.Event()
         self._control_now = asyncio.Event()
         self._seen: ClusterView | None = None  # of the source, as discovered last
+        self._planned_for: ClusterView | None = None
+        self._plan_again = 0.0
         self._waiting_since = self._look_at_target = 0.0
         self._trouble = "not connected yet"
         self._controller = Controller(settings, link)
@@ -450,7 +454,13 @@ class LinkWorker:
     async def _control(self) -> None:
         if 0 not in self._membership.owned:
             return
+        seen = self._seen
+        if seen is not None and seen is self._planned_for and time.monotonic() < self._plan_again:
+            return
         changed, problems = await self._controller.run()
+        calm = not (changed or problems)  # then a wide link's topics, which are dear to list, are let be for a while
+        rest_s = min(MOST_REST_S, DISCOVERY_S * (self._partitions.found // SOMEWHAT_WIDE)) if calm else 0.0
+        self._planned_for, self._plan_again = seen, time.monotonic() + rest_s
         if changed:
             self._discover_now.set()
         lane = self._lanes.get(0)
