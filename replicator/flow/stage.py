@@ -55,16 +55,16 @@ class Stage:
         position = not_before = 0
         while (frame := v2.frame_at(view, position)) is not None:
             size, magic = frame
-            if position >= not_before and self._merges_singles and not legacy:
-                singles = coalesce.merge_singles(view, position, staged.next_offset)
-                if singles.batch is not None:
-                    self._flush_small(staged, lease)
-                    _append(staged, singles.batch, lease)
-                    position = singles.end
-                    continue
-                not_before = singles.end
             data = view[position : position + size]
             try:
+                if position >= not_before and self._merges_singles and not legacy:
+                    singles = coalesce.merge_singles(view, position, staged.next_offset)
+                    if singles.batch is not None:
+                        self._flush_small(staged, lease)
+                        _append(staged, singles.batch, lease)
+                        position = singles.end
+                        continue
+                    not_before = singles.end
                 if magic < 2:
                     self._take_legacy(data, magic, staged, legacy)
                 else:
@@ -133,23 +133,29 @@ class Stage:
             staged.batches.append(batch)
 
     def _flush_small(self, staged: Staged, lease: Lease) -> None:
+        """Stage what waited to be merged. When one of it can't be staged, it is where to fetch next."""
         run, staged.small = staged.small, []
-        if len(run) >= coalesce.LEAST_RUN:
-            try:
-                for batch in coalesce.merged(run, self._codec_of(run[0][1])):
-                    batch.lease = lease.another(len(batch.data))
-                    staged.batches.append(batch)
-                return
-            except ProtocolError:
-                pass  # one by one, what doesn't decode shows itself, or passes through as it is
-        for data, header in run:
-            try:
-                one = self._convert(data, header, header.base_offset, lease)
-            except Exception:
+        if not run:
+            return
+        behind, staged.next_offset = staged.next_offset, run[0][1].base_offset
+        if len(run) < coalesce.LEAST_RUN or not self._merge(run, staged, lease):
+            for data, header in run:
                 staged.next_offset = header.base_offset
-                raise
-            if one is not None:
-                staged.batches.append(one)
+                one = self._convert(data, header, header.base_offset, lease)
+                if one is not None:
+                    staged.batches.append(one)
+        staged.next_offset = behind
+
+    def _merge(self, run: coalesce.Run, staged: Staged, lease: Lease) -> bool:
+        """Whether they decode. Alone, what doesn't shows itself, or passes through as it is."""
+        try:
+            batches = coalesce.merged(run, self._codec_of(run[0][1]))
+        except ProtocolError:
+            return False
+        for batch in batches:
+            batch.lease = lease.another(len(batch.data))
+        staged.batches += batches
+        return True
 
     def _convert(self, data: memoryview, header: v2.BatchHeader, start: int, lease: Lease) -> Batch | None:
         why = self._rebuild_reason(header, start)

@@ -99,13 +99,13 @@ class LinkWorker:
         self._controller = Controller(settings, link)
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
         self._suspension = Suspension()
-        self._troubles = Troubles(link.name, self._target, self._lanes.values, _now_ms)
+        self._say = ControlWriter(link.name, self._target)
+        self._troubles = Troubles(link.name, self._say, self._lanes.values, _now_ms)
         self._placement = Placement(
             link.name, link.lanes, self._target, self._lanes, self._drop, self._discover_now.set
         )
         self._load = LoadReport(self._lanes.values, self._bytes_of, _now_ms)
         self._chooser = Chooser()
-        self._say = ControlWriter(link.name, self._target)
         self._acceptance = Acceptance(
             link,
             Gaps(self._source, self._target, _now_ms),
@@ -494,7 +494,7 @@ class LinkWorker:
                 again_s = AGAIN_FIRST_S
             except ReplicatorError as error:
                 self._log.warning(f"can't {what}", error=str(error))
-                wait_s, again_s = min(again_s, seconds), again_s * 2
+                wait_s, again_s = min(again_s, seconds), min(again_s * 2, seconds)
             except Exception:  # noqa: BLE001 - a bug in one step must not end the daemon
                 key = self.link.name, Reason.INTERNAL_ERROR.value
                 self._counters.faults[key] = self._counters.faults.get(key, 0) + 1

@@ -97,8 +97,8 @@ class Partitions:
         keys = self.wanted.get(lane.number, set())
         if lane.moved:
             keys = keys - lane.moved.keys()
-        if lane.guests:
-            keys = keys | {key for key in lane.guests if key in self.wanted.get(lane_of(*key, self.link.lanes), ())}
+        if guests := lane.guests:
+            keys = keys | {key for key in guests if key in self.wanted.get(lane_of(*key, self.link.lanes), ())}
         return keys
 
     def compare(self, lane: Lane) -> None:

@@ -13,7 +13,6 @@ from replicator.ledger.lane_trouble import LaneTrouble, encode_trouble, trouble_
 from replicator.ledger.log import KeyValue
 from replicator.states import PartitionFault, Reason
 from replicator.wire import kafka_errors as codes
-from replicator.wire.cluster import ClusterClient
 from replicator.wire.kafka_errors import BrokerError
 from replicator.worker.control_writer import ControlWriter
 
@@ -41,13 +40,13 @@ class Troubles:
     """Of one link in this worker. Call `step` every second or two."""
 
     def __init__(
-        self, link: str, target: ClusterClient, lanes: Callable[[], Iterable[TroubledLane]], now_ms: Callable[[], int]
+        self, link: str, control: ControlWriter, lanes: Callable[[], Iterable[TroubledLane]], now_ms: Callable[[], int]
     ) -> None:
         self._lanes = lanes
         self._now_ms = now_ms
         self._link = link
         self._logged: dict[Reason, list[int]] = {}
-        self._control = ControlWriter(link, target)
+        self._control = control
         self._said: dict[int, LaneTrouble] = {}
         self._began: dict[int, int] = {}
 
@@ -78,7 +77,7 @@ class Troubles:
         self._began = began
         self._log_changes(said)
         if pairs:
-            await self._write(pairs)
+            await self._control.write(pairs)
         self._said = said  # a lane that isn't ours any more is its new owner's to speak of
 
     def _log_changes(self, said: Mapping[int, LaneTrouble]) -> None:
@@ -96,9 +95,6 @@ class Troubles:
             self._logged.pop(reason, None)
             if lanes:
                 self._logged[reason] = lanes
-
-    async def _write(self, pairs: list[KeyValue]) -> None:
-        await self._control.write(pairs)
 
 
 def reason_of(error: ReplicatorError) -> Reason:

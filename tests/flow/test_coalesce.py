@@ -143,9 +143,36 @@ def test_given_a_link_that_compresses_then_runs_are_merged_into_that() -> None:
     assert source_rows(batch) == rows
 
 
+def undecodable(offset: int, **how: int) -> bytes:
+    return logs.with_right_checksum(bytes(logs.batch(logs.rows(offset, 1), codec=2, **how)[:-3] + b"???"))
+
+
+def test_given_a_broken_batch_with_holes_before_a_run_then_the_partition_stops_at_it() -> None:
+    broken = undecodable(1, last=2)  # holes: it can't pass as it is
+    staged = staged_of(single(0), broken, *(single(n) for n in range(3, 9)))
+    assert staged.fault is not None
+    assert (staged.fault.reason, staged.fault.offset) == (Reason.CORRUPT_BATCH, 1)
+    assert [row.offset for batch in staged.batches for row in source_rows(batch)] == [0]
+    assert staged.next_offset == 1
+
+
+@pytest.mark.parametrize("behind", [[], [9]], ids=["at the end", "before another one"])
+def test_given_a_bug_in_merging_then_nothing_of_the_run_is_passed_over(
+    behind: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr("replicator.flow.coalesce.merge", broken)
+    compressed = [logs.batch([row], codec=3) for row in logs.rows(0, 6)]
+    staged = staged_of(*compressed, *(single(n) for n in behind))
+    assert staged.fault is not None
+    assert staged.fault.reason is Reason.INTERNAL_ERROR
+    assert (staged.batches, staged.next_offset) == ([], 0)
+
+
 def test_given_a_small_batch_that_does_not_decode_then_all_of_its_run_pass_as_they_are() -> None:
-    broken = bytes(logs.batch(logs.rows(2, 1), codec=2)[:-3] + b"???")
-    broken = logs.with_right_checksum(broken)
+    broken = undecodable(2)
     batches = [logs.batch([row], codec=2) for row in logs.rows(0, 2)] + [broken]
     batches += [logs.batch([row], codec=2) for row in logs.rows(3, 2)]
     staged = staged_of(*batches)

@@ -33,10 +33,10 @@ class Scene:
     refuse: bool = False
 
     def __post_init__(self) -> None:
-        self.troubles = Troubles("link", None, lambda: self.lanes, lambda: self.now_ms)  # type: ignore[arg-type]
-        self.troubles._write = self._write  # type: ignore[method-assign]
+        self.troubles = Troubles("link", self, lambda: self.lanes, lambda: self.now_ms)  # type: ignore[arg-type]
 
-    async def _write(self, pairs: list[Any]) -> None:
+    async def write(self, pairs: list[Any]) -> None:
+        """As `ControlWriter`."""
         if self.refuse:
             raise UnreachableError("away too")
         self.written.append(pairs)
