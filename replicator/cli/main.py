@@ -9,6 +9,7 @@ from typer.completion import completion_init  # type: ignore[attr-defined]
 from typer.core import TyperGroup
 
 from replicator import __version__
+from replicator.cli.apply import apply
 from replicator.cli.check import check
 from replicator.cli.completion import completion
 from replicator.cli.demo import demo
@@ -67,6 +68,7 @@ app.command("demo")(demo)
 app.command("init")(init)
 app.command("check")(check)
 app.command("run")(run)
+app.command("apply")(apply)
 app.command("status")(status)
 app.command("lag")(lag)
 app.command("topics")(topics)

@@ -11,21 +11,18 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from confluent_kafka import KafkaException, Producer
 
 from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption, load_links
 from replicator.cli.output import console, print_json, table
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
-from replicator.errors import ConfigurationError, UnreachableError, WrongStateError
+from replicator.errors import ConfigurationError, WrongStateError
 from replicator.ledger.control import AcceptGap, FaultedPartition, encode_command
-from replicator.ledger.lanes import control_topic
+from replicator.ledger.control_client import ControlClient
 from replicator.ledger.status import LinkStatus, PartitionStatus, read_status_blocking
 from replicator.states import Reason, State
 from replicator.telemetry import logs
 from replicator.worker.gaps import ACCEPTABLE
-
-_DELIVERY_S = 15.0
 
 TopicOption = Annotated[str | None, typer.Option("--topic", metavar="REGEX", help="Source topics, by full match.")]
 
@@ -99,20 +96,9 @@ def _command(settings: Settings, link: LinkConfig, partitions: list[PartitionSta
         int(time.time() * 1000),
         tuple(FaultedPartition(p.topic, p.partition, Reason(str(p.reason)), _since_ms(p)) for p in partitions),
     )
-    failures: list[Any] = []
     properties = client_properties(settings.clusters[link.target], client_id="replicator-resume")
-    producer = Producer({**properties, "acks": "all", "enable.idempotence": True})
-    key, value = encode_command(command)
-    try:
-        producer.produce(
-            control_topic(link.name), value, key, partition=0, on_delivery=lambda error, _: failures.append(error)
-        )
-        producer.flush(_DELIVERY_S)
-    except KafkaException as error:
-        failures = [error]
-    if not failures or failures[0] is not None:
-        why = failures[0] if failures else "no answer in time"
-        raise UnreachableError(f"link {link.name}: the command can't be written to cluster {link.target}: {why}")
+    with ControlClient(properties, link.name, cluster=link.target) as control:
+        control.write([encode_command(command)])
 
 
 def _since_ms(partition: PartitionStatus) -> int:

@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +18,7 @@ import typer
 
 from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, load_links
 from replicator.config.models import LinkConfig, Settings
+from replicator.errors import ReplicatorError
 from replicator.http.aggregate import AggregateService
 from replicator.http.server import serve
 from replicator.telemetry import logs
@@ -27,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 _ORPHAN_GRACE_S = 8.0
 
+Read = Callable[[], tuple[Settings, tuple[LinkConfig, ...]]]
 Unknown = Literal["refuse", "adopt", "from scratch"]  # what to do about copies that the ledger doesn't know
 
 
@@ -57,7 +59,8 @@ def run(
 ) -> None:
     """Copy until interrupted. Start it on as many machines as you like: they share the work.
 
-    Ready when http://ADDRESS/readyz answers 200 (service.http in the file).
+    Ready when http://ADDRESS/readyz answers 200 (service.http in the file). SIGHUP and `replicator apply` make it read
+    the file again; what hasn't changed goes on meanwhile.
     """
     level = log_level.upper()
     if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
@@ -70,28 +73,40 @@ def run(
     if child_socket is None:
         for warning in warnings:
             log.warning(warning)
+
+    def read() -> tuple[Settings, tuple[LinkConfig, ...]]:
+        return load_links(config, link)[:2]
+
     if workers == 1 or child_socket is not None:
-        asyncio.run(_work(settings, links, child_socket, unknown))
+        asyncio.run(_work(settings, links, child_socket, unknown, read))
     else:
-        asyncio.run(_lead(settings, links, _child_command(config, link, level), workers, unknown))
+        asyncio.run(_lead(settings, links, _child_command(config, link, level), workers, unknown, read))
 
 
-async def _work(settings: Settings, links: tuple[LinkConfig, ...], child_socket: str | None, unknown: Unknown) -> None:
+async def _work(
+    settings: Settings, links: tuple[LinkConfig, ...], child_socket: str | None, unknown: Unknown, read: Read
+) -> None:
     from replicator.worker.service import run_worker
 
-    with _stop_on_signals() as stop:
+    with _signals() as (stop, reload):
         if child_socket is not None:
             _stop_with_parent(stop)
         if not await _prepared(settings, links, unknown, stop):
             return
-        await run_worker(settings, links, http=child_socket or settings.service.http, stop=stop)
+        http = child_socket or settings.service.http
+        await run_worker(settings, links, http=http, stop=stop, read=read, reload=reload)
 
 
 async def _lead(
-    settings: Settings, links: tuple[LinkConfig, ...], command: Sequence[str], workers: int, unknown: Unknown
+    settings: Settings,
+    links: tuple[LinkConfig, ...],
+    command: Sequence[str],
+    workers: int,
+    unknown: Unknown,
+    read: Read,
 ) -> None:
     service = settings.service
-    with tempfile.TemporaryDirectory(prefix="replicator-") as directory, _stop_on_signals() as stop:
+    with tempfile.TemporaryDirectory(prefix="replicator-") as directory, _signals() as (stop, reload):
         if not await _prepared(settings, links, unknown, stop):
             return
 
@@ -103,10 +118,27 @@ async def _lead(
         runner = await serve(
             AggregateService(pool.children), service.http, token, cert_file=service.cert_file, key_file=service.key_file
         )
+        reloading = asyncio.create_task(_pass_on(reload, read, pool), name="pass on reloads")
         try:
             await pool.run(stop)
         finally:
+            reloading.cancel()
             await runner.cleanup()
+
+
+async def _pass_on(reload: asyncio.Event, read: Read, pool: WorkerPool) -> None:
+    """Each child reads the file for itself, once it is known to be usable."""
+    while True:
+        await reload.wait()
+        reload.clear()
+        try:
+            await asyncio.to_thread(read)
+        except ReplicatorError as error:
+            log.error("the configuration can't be used; going on as before", error=str(error))
+            continue
+        for process in pool.pids.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGHUP)
 
 
 async def _prepared(settings: Settings, links: tuple[LinkConfig, ...], unknown: Unknown, stop: asyncio.Event) -> bool:
@@ -137,9 +169,9 @@ def _child_command(config: Path, link: str | None, level: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _stop_on_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set; a second one ends the process at once."""
-    stop = asyncio.Event()
+def _signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """An event that SIGTERM and SIGINT set (a second one ends the process at once), and one that SIGHUP sets."""
+    stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def asked(name: str) -> None:
@@ -152,10 +184,11 @@ def _stop_on_signals() -> Iterator[asyncio.Event]:
     watched = (signal.SIGTERM, signal.SIGINT)
     for number in watched:
         loop.add_signal_handler(number, asked, number.name)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     try:
-        yield stop
+        yield stop, reload
     finally:
-        for number in watched:
+        for number in (*watched, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 

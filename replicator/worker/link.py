@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -25,6 +25,7 @@ from replicator.flow.target_errors import STOPS_WRITING
 from replicator.flow.transaction import LaneTransaction
 from replicator.flow.ways import Ways
 from replicator.flow.writer import Writer
+from replicator.ledger.configuration import Reload
 from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_topic
 from replicator.ledger.moved import encode_wish
 from replicator.states import Reason
@@ -46,6 +47,7 @@ from replicator.worker.partitions import Partitions
 from replicator.worker.placement import Placement, lane_of_flow
 from replicator.worker.placement_choice import Chooser
 from replicator.worker.placement_load import LoadReport
+from replicator.worker.reloading import Reloading
 from replicator.worker.suspension import Suspension
 from replicator.worker.troubles import Troubles
 
@@ -75,9 +77,16 @@ PREPARE_LIMIT_S = 120.0  # both clusters answer: it may take them this long to f
 class LinkWorker:
     """Runs the lanes of one link that this worker owns. `Surroundings` of their partitions."""
 
-    def __init__(self, settings: Settings, link: LinkConfig, budget: ByteBudget, counters: WorkerCounters) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        link: LinkConfig,
+        budget: ByteBudget,
+        counters: WorkerCounters,
+        reload: Callable[[str, Reload], None] = lambda link, command: None,
+    ) -> None:
         self.link = link
-        self._settings = settings
+        self.settings = settings
         self._counters = counters
         self._log = log.bind(link=link.name)
         client_id = f"replicator-{link.name}"
@@ -104,6 +113,7 @@ class LinkWorker:
         self._placement = Placement(
             link.name, link.lanes, self._target, self._lanes, self._drop, self._discover_now.set
         )
+        self.reloading = Reloading(link, self._say, lambda command: reload(link.name, command))
         self._load = LoadReport(self._lanes.values, self._bytes_of, _now_ms)
         self._chooser = Chooser()
         self._acceptance = Acceptance(
@@ -113,7 +123,7 @@ class LinkWorker:
             self._lanes,
             self._drop,
             self._spawn,
-            self._placement.hear,
+            self._hear,
         )
 
     # life
@@ -139,7 +149,7 @@ class LinkWorker:
             now_ms=_now_ms,
         )
         properties = client_properties(
-            self._settings.clusters[self.link.target], client_id=f"replicator-{self.link.name}-member"
+            self.settings.clusters[self.link.target], client_id=f"replicator-{self.link.name}-member"
         )
         self._membership = Membership(
             properties,
@@ -163,6 +173,9 @@ class LinkWorker:
         self._spawn(self._every(self._placement.step, PLACEMENT_S, asyncio.Event(), "move partitions between lanes"))
         if self.link.placement == "by_load":
             self._spawn(self._every(self._balance, LOAD_S, asyncio.Event(), "compare the load of lanes"))
+        self._spawn(
+            self._every(self.reloading.step, COMMANDS_S, asyncio.Event(), "say which configuration is in force")
+        )
         self._spawn(self._every(self._troubles.step, TROUBLES_S, asyncio.Event(), "say which lanes don't run"))
         self._trouble = ""
 
@@ -204,6 +217,10 @@ class LinkWorker:
         for lane in self._lanes.values():
             for flow in lane.flows.values():
                 flow.update_counters()
+
+    def _hear(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
+        self._placement.hear(pairs)
+        self.reloading.hear(pairs)
 
     # Surroundings of the partitions
 

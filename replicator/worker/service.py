@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 
+from replicator.config.difference import same_link
 from replicator.config.models import LinkConfig, Settings
+from replicator.errors import AuthorizationError, ConfigurationError, ReplicatorError, WrongStateError
 from replicator.flow.backpressure import ByteBudget
 from replicator.http.server import serve
+from replicator.ledger.configuration import Reload
 from replicator.ledger.status import read_status
 from replicator.telemetry.counters import WorkerCounters
 from replicator.worker.link import LinkWorker
@@ -18,56 +21,190 @@ from replicator.worker.memory import keep_freed_memory
 
 log = structlog.get_logger(__name__)
 
+Configuration = tuple[Settings, Sequence[LinkConfig]]
+
+START_AGAIN_S = 5.0
+# What starting a link again with the same settings wouldn't cure.
+_WRONG = (AuthorizationError, ConfigurationError, WrongStateError)
+
 
 class Worker:
-    """The links of one process, as `http.service.Service` shows them."""
+    """The links of one process, as `http.service.Service` shows them. `read` reads the configuration anew."""
 
-    def __init__(self, settings: Settings, links: Sequence[LinkConfig]) -> None:
+    def __init__(
+        self, settings: Settings, links: Sequence[LinkConfig], read: Callable[[], Configuration] | None = None
+    ) -> None:
         self._settings = settings
+        self._read = read or (lambda: (settings, links))
         self._budget = ByteBudget(settings.service.memory_bytes)
         self._counters = WorkerCounters(memory_limit_bytes=settings.service.memory_bytes)
-        self._links = [LinkWorker(settings, link, self._budget, self._counters) for link in links]
+        self._links = {link.name: self._new_link(settings, link) for link in links}
+        self._running: set[LinkWorker] = set()
+        self._changing = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Start every link; ReplicatorError if one can't start."""
-        await asyncio.gather(*(link.start() for link in self._links))
+        await asyncio.gather(*(self._start(link) for link in self._links.values()))
 
     async def stop(self) -> None:
         """Hand everything over and close."""
-        await asyncio.gather(*(link.stop() for link in self._links))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(link.stop() for link in self._links.values()))
 
     async def ended(self) -> None:
         """Until a link can't go on in this process; raises what ended it."""
-        done, _ = await asyncio.wait([link.ended for link in self._links], return_when=asyncio.FIRST_COMPLETED)
-        for future in done:
-            future.result()
+        while True:
+            self._changed.clear()
+            changed: asyncio.Future[Any] = asyncio.ensure_future(self._changed.wait())
+            ending = {link.ended: link for link in self._running}
+            await asyncio.wait([*ending, changed], return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+            for future, link in ending.items():
+                if future.done() and link in self._running:  # not one that a reload has stopped
+                    future.result()
+                    return
+
+    async def reload(self) -> str:
+        """Read the configuration anew and act upon what has changed, one link after the other; the others go on.
+
+        What was wrong, or "": a file with mistakes changes nothing; a link that can't run as the file says now goes on
+        as it was.
+        """
+        async with self._changing:
+            try:
+                settings, links = await asyncio.to_thread(self._read)
+            except ReplicatorError as error:
+                log.error("the configuration can't be used; going on as before", error=str(error))
+                return str(error)
+            return await self._become(settings, {link.name: link for link in links})
+
+    async def _become(self, settings: Settings, links: dict[str, LinkConfig]) -> str:
+        if settings.service != self._settings.service:
+            log.warning("settings of the service itself take effect when the process starts again")
+        removed = [name for name in self._links if name not in links]
+        kept = [name for name in links if name in self._links]
+        replaced = [name for name in kept if not same_link(name, self._links[name].settings, settings)]
+        added = [link for name, link in links.items() if name not in self._links]
+        if not removed and not replaced and not added:
+            log.info("the configuration is unchanged")
+            return ""
+        for name in removed:
+            await self._end(self._links.pop(name))
+            log.info("link removed", link=name)
+        errors = [error for name in replaced if (error := await self._replace(settings, links[name]))]
+        for link in added:
+            self._links[link.name] = self._new_link(settings, link)
+            self._start_soon(link.name)
+            log.info("link added", link=link.name)
+        return "; ".join(errors)
+
+    async def _replace(self, settings: Settings, link: LinkConfig) -> str:
+        former = self._links[link.name]
+        await self._end(former)
+        self._links[link.name] = worker = self._new_link(settings, link)
+        try:
+            await self._start(worker)
+        except _WRONG as error:
+            log.error("the link can't run so; going on as before", link=link.name, error=str(error))
+            await worker.stop()
+            self._links[link.name] = self._new_link(former.settings, former.link)
+            self._start_soon(link.name)
+            return str(error)
+        except ReplicatorError as error:
+            log.warning("the link will start when its clusters answer", link=link.name, error=str(error))
+            await worker.stop()
+            self._links[link.name] = self._new_link(settings, link)
+            self._start_soon(link.name)
+            return ""
+        log.info("link goes on with its new configuration", link=link.name)
+        return ""
+
+    def _new_link(self, settings: Settings, link: LinkConfig) -> LinkWorker:
+        return LinkWorker(settings, link, self._budget, self._counters, self._reload_asked)
+
+    async def _start(self, link: LinkWorker) -> None:
+        await link.start()
+        self._running.add(link)
+        self._changed.set()
+
+    async def _end(self, link: LinkWorker) -> None:
+        self._running.discard(link)
+        await link.stop()
+
+    def _start_soon(self, name: str) -> None:
+        self._spawn(self._start_at_last(name, self._links[name]))
+
+    async def _start_at_last(self, name: str, link: LinkWorker) -> None:
+        """Until it has started, or was replaced: what runs beside it isn't ended for its sake."""
+        while self._links.get(name) is link:
+            try:
+                await self._start(link)
+                return
+            except ReplicatorError as error:
+                log.warning("can't start the link yet", link=name, error=str(error))
+            await link.stop()
+            await asyncio.sleep(START_AGAIN_S)
+            if self._links.get(name) is link:
+                link = self._links[name] = self._new_link(link.settings, link.link)
+
+    def _reload_asked(self, name: str, command: Reload) -> None:
+        self._spawn(self._carry_out(name, command))
+
+    async def _carry_out(self, name: str, command: Reload) -> None:
+        log.info("reading the configuration anew", link=name, by=command.by)
+        error = await self.reload()
+        link = self._links.get(name)
+        if link is None:
+            return
+        try:
+            await link.reloading.answer(command, error)
+        except ReplicatorError as refusal:
+            log.warning("can't say that the configuration was read", link=name, error=str(refusal))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether every link has joined and every owned lane has recovered; if not, why."""
-        reasons = [reason for link in self._links for reason in link.not_ready()]
+        reasons = [reason for link in self._links.values() for reason in link.not_ready()]
         return not reasons, reasons
 
     def counters(self) -> WorkerCounters:
         """The living counters, with positions and lags as of now."""
         self._counters.memory_in_use_bytes = self._budget.in_use
-        for link in self._links:
+        for link in self._links.values():
             link.update_counters()
         return self._counters
 
     async def status(self) -> dict[str, object]:
         """The status of all links, read from Kafka: also what other workers run."""
-        found = [await read_status(self._settings, link.link) for link in self._links]
+        found = [await read_status(link.settings, link.link) for link in self._links.values()]
         return {"links": [status.model_dump(mode="json") for status in found]}
 
 
-async def run_worker(settings: Settings, links: Sequence[LinkConfig], *, http: str, stop: asyncio.Event) -> None:
-    """Run one worker until `stop` is set, serving HTTP on `http`.
+async def run_worker(
+    settings: Settings,
+    links: Sequence[LinkConfig],
+    *,
+    http: str,
+    stop: asyncio.Event,
+    read: Callable[[], Configuration] | None = None,
+    reload: asyncio.Event | None = None,
+) -> None:
+    """Run one worker until `stop` is set, serving HTTP on `http`; each time that `reload` is set, and when the control
+    topic of a link says so, the configuration is read anew by `read`.
 
     ReplicatorError if a link can't start, or can't be a member of its group any more: whoever supervises the process
     starts it anew.
     """
     keep_freed_memory()
-    worker = Worker(settings, links)
+    worker = Worker(settings, links, read)
     service = settings.service
     token = service.token.get_secret_value() if service.token else None
     runner = await serve(
@@ -86,7 +223,7 @@ async def run_worker(settings: Settings, links: Sequence[LinkConfig], *, http: s
         if starting.done():
             await starting
             ending = asyncio.create_task(worker.ended(), name="wait for an end")
-            tasks.append(ending)
+            tasks += [ending, asyncio.create_task(_reload_when_asked(worker, reload), name="wait for reloads")]
             await asyncio.wait([stopping, ending], return_when=asyncio.FIRST_COMPLETED)
             if ending.done():
                 await ending
@@ -97,3 +234,10 @@ async def run_worker(settings: Settings, links: Sequence[LinkConfig], *, http: s
         await worker.stop()
         await runner.cleanup()
         log.info("stopped")
+
+
+async def _reload_when_asked(worker: Worker, asked: asyncio.Event | None) -> None:
+    while asked is not None:
+        await asked.wait()
+        asked.clear()
+        await worker.reload()

@@ -43,6 +43,7 @@ class Installation:
         self._clusters = clusters
         self._links = [dict(link) for link in links]
         self._count = 0
+        self._written: dict[str, str] = {}  # file name -> HTTP address
         self.file = self.write("replicator.yaml")
 
     def write(self, name: str, http: str | None = None) -> Path:
@@ -55,9 +56,17 @@ class Installation:
             "links": self._links,
             "service": {"http": http or f"127.0.0.1:{free_ports(1)[0]}"},
         }
+        self._written[name] = document["service"]["http"]
         path = self.directory / name
         path.write_text(yaml.safe_dump(document, sort_keys=False))
         return path
+
+    def configure(self, links: Sequence[Mapping[str, Any]], *, only: str | None = None) -> None:
+        """Other links from now on, in all files written so far, or in that of the worker `only`."""
+        self._links = [dict(link) for link in links]
+        for name, http in list(self._written.items()):
+            if only is None or name == f"{only}.yaml":
+                self.write(name, http)
 
     def worker(self, *arguments: str) -> Worker:
         """One `replicator run`, not started yet: use it as a context manager."""
@@ -176,6 +185,10 @@ class Worker:
         assert self._process is not None
         self._process.kill()
         self._process.wait(timeout=10)
+
+    def hang_up(self) -> None:
+        """SIGHUP."""
+        os.kill(self.pid, signal.SIGHUP)
 
     def freeze(self) -> None:
         """SIGSTOP."""
