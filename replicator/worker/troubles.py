@@ -9,7 +9,7 @@ import structlog
 
 from replicator.errors import AuthorizationError, ReplicatorError
 from replicator.ledger.codec import LedgerFormatError
-from replicator.ledger.lane_trouble import LaneTrouble, encode_trouble, trouble_key
+from replicator.ledger.lane_trouble import FRESH_MS, LaneTrouble, encode_trouble, trouble_key
 from replicator.ledger.log import KeyValue
 from replicator.states import PartitionFault, Reason
 from replicator.wire import kafka_errors as codes
@@ -74,11 +74,19 @@ class Troubles:
                 detail = f"Lane {number} of the link waits: {error}"
                 said[number] = LaneTrouble(number, reason, detail, since_ms, now)
                 pairs.append(encode_trouble(said[number]))
+        here = {lane.number for lane in self._lanes()}
+        for (
+            number,
+            before,
+        ) in self._said.items():  # it is between two starts, or another's, who speaks of it from now on
+            if number not in here and now - before.seen_ms < FRESH_MS:
+                said[number] = before
+                began[number] = before.since_ms
         self._began = began
         self._log_changes(said)
         if pairs:
             await self._control.write(pairs)
-        self._said = said  # a lane that isn't ours any more is its new owner's to speak of
+        self._said = said
 
     def _log_changes(self, said: Mapping[int, LaneTrouble]) -> None:
         """One line for all lanes of a kind: a coordinator that is away is many lanes' trouble."""

@@ -78,6 +78,17 @@ async def test_given_a_lane_that_starts_over_then_its_trouble_goes_on_without_a_
     assert scene.read[3].since_ms == 0
 
 
+async def test_given_a_lane_that_is_away_while_it_starts_over_then_its_trouble_is_taken_back_when_it_runs() -> None:
+    scene = Scene([FakeLane(3, AWAY)])
+    await scene.at(0)
+    await scene.at(QUIET_MS)
+    scene.lanes.clear()
+    await scene.at(QUIET_MS + 1)
+    scene.lanes.append(FakeLane(3))
+    await scene.at(QUIET_MS + 2)
+    assert scene.read == {}
+
+
 async def test_given_that_it_can_not_be_said_then_the_next_step_says_it() -> None:
     scene = Scene([FakeLane(3, AWAY)], refuse=True)
     await scene.at(0)
