@@ -139,8 +139,12 @@ class Scenario:
         began = time.monotonic()
         before = self.target_ends()
         last: list[tuple[str, int]] = []
+        writer = self.corpus.background
+        rounds = writer.rounds if writer is not None else 0
 
         def moved() -> bool:
+            if writer is not None:
+                writer.check()
             ends = self.target_ends()
             still = {where for where, end in ends.items() if end <= max(before[where], 0)}
             for where in [where for where, end in before.items() if end < 0]:  # what wasn't known is noted now
@@ -148,7 +152,8 @@ class Scenario:
                 still.add(where)
             still = {where for where in still if not where[0].endswith(tuple(f"-{kind}" for kind in besides))}
             last[:] = sorted(still) or last
-            assert not still, f"standing still: {last}"
+            written = writer.rounds - rounds if writer is not None else 0
+            assert not still, f"standing still, while {written} rounds were written: {last}"
             return True
 
         wait_for(moved, within=within, every=0.1, what="every partition moves")

@@ -149,6 +149,7 @@ class Corpus:
         self._rng = random.Random(rng.random())
         self._producers: dict[str, Producer] = {}
         self.acknowledged = AckFile(None)
+        self.background: BackgroundWriter | None = None
         print(f"corpus {prefix}: seed {self.seed}")
 
     @property
@@ -195,7 +196,8 @@ class Corpus:
     def keep_writing(self, acks: Path, *, pause_s: float = 0.02) -> BackgroundWriter:
         """Go on with rounds in a thread, until the returned writer is stopped (it is a context manager)."""
         self.acknowledged = AckFile(acks)
-        return BackgroundWriter(self, pause_s)
+        self.background = BackgroundWriter(self, pause_s)
+        return self.background
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
@@ -373,6 +375,12 @@ class BackgroundWriter:
         else:
             self._stopping.set()
             self._thread.join(90)
+            print(f"{self.rounds} rounds were written; what went wrong with that: {self._failure!r}")
+
+    def check(self) -> None:
+        """Raise what has ended the thread, if anything has."""
+        if self._failure is not None:
+            raise RuntimeError("nothing is written any more") from self._failure
 
     def stop(self) -> None:
         """End the thread, wait for all acknowledgements."""
