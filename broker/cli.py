@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import logging
 import resource
 import signal
@@ -29,6 +30,13 @@ app = typer.Typer(
 )
 
 
+class Authorizers(enum.Enum):
+    """Choices of --authorizer."""
+
+    NONE = "none"
+    ACL = "acl"
+
+
 @app.callback()
 def _root() -> None:
     """A small Kafka-compatible broker for tests and demos. Not for production."""
@@ -52,6 +60,13 @@ def run(
         str | None, typer.Option(help="Mechanisms, comma-joined: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512.")
     ] = None,
     user: Annotated[list[str] | None, typer.Option(help="NAME:PASSWORD of a user for --sasl; may be repeated.")] = None,
+    authorizer: Annotated[
+        Authorizers,
+        typer.Option(
+            help="acl: clients may do what ACLs allow them, and what isn't allowed is refused. Name those who may do "
+            "everything with --config 'super.users=User:NAME;User:OTHER'."
+        ),
+    ] = Authorizers.NONE,
     tls_cert: Annotated[Path | None, typer.Option(help="Serve TLS with this certificate chain (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="The certificate's key, unless it is in the same file.")] = None,
     tls_ca: Annotated[Path | None, typer.Option(help="Demand client certificates signed by this authority.")] = None,
@@ -77,7 +92,12 @@ def run(
     )
     try:
         cluster = Cluster(
-            nodes=nodes, listeners=[listener], config=_properties(config or []), data_dir=data, sasl=sasl_server
+            nodes=nodes,
+            listeners=[listener],
+            config=_properties(config or []),
+            data_dir=data,
+            sasl=sasl_server,
+            authorizer="acl" if authorizer is Authorizers.ACL else "none",
         )
     except InvalidConfig as error:
         raise typer.BadParameter(str(error), param_hint="--config") from error

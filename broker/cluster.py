@@ -19,7 +19,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from kio.schema.errors import ErrorCode
 
@@ -34,6 +34,8 @@ from broker.fetch_sessions import FetchSessions
 from broker.metadata_store import MetadataStore
 from broker.node import Listener, Node, NodeState
 from broker.registry import load_apis
+from broker.security.acls import Acls
+from broker.security.authorizer import AclAuthorizer, Authorizer
 from broker.security.sasl import SaslServer
 from broker.storage.files import DirectoryLock, DiskFiles, Files, MemoryFiles
 from broker.storage.log import PartitionLog
@@ -72,6 +74,7 @@ class Cluster:
         clock: Clock | None = None,
         faults: Faults | None = None,
         sasl: SaslServer | None = None,
+        authorizer: Authorizer | Literal["acl", "none"] = "none",
     ) -> None:
         if nodes < 1:
             raise ValueError("a cluster needs at least one node")
@@ -81,6 +84,9 @@ class Cluster:
         self.faults = faults or Faults()
         self.sasl = sasl
         """What listeners with `sasl=True` offer."""
+        self.acls = Acls()
+        self.authorizer: Authorizer | None
+        """Who is asked whether clients may do what they want; None: they may. "acl" means Kafka's ACLs."""
         self.data_dir = data_dir
         self.files: Files = files or (DiskFiles(data_dir) if data_dir else MemoryFiles())
         self._lock = DirectoryLock(data_dir) if data_dir else None
@@ -109,6 +115,7 @@ class Cluster:
         self.config.on_change.append(self._config_changed)
         self._tasks: set[asyncio.Task[None]] = set()
         self._load()
+        self.authorizer = self._authorizer(authorizer)
         self.coordinators = Coordinators(self)
         self.transactions = self.coordinators
 
@@ -269,6 +276,11 @@ class Cluster:
         """The partition's log. Raises KeyError when it doesn't exist."""
         return self._partition(topic, partition).log
 
+    @property
+    def uses_acls(self) -> bool:
+        """Whether ACLs can be made, because there is somebody to look at them."""
+        return isinstance(self.authorizer, AclAuthorizer)
+
     def leads(self, node: Node, partition: Partition) -> bool:
         """Whether requests for the partition are for this node."""
         return partition.leader == node.node_id
@@ -382,7 +394,14 @@ class Cluster:
         self.config.dynamic_default.update(self._store.dynamic_default)
         for node_id, values in self._store.dynamic_by_node.items():
             self.config.dynamic_by_node[node_id] = dict(values)
+        self.acls = Acls(self._store.acls)
+        self.acls.on_change.append(self.save)
         self.save()
+
+    def _authorizer(self, wanted: Authorizer | Literal["acl", "none"]) -> Authorizer | None:
+        if wanted == "acl" or (wanted == "none" and self.config.get("authorizer.class.name")):
+            return AclAuthorizer(self.acls, self.config)
+        return None if isinstance(wanted, str) else wanted
 
     def _add_partition(self, topic: Topic, replicas: tuple[int, ...]) -> None:
         index = len(topic.partitions)

@@ -16,13 +16,15 @@ from kio.schema.errors import ErrorCode
 from broker.config_defs import BROKER_CONFIGS, TOPIC_CONFIGS, ConfigDef, ConfigType, InvalidConfig
 from broker.config_docs import TOPIC_DOCUMENTATION
 from broker.errors import KafkaError
+from broker.security.resources import Operation as Permitted
+from broker.security.resources import ResourceType
 from broker.topics import Topic, check_name
 
 if TYPE_CHECKING:
     from broker.cluster import Cluster
-    from broker.node import Node
+    from broker.node import Node, RequestContext
 
-TOPIC, BROKER = 2, 4
+TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
 SENSITIVE = frozenset({ConfigType.PASSWORD})
 
 
@@ -61,6 +63,14 @@ class Value:
     name: str
     value: str | None
     source: Source
+
+
+def authorize(ctx: RequestContext, operation: Permitted, kind: int, name: str) -> None:
+    """Raise KafkaError unless the client may describe or alter the settings of this resource."""
+    if kind in (TOPIC, GROUP):
+        ctx.access.require(operation, ResourceType.TOPIC if kind == TOPIC else ResourceType.GROUP, name)
+    else:
+        ctx.access.require(operation, ResourceType.CLUSTER)
 
 
 # --- describing ------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 LONG_MAX = 2**63 - 1
 INT_MAX = 2**31 - 1
 MIB = 1024 * 1024
+STANDARD_AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 
 
 class ConfigType(enum.IntEnum):
@@ -193,6 +194,8 @@ def _broker(
 
 _BROKER_DEFS = (
     _broker("advertised.listeners", STRING, None),
+    _broker("allow.everyone.if.no.acl.found", BOOLEAN, "false"),
+    _broker("authorizer.class.name", STRING, "", choices=("", STANDARD_AUTHORIZER)),
     _broker("auto.create.topics.enable", BOOLEAN, "true"),
     _broker("auto.leader.rebalance.enable", BOOLEAN, "true"),
     _broker("background.threads", INT, "10", 1, read_only=False),
@@ -234,6 +237,7 @@ _BROKER_DEFS = (
     _broker("sasl.enabled.mechanisms", LIST, "GSSAPI"),
     _broker("sasl.server.max.receive.size", INT, "524288"),
     _broker("socket.request.max.bytes", INT, "104857600", 1),
+    _broker("super.users", STRING, ""),
     _broker("transaction.abort.timed.out.transaction.cleanup.interval.ms", INT, "10000", 1),
     _broker("transaction.max.timeout.ms", INT, "900000", 1),
     _broker("transaction.partition.verification.enable", BOOLEAN, "true", read_only=False),

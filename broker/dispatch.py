@@ -17,6 +17,7 @@ from broker.errors import CloseConnection, KafkaError
 from broker.faults import Action
 from broker.node import ConnectionState, RequestContext
 from broker.registry import APIS, Api, build
+from broker.security.access import EVERYTHING, access_of
 
 if TYPE_CHECKING:
     from broker.node import Node
@@ -44,7 +45,8 @@ async def dispatch(node: Node, connection: ConnectionState, frame: bytes) -> Par
     _check_session(node, connection, api)
     header = protocol.read_header(frame, protocol.request_is_flexible(key, version))
     connection.client_id = header.client_id
-    ctx = RequestContext(node.cluster, node, connection, key, version, header.correlation_id, header.client_id)
+    access = access_of(node.cluster.authorizer, connection.principal, connection.client_host, api.name)
+    ctx = RequestContext(node.cluster, node, connection, key, version, header.correlation_id, header.client_id, access)
     request = _decode(api, frame, header)
     response = await _serve(ctx, api, request)
     if response is None:
@@ -93,6 +95,8 @@ async def _serve(ctx: RequestContext, api: Api, request: Any) -> Any:
 
 async def _call(ctx: RequestContext, api: Api, request: Any) -> Any:
     try:
+        if api.asks is None and ctx.access is not EVERYTHING:
+            raise KafkaError(ErrorCode.cluster_authorization_failed, f"{api.name} doesn't authorize what it does")
         return await api.handler(ctx, request)
     except KafkaError as error:
         return error_response(ctx, request, error.code)
@@ -138,7 +142,14 @@ def _unsupported_api_versions(node: Node, connection: ConnectionState, frame: by
     # KIP-511: whoever asks in a version we don't know gets v0 with the ranges, and asks again.
     header = protocol.read_header(frame, flexible=False)
     ctx = RequestContext(
-        node.cluster, node, connection, protocol.API_VERSIONS_KEY, 0, header.correlation_id, header.client_id
+        node.cluster,
+        node,
+        connection,
+        protocol.API_VERSIONS_KEY,
+        0,
+        header.correlation_id,
+        header.client_id,
+        EVERYTHING,
     )
     ranges = [
         {"api_key": api.key, "min_version": api.versions[0], "max_version": api.versions[-1]}

@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from broker.security.acls import Acl
 from broker.storage.files import Files
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class MetadataStore:
         self.topics: list[SavedTopic] = []
         self.dynamic_default: dict[str, str] = {}
         self.dynamic_by_node: dict[int, dict[str, str]] = {}
+        self.acls: list[Acl] = []
         content = files.read_all(FILE)
         if content is not None:
             self._read(content)
@@ -55,7 +57,8 @@ class MetadataStore:
             for row in data["topics"]:
                 partitions = tuple(SavedPartition(tuple(p["replicas"]), p["leader_epoch"]) for p in row["partitions"])
                 self.topics.append(SavedTopic(row["name"], uuid.UUID(row["id"]), dict(row["configs"]), partitions))
-        except (KeyError, TypeError, AttributeError) as error:
+            self.acls = [Acl.from_row(row) for row in data.get("acls", ())]
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{FILE} in the data directory is damaged: {error!r}") from error
 
     def save(self, cluster: Cluster) -> None:
@@ -64,6 +67,7 @@ class MetadataStore:
             "cluster_id": cluster.cluster_id,
             "dynamic_default": cluster.config.dynamic_default,
             "dynamic_by_node": cluster.config.dynamic_by_node,
+            "acls": [acl.row() for acl in cluster.acls],
             "topics": [
                 {
                     "name": topic.name,

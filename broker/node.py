@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from broker.security.access import Access
+
 if TYPE_CHECKING:
     from broker.cluster import Cluster
     from broker.connection import Connection
@@ -57,6 +59,8 @@ class RequestContext:
     api_version: int
     correlation_id: int
     client_id: str | None
+    access: Access
+    """What the client may do; every API asks it."""
 
 
 class NodeState(enum.Enum):

@@ -2,8 +2,9 @@
 
 One file per API in `broker/apis/`, registered by decorator on import. To add one, write
 
-    @api(schema=kio.schema.delete_groups, versions=range(0, 3))
+    @api(schema=kio.schema.delete_groups, versions=range(0, 3), asks={ResourceType.GROUP})
     async def delete_groups(ctx: RequestContext, request: Any) -> Any:
+        ...  # ctx.access.allows(Operation.DELETE, ResourceType.GROUP, name)
         return build(ctx, results=[{"group_id": name, "error_code": 0} for name in request.groups_names])
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -21,19 +22,28 @@ from kio.schema.index import api_key_map
 
 from broker import protocol
 from broker.protocol import RawResponse, response_type
+from broker.security.resources import ResourceType
 
 if TYPE_CHECKING:
     from broker.node import RequestContext
 
-__all__ = ["APIS", "Api", "RawResponse", "api", "build", "load_apis", "response_type"]
+__all__ = ["APIS", "OPEN", "Api", "RawResponse", "api", "build", "load_apis", "response_type"]
 
 Handler = Callable[["RequestContext", Any], Awaitable[Any]]
 Decoder = Callable[[bytes, int, int], Any]
 
 
+OPEN: frozenset[ResourceType] = frozenset()
+"""For `asks`: everybody may use the API, and learns nothing from it that would have to be authorized."""
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One API: its key, Kafka's name for it, the versions served and the code behind it."""
+    """One API: its key, Kafka's name for it, the versions served and the code behind it.
+
+    `asks`: the kinds of resources that the code asks `ctx.access` about. None says that nobody has thought about it
+    yet: such an API is refused to everybody as long as the cluster has an authorizer.
+    """
 
     key: int
     name: str
@@ -41,6 +51,7 @@ class Api:
     handler: Handler
     decode: Decoder | None
     before_authentication: bool
+    asks: frozenset[ResourceType] | None
 
 
 APIS: dict[int, Api] = {}
@@ -48,7 +59,12 @@ _KEYS = {name: key for key, name in api_key_map.items()}
 
 
 def api(
-    *, schema: ModuleType, versions: range, decode: Decoder | None = None, before_authentication: bool = False
+    *,
+    schema: ModuleType,
+    versions: range,
+    asks: Set[ResourceType] | None = None,
+    decode: Decoder | None = None,
+    before_authentication: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Register the decorated coroutine for an API.
 
@@ -59,7 +75,8 @@ def api(
 
     def register(handler: Handler) -> Handler:
         name = load_request_schema(key, versions[-1]).__name__.removesuffix("Request")
-        APIS[key] = Api(key, name, versions, handler, decode, before_authentication)
+        asked = None if asks is None else frozenset(asks)
+        APIS[key] = Api(key, name, versions, handler, decode, before_authentication, asked)
         return handler
 
     return register

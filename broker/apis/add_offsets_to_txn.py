@@ -10,14 +10,17 @@ from kio.schema.errors import ErrorCode
 from broker.errors import KafkaError
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 from broker.transactions.routing import coordinate, fenced_code
 
 
-@api(schema=kio.schema.add_offsets_to_txn, versions=range(5))
+@api(schema=kio.schema.add_offsets_to_txn, versions=range(5), asks={ResourceType.TRANSACTIONAL_ID, ResourceType.GROUP})
 async def add_offsets_to_txn(ctx: RequestContext, request: Any) -> Any:
     """What TxnOffsetCommit (below v5) needs before it."""
     offsets = ctx.cluster.coordinators.offsets_log
     try:
+        ctx.access.require(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id)
+        ctx.access.require(Operation.READ, ResourceType.GROUP, request.group_id)
         if not request.transactional_id:
             raise KafkaError(ErrorCode.invalid_request)
         coordinate(ctx, request.transactional_id).add_partitions(

@@ -14,13 +14,19 @@ from kio.schema.errors import ErrorCode
 from broker.errors import KafkaError
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
+from broker.topics import INTERNAL_TOPICS
 from broker.transactions.metadata import TopicPartition
 from broker.transactions.routing import coordinate, fenced_code
 
 FIRST_BATCHED = 4
 
 
-@api(schema=kio.schema.add_partitions_to_txn, versions=range(6))
+@api(
+    schema=kio.schema.add_partitions_to_txn,
+    versions=range(6),
+    asks={ResourceType.TRANSACTIONAL_ID, ResourceType.TOPIC, ResourceType.CLUSTER},
+)
 async def add_partitions_to_txn(ctx: RequestContext, request: Any) -> Any:
     """Before v4 there is just one transaction."""
     if ctx.api_version < FIRST_BATCHED:
@@ -33,6 +39,7 @@ async def add_partitions_to_txn(ctx: RequestContext, request: Any) -> Any:
             verify_only=False,
         )
         return build(ctx, results_by_topic_v3_and_below=_results(request.v3_and_below_topics, codes))
+    ctx.access.require(Operation.CLUSTER_ACTION, ResourceType.CLUSTER)
     results = []
     for transaction in request.transactions:
         codes = _add(
@@ -65,12 +72,13 @@ def _add(
     *,
     verify_only: bool,
 ) -> dict[TopicPartition, ErrorCode]:
-    unknown = {each for each in partitions if not ctx.cluster.coordinators.has_partition(*each)}
-    if unknown:
-        return {
-            each: ErrorCode.unknown_topic_or_partition if each in unknown else ErrorCode.operation_not_attempted
-            for each in partitions
-        }
+    if ctx.api_version < FIRST_BATCHED and not ctx.access.allows(
+        Operation.WRITE, ResourceType.TRANSACTIONAL_ID, transactional_id
+    ):
+        return dict.fromkeys(partitions, ErrorCode.transactional_id_authorization_failed)
+    refused = {each: code for each in partitions if (code := _refusal(ctx, each)) is not None}
+    if refused:
+        return {each: refused.get(each, ErrorCode.operation_not_attempted) for each in partitions}
     try:
         if not transactional_id:
             raise KafkaError(ErrorCode.invalid_request)
@@ -81,6 +89,17 @@ def _add(
     except KafkaError as error:
         return dict.fromkeys(partitions, fenced_code(ctx, error.code))
     return dict.fromkeys(partitions, ErrorCode.none)
+
+
+def _refusal(ctx: RequestContext, partition: TopicPartition) -> ErrorCode | None:
+    topic = partition[0]
+    if ctx.api_version < FIRST_BATCHED and (
+        topic in INTERNAL_TOPICS or not ctx.access.allows(Operation.WRITE, ResourceType.TOPIC, topic)
+    ):
+        return ErrorCode.topic_authorization_failed
+    if not ctx.cluster.coordinators.has_partition(*partition):
+        return ErrorCode.unknown_topic_or_partition
+    return None
 
 
 def _results(topics: Any, codes: dict[TopicPartition, ErrorCode]) -> list[dict[str, Any]]:

@@ -13,13 +13,13 @@ import kio.schema.api_versions
 from kio.schema.errors import ErrorCode
 
 from broker.node import RequestContext
-from broker.registry import APIS, api, build
+from broker.registry import APIS, OPEN, api, build
 
 PRODUCE = 0
 SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
 
-@api(schema=kio.schema.api_versions, versions=range(5), before_authentication=True)
+@api(schema=kio.schema.api_versions, versions=range(5), asks=OPEN, before_authentication=True)
 async def api_versions(ctx: RequestContext, request: Any) -> Any:
     if ctx.api_version >= 3 and not (
         SOFTWARE.fullmatch(request.client_software_name) and SOFTWARE.fullmatch(request.client_software_version)

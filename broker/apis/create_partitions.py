@@ -11,9 +11,10 @@ from kio.schema.errors import ErrorCode
 from broker.errors import KafkaError
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 
 
-@api(schema=kio.schema.create_partitions, versions=range(4))
+@api(schema=kio.schema.create_partitions, versions=range(4), asks={ResourceType.TOPIC})
 async def create_partitions(ctx: RequestContext, request: Any) -> Any:
     asked = Counter(item.name for item in request.topics)
     results: dict[str, dict[str, Any]] = {}
@@ -22,6 +23,7 @@ async def create_partitions(ctx: RequestContext, request: Any) -> Any:
         try:
             if asked[item.name] > 1:
                 raise KafkaError(ErrorCode.invalid_request, "Duplicate topic name.")
+            ctx.access.require(Operation.ALTER, ResourceType.TOPIC, item.name)
             topic = ctx.cluster.topics.get(item.name)
             if topic is None:
                 raise KafkaError(ErrorCode.unknown_topic_or_partition)

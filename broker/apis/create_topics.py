@@ -16,11 +16,12 @@ from broker.config_defs import TOPIC_CONFIGS
 from broker.errors import KafkaError
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 
 DEFAULT_CONFIG, STATIC_BROKER_CONFIG, DYNAMIC_DEFAULT_BROKER_CONFIG, DYNAMIC_TOPIC_CONFIG = 5, 4, 3, 1
 
 
-@api(schema=kio.schema.create_topics, versions=range(2, 8))
+@api(schema=kio.schema.create_topics, versions=range(2, 8), asks={ResourceType.TOPIC, ResourceType.CLUSTER})
 async def create_topics(ctx: RequestContext, request: Any) -> Any:
     names = Counter(item.name for item in request.topics)
     results: list[dict[str, Any]] = []
@@ -30,6 +31,10 @@ async def create_topics(ctx: RequestContext, request: Any) -> Any:
                 results.append(_failed(item.name, KafkaError(ErrorCode.invalid_request, "Duplicate topic name.")))
             continue
         try:
+            if not ctx.access.allows(Operation.CREATE, ResourceType.CLUSTER, quiet=True) and not ctx.access.allows(
+                Operation.CREATE, ResourceType.TOPIC, item.name
+            ):
+                raise KafkaError(ErrorCode.topic_authorization_failed, "Authorization failed.")
             results.append(_create(ctx, item, request.validate_only))
         except KafkaError as error:
             results.append(_failed(item.name, error))
@@ -53,10 +58,17 @@ def _create(ctx: RequestContext, item: Any, validate_only: bool) -> dict[str, An
         assignments=assignments,
         validate_only=validate_only,
     )
+    made = {"name": topic.name, "topic_id": topic.topic_id, "error_code": ErrorCode.none}
+    if not ctx.access.allows(Operation.DESCRIBE_CONFIGS, ResourceType.TOPIC, topic.name, quiet=True):
+        return {
+            **made,
+            "topic_config_error_code": ErrorCode.topic_authorization_failed,
+            "num_partitions": -1,
+            "replication_factor": -1,
+            "configs": None,
+        }
     return {
-        "name": topic.name,
-        "topic_id": topic.topic_id,
-        "error_code": ErrorCode.none,
+        **made,
         "num_partitions": len(topic.partitions),
         "replication_factor": len(topic.partitions[0].replicas),
         "configs": _described_configs(ctx, topic.configs),

@@ -11,9 +11,10 @@ from broker.errors import KafkaError
 from broker.groups.routing import coordinate
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 
 
-@api(schema=kio.schema.delete_groups, versions=range(3))
+@api(schema=kio.schema.delete_groups, versions=range(3), asks={ResourceType.GROUP})
 async def delete_groups(ctx: RequestContext, request: Any) -> Any:
     """One error code a group."""
     return build(
@@ -27,6 +28,7 @@ async def delete_groups(ctx: RequestContext, request: Any) -> Any:
 
 def _delete(ctx: RequestContext, group_id: str) -> ErrorCode:
     try:
+        ctx.access.require(Operation.DELETE, ResourceType.GROUP, group_id)
         coordinate(ctx, group_id, allow_empty=True).delete_group(group_id)
     except KafkaError as error:
         return error.code

@@ -14,9 +14,10 @@ from broker.errors import KafkaError
 from broker.leadership import led_partition
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 
 
-@api(schema=kio.schema.delete_records, versions=range(3))
+@api(schema=kio.schema.delete_records, versions=range(3), asks={ResourceType.TOPIC})
 async def delete_records(ctx: RequestContext, request: Any) -> Any:
     topics = []
     for topic in request.topics:
@@ -24,6 +25,7 @@ async def delete_records(ctx: RequestContext, request: Any) -> Any:
         for item in topic.partitions:
             row: dict[str, Any] = {"partition_index": item.partition_index, "low_watermark": -1}
             try:
+                ctx.access.require(Operation.DELETE, ResourceType.TOPIC, topic.name)
                 partition = led_partition(ctx, topic.name, item.partition_index)
                 if partition.topic.internal:
                     raise KafkaError(ErrorCode.invalid_topic_exception)

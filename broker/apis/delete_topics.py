@@ -13,16 +13,21 @@ from kio.schema.errors import ErrorCode
 from broker.errors import KafkaError
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 from broker.topics import Topic
 
 
-@api(schema=kio.schema.delete_topics, versions=range(1, 7))
+@api(schema=kio.schema.delete_topics, versions=range(1, 7), asks={ResourceType.TOPIC, ResourceType.CLUSTER})
 async def delete_topics(ctx: RequestContext, request: Any) -> Any:
     results = []
     for name, topic_id in _asked(request):
         row: dict[str, Any] = {"name": name, "topic_id": topic_id, "error_code": ErrorCode.none}
         try:
             topic = _find(ctx, name, topic_id)
+            if _may(ctx, Operation.DESCRIBE, topic.name):
+                row["name"] = topic.name
+            if not _may(ctx, Operation.DELETE, topic.name):
+                raise KafkaError(ErrorCode.topic_authorization_failed)
             row.update(name=topic.name, topic_id=topic.topic_id)
             ctx.cluster.delete_topic(topic)
         except KafkaError as error:
@@ -50,6 +55,14 @@ def _find(ctx: RequestContext, name: str | None, topic_id: Any) -> Topic:
             raise KafkaError(ErrorCode.unknown_topic_id, "This server does not host this topic ID.")
         return found
     found = ctx.cluster.topics.get(name)
+    if not _may(ctx, Operation.DESCRIBE, name):  # who may not see a topic isn't told whether it exists
+        raise KafkaError(ErrorCode.topic_authorization_failed)
     if found is None:
         raise KafkaError(ErrorCode.unknown_topic_or_partition, "This server does not host this topic-partition.")
     return found
+
+
+def _may(ctx: RequestContext, operation: Operation, name: str) -> bool:
+    return ctx.access.allows(Operation.DELETE, ResourceType.CLUSTER, quiet=True) or ctx.access.allows(
+        operation, ResourceType.TOPIC, name
+    )

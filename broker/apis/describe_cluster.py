@@ -1,6 +1,6 @@
 """DescribeCluster (key 60), versions 0-2: brokers and cluster id (KIP-700, KIP-919, KIP-1073).
 
-There are no separate controllers: endpoint type 2 is refused. There are no ACLs yet: everything is authorized.
+There are no separate controllers: endpoint type 2 is refused. Only the authorized operations need a permission.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from kio.schema.errors import ErrorCode
 
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.access import NOT_ASKED
+from broker.security.resources import ResourceType
 
 BROKERS = 1
-NO_OPERATIONS = -(2**31)
-ALL_OPERATIONS = 8096  # create, alter, describe, cluster action, describe and alter configs, idempotent write
 
 
-@api(schema=kio.schema.describe_cluster, versions=range(3))
+@api(schema=kio.schema.describe_cluster, versions=range(3), asks={ResourceType.CLUSTER})
 async def describe_cluster(ctx: RequestContext, request: Any) -> Any:
     if getattr(request, "endpoint_type", BROKERS) != BROKERS:
         return build(
@@ -42,7 +42,7 @@ async def describe_cluster(ctx: RequestContext, request: Any) -> Any:
         cluster_id=ctx.cluster.cluster_id,
         controller_id=ctx.cluster.controller_id,
         brokers=brokers,
-        cluster_authorized_operations=ALL_OPERATIONS
+        cluster_authorized_operations=ctx.access.operations_if_described()
         if request.include_cluster_authorized_operations
-        else NO_OPERATIONS,
+        else NOT_ASKED,
     )

@@ -1,7 +1,7 @@
 """DescribeGroups (15), v0-6: state, protocol, members and assignments of groups.
 
 KIP-1043: from v6 on a group that doesn't exist is GROUP_ID_NOT_FOUND; before, it is a Dead one without error.
-Authorised operations (v3) are always unknown: there are no ACLs.
+Authorized operations from v3 on.
 """
 
 from __future__ import annotations
@@ -17,20 +17,27 @@ from broker.groups.coordinator import describe_members
 from broker.groups.routing import coordinate
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.access import NOT_ASKED
+from broker.security.resources import Operation, ResourceType
 
 FIRST_WITH_NOT_FOUND = 6
-OPERATIONS_NOT_ASKED = -(2**31)
 
 
-@api(schema=kio.schema.describe_groups, versions=range(7))
+@api(schema=kio.schema.describe_groups, versions=range(7), asks={ResourceType.GROUP})
 async def describe_groups(ctx: RequestContext, request: Any) -> Any:
     """Every group has an answer of its own, an error or not."""
-    return build(ctx, groups=[_describe(ctx, group_id) for group_id in request.groups])
+    groups = [_describe(ctx, group_id) for group_id in request.groups]
+    if getattr(request, "include_authorized_operations", False):
+        for row in groups:
+            if row.get("error_code", ErrorCode.none) is ErrorCode.none:
+                row["authorized_operations"] = ctx.access.operations(ResourceType.GROUP, row["group_id"])
+    return build(ctx, groups=groups)
 
 
 def _describe(ctx: RequestContext, group_id: str) -> dict[str, Any]:
-    answer: dict[str, Any] = {"group_id": group_id, "authorized_operations": OPERATIONS_NOT_ASKED}
+    answer: dict[str, Any] = {"group_id": group_id, "authorized_operations": NOT_ASKED}
     try:
+        ctx.access.require(Operation.DESCRIBE, ResourceType.GROUP, group_id)
         group = coordinate(ctx, group_id, allow_empty=True).groups.get(group_id)
     except KafkaError as error:
         return {**answer, "error_code": error.code}

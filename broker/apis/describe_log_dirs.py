@@ -9,17 +9,21 @@ import shutil
 from typing import Any
 
 import kio.schema.describe_log_dirs
+from kio.schema.errors import ErrorCode
 
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 from broker.topics import Partition
 
 MEMORY = "/memory"
 
 
-@api(schema=kio.schema.describe_log_dirs, versions=range(1, 5))
+@api(schema=kio.schema.describe_log_dirs, versions=range(1, 5), asks={ResourceType.CLUSTER})
 async def describe_log_dirs(ctx: RequestContext, request: Any) -> Any:
     """Null topics mean all of them."""
+    if not ctx.access.allows(Operation.DESCRIBE, ResourceType.CLUSTER):
+        return build(ctx, error_code=ErrorCode.cluster_authorization_failed)
     wanted = None
     if request.topics is not None:
         wanted = {(topic.topic, index) for topic in request.topics for index in topic.partitions}

@@ -9,10 +9,11 @@ from kio.schema.errors import ErrorCode
 
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 from broker.storage.producers import ProducerEntry
 
 
-@api(schema=kio.schema.describe_producers, versions=range(1))
+@api(schema=kio.schema.describe_producers, versions=range(1), asks={ResourceType.TOPIC})
 async def describe_producers(ctx: RequestContext, request: Any) -> Any:
     """One list a partition; only its leader knows."""
     return build(
@@ -28,6 +29,8 @@ async def describe_producers(ctx: RequestContext, request: Any) -> Any:
 
 
 def _describe(ctx: RequestContext, topic: str, index: int) -> dict[str, Any]:
+    if not ctx.access.allows(Operation.READ, ResourceType.TOPIC, topic):
+        return {"partition_index": index, "error_code": ErrorCode.topic_authorization_failed}
     partition = ctx.cluster.topics.partition(topic, index)
     if partition is None:
         return {"partition_index": index, "error_code": ErrorCode.unknown_topic_or_partition}

@@ -14,15 +14,17 @@ from kio.schema.errors import ErrorCode
 from broker.errors import KafkaError
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 from broker.topics import Partition
 
 PREFERRED, UNCLEAN = 0, 1
 NOT_NEEDED = "Leader election not needed for topic partition."
 
 
-@api(schema=kio.schema.elect_leaders, versions=range(3))
+@api(schema=kio.schema.elect_leaders, versions=range(3), asks={ResourceType.CLUSTER})
 async def elect_leaders(ctx: RequestContext, request: Any) -> Any:
     """Null partitions mean all of them; then only elections that took place are reported."""
+    ctx.access.require(Operation.ALTER, ResourceType.CLUSTER)
     kind = getattr(request, "election_type", PREFERRED)
     if request.topic_partitions is None:
         asked = {topic.name: [each.index for each in topic.partitions] for topic in ctx.cluster.topics}

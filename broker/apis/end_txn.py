@@ -12,15 +12,17 @@ import kio.schema.end_txn
 from broker.errors import KafkaError
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 from broker.transactions.routing import coordinate, fenced_code
 
 FIRST_WITH_BUMP = 5
 
 
-@api(schema=kio.schema.end_txn, versions=range(6))
+@api(schema=kio.schema.end_txn, versions=range(6), asks={ResourceType.TRANSACTIONAL_ID})
 async def end_txn(ctx: RequestContext, request: Any) -> Any:
     """Refusals carry no producer id."""
     try:
+        ctx.access.require(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id)
         producer_id, epoch = coordinate(ctx, request.transactional_id).end(
             request.transactional_id,
             request.producer_id,

@@ -28,6 +28,7 @@ from broker.leadership import check_leader
 from broker.node import RequestContext
 from broker.protocol import RawResponse, milliseconds, uvarint
 from broker.registry import api
+from broker.security.resources import Operation, ResourceType
 from broker.storage.files import Buffer
 from broker.storage.log import ReadResult
 from broker.storage.producers import AbortedTransaction
@@ -110,7 +111,7 @@ def decode(frame: bytes, offset: int, version: int) -> FetchRequest:
     )
 
 
-@api(schema=kio.schema.fetch, versions=range(4, 18), decode=decode)
+@api(schema=kio.schema.fetch, versions=range(4, 18), asks={ResourceType.TOPIC}, decode=decode)
 async def fetch(ctx: RequestContext, request: FetchRequest) -> RawResponse:
     uses_ids = ctx.api_version >= FIRST_TOPIC_ID
     sessions = ctx.cluster.fetch_sessions
@@ -171,10 +172,12 @@ async def _read_or_wait(
     while True:
         results = _read_all(ctx, request, wanted)
         ready = sum(result.size for result in results) >= enough
-        troubled = any(result.error is not ErrorCode.none or result.diverging for result in results)
-        if ready or troubled or not wanted or loop.time() >= deadline or ctx.connection.closed:
+        # who may not read one partition waits for the others all the same
+        allowed = [result for result in results if result.error is not ErrorCode.topic_authorization_failed]
+        troubled = any(result.error is not ErrorCode.none or result.diverging for result in allowed)
+        if ready or troubled or not allowed or loop.time() >= deadline or ctx.connection.closed:
             return results
-        await _wait_for_enough(ctx, request.isolation, wanted, enough, deadline)
+        await _wait_for_enough(ctx, request.isolation, [result.wanted for result in allowed], enough, deadline)
         await ctx.node.thawed.wait()
 
 
@@ -220,23 +223,28 @@ def _read_all(ctx: RequestContext, request: FetchRequest, wanted: list[FetchPart
     return results
 
 
+def _name(ctx: RequestContext, item: FetchPartition) -> str | None:
+    if isinstance(item.topic, str):
+        return item.topic
+    topic = ctx.cluster.topics.by_id(item.topic)
+    return None if topic is None else topic.name
+
+
 def _find(ctx: RequestContext, item: FetchPartition) -> Partition | None:
-    name = item.topic
-    if isinstance(name, uuid.UUID):
-        topic = ctx.cluster.topics.by_id(name)
-        if topic is None:
-            return None
-        name = topic.name
-    return ctx.cluster.topics.partition(name, item.index)
+    name = _name(ctx, item)
+    return None if name is None else ctx.cluster.topics.partition(name, item.index)
 
 
 def _read_one(
     ctx: RequestContext, request: FetchRequest, item: FetchPartition, left: int, *, nothing_yet: bool
 ) -> PartitionResult:
-    partition = _find(ctx, item)
+    name = _name(ctx, item)
+    if name is None:
+        return PartitionResult(item, ErrorCode.unknown_topic_id, aborted=[])
+    if not ctx.access.allows(Operation.READ, ResourceType.TOPIC, name):
+        return PartitionResult(item, ErrorCode.topic_authorization_failed, aborted=[])
+    partition = ctx.cluster.topics.partition(name, item.index)
     if partition is None:
-        if isinstance(item.topic, uuid.UUID) and ctx.cluster.topics.by_id(item.topic) is None:
-            return PartitionResult(item, ErrorCode.unknown_topic_id, aborted=[])
         return PartitionResult(item, ErrorCode.unknown_topic_or_partition, aborted=[])
     broken = ctx.cluster.faults.strike(
         Action.FAIL, "Fetch", node=ctx.node.node_id, client_id=ctx.client_id, topics=(partition.topic.name,)

@@ -13,11 +13,12 @@ from kio.schema.errors import ErrorCode
 
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import REFUSALS, Operation, ResourceType
 
 GROUP, TRANSACTION = 0, 1
 
 
-@api(schema=kio.schema.find_coordinator, versions=range(7))
+@api(schema=kio.schema.find_coordinator, versions=range(7), asks={ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID})
 async def find_coordinator(ctx: RequestContext, request: Any) -> Any:
     """Answer one key (v0-3) or many."""
     key_type = getattr(request, "key_type", GROUP)
@@ -29,6 +30,9 @@ async def find_coordinator(ctx: RequestContext, request: Any) -> Any:
 
 
 def _find(ctx: RequestContext, key_type: int, key: str) -> dict[str, Any]:
+    kind = {GROUP: ResourceType.GROUP, TRANSACTION: ResourceType.TRANSACTIONAL_ID}.get(key_type)
+    if kind is not None and not ctx.access.allows(Operation.DESCRIBE, kind, key):
+        return _nowhere(key, REFUSALS[kind], None)
     coordinators = ctx.cluster.coordinators
     log = {GROUP: coordinators.offsets_log, TRANSACTION: coordinators.transactions_log}.get(key_type)
     if log is None:
@@ -47,5 +51,5 @@ def _find(ctx: RequestContext, key_type: int, key: str) -> dict[str, Any]:
     }
 
 
-def _nowhere(key: str, code: ErrorCode, message: str) -> dict[str, Any]:
+def _nowhere(key: str, code: ErrorCode, message: str | None) -> dict[str, Any]:
     return {"key": key, "error_code": code, "error_message": message, "node_id": -1, "host": "", "port": -1}

@@ -15,12 +15,17 @@ from broker.errors import KafkaError
 from broker.node import RequestContext
 from broker.protocol import milliseconds
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 from broker.transactions.routing import coordinate
 
 FIRST_WITH_FENCED = 4
 
 
-@api(schema=kio.schema.init_producer_id, versions=range(6))
+@api(
+    schema=kio.schema.init_producer_id,
+    versions=range(6),
+    asks={ResourceType.TRANSACTIONAL_ID, ResourceType.CLUSTER, ResourceType.TOPIC},
+)
 async def init_producer_id(ctx: RequestContext, request: Any) -> Any:
     """Any node gives ids without transactional id; with one, only its coordinator."""
     try:
@@ -34,6 +39,13 @@ async def init_producer_id(ctx: RequestContext, request: Any) -> Any:
 
 
 def _init(ctx: RequestContext, request: Any) -> tuple[int, int]:
+    if request.transactional_id is not None:
+        ctx.access.require(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id)
+    elif not (
+        ctx.access.allows(Operation.IDEMPOTENT_WRITE, ResourceType.CLUSTER, quiet=True)
+        or ctx.access.allows_any(Operation.WRITE, ResourceType.TOPIC)
+    ):
+        raise KafkaError(ErrorCode.cluster_authorization_failed)
     known = (getattr(request, "producer_id", -1), getattr(request, "producer_epoch", -1))
     if (known[0] == -1) != (known[1] == -1):
         raise KafkaError(ErrorCode.invalid_request)

@@ -17,19 +17,21 @@ from broker.groups.routing import coordinate
 from broker.node import RequestContext
 from broker.protocol import milliseconds
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 
 MAX_PROTOCOLS = 1000
 FIRST_WITH_MEMBER_ID = 4
 FIRST_WITH_SKIP = 9
 
 
-@api(schema=kio.schema.join_group, versions=range(10))
+@api(schema=kio.schema.join_group, versions=range(10), asks={ResourceType.GROUP})
 async def join_group(ctx: RequestContext, request: Any) -> Any:
     """Join; the connection waits for its answer as it does in Kafka."""
     if len(request.protocols) > MAX_PROTOCOLS:
         return _answer(ctx, JoinResult(ErrorCode.inconsistent_group_protocol, request.member_id))
     session_timeout_ms = milliseconds(request.session_timeout)
     try:
+        ctx.access.require(Operation.READ, ResourceType.GROUP, request.group_id)
         coordinator = coordinate(ctx, request.group_id)
     except KafkaError as error:
         return _answer(ctx, JoinResult(error.code, request.member_id))

@@ -9,11 +9,13 @@ import kio.schema.leave_group
 from broker.groups.routing import coordinate
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 
 
-@api(schema=kio.schema.leave_group, versions=range(6))
+@api(schema=kio.schema.leave_group, versions=range(6), asks={ResourceType.GROUP})
 async def leave_group(ctx: RequestContext, request: Any) -> Any:
     """One error code a member; before v3 there is just one member."""
+    ctx.access.require(Operation.READ, ResourceType.GROUP, request.group_id)
     coordinator = coordinate(ctx, request.group_id)
     if ctx.api_version < 3:
         (code,) = coordinator.leave(request.group_id, [(request.member_id, None)])

@@ -10,17 +10,18 @@ from typing import Any
 import kio.schema.list_config_resources
 from kio.schema.errors import ErrorCode
 
-from broker.config_admin import BROKER, TOPIC
+from broker.config_admin import BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 
-BROKER_LOGGER, CLIENT_METRICS, GROUP = 8, 16, 32
 KNOWN = {TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP}
 
 
-@api(schema=kio.schema.list_config_resources, versions=range(2))
+@api(schema=kio.schema.list_config_resources, versions=range(2), asks={ResourceType.CLUSTER})
 async def list_config_resources(ctx: RequestContext, request: Any) -> Any:
     """No types mean all types."""
+    ctx.access.require(Operation.DESCRIBE_CONFIGS, ResourceType.CLUSTER)
     asked = set(getattr(request, "resource_types", [CLIENT_METRICS])) or KNOWN
     if not asked <= KNOWN:
         return build(ctx, error_code=ErrorCode.unsupported_version)

@@ -8,14 +8,20 @@ import kio.schema.list_groups
 
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 
 GROUP_TYPE = "classic"
 
 
-@api(schema=kio.schema.list_groups, versions=range(6))
+@api(schema=kio.schema.list_groups, versions=range(6), asks={ResourceType.GROUP, ResourceType.CLUSTER})
 async def list_groups(ctx: RequestContext, request: Any) -> Any:
-    """Filters are case-insensitive, empty ones let everything pass."""
+    """Groups that the client may not describe are left out.
+
+    Filters are case-insensitive, empty ones let everything pass.
+    """
     coordinators = ctx.cluster.coordinators
+    access = ctx.access
+    sees_all = access.allows(Operation.DESCRIBE, ResourceType.CLUSTER, quiet=True)
     states = {state.lower() for state in getattr(request, "states_filter", ())}
     types = {group_type.lower() for group_type in getattr(request, "types_filter", ())}
     return build(
@@ -31,5 +37,6 @@ async def list_groups(ctx: RequestContext, request: Any) -> Any:
             if coordinators.offsets_log.coordinator_of(group.group_id) == ctx.node.node_id
             and (not states or group.state.value.lower() in states)
             and (not types or GROUP_TYPE in types)
+            and (sees_all or access.allows(Operation.DESCRIBE, ResourceType.GROUP, group.group_id, quiet=True))
         ],
     )

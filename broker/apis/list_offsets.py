@@ -16,6 +16,7 @@ from broker.errors import KafkaError
 from broker.leadership import led_partition
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 from broker.storage.log import READ_COMMITTED, PartitionLog
 from broker.storage.lookup import offset_for_timestamp, offset_of_max_timestamp
 
@@ -23,7 +24,7 @@ LATEST, EARLIEST, MAX_TIMESTAMP, EARLIEST_LOCAL, LATEST_TIERED = -1, -2, -3, -4,
 NOTHING = (-1, -1, -1)
 
 
-@api(schema=kio.schema.list_offsets, versions=range(1, 11))
+@api(schema=kio.schema.list_offsets, versions=range(1, 11), asks={ResourceType.TOPIC})
 async def list_offsets(ctx: RequestContext, request: Any) -> Any:
     isolation = getattr(request, "isolation_level", 0)
     topics = []
@@ -35,6 +36,7 @@ async def list_offsets(ctx: RequestContext, request: Any) -> Any:
             try:
                 if asked[item.partition_index] > 1:
                     raise KafkaError(ErrorCode.invalid_request)
+                ctx.access.require(Operation.DESCRIBE, ResourceType.TOPIC, topic.name)
                 epoch = getattr(item, "current_leader_epoch", -1)
                 partition = led_partition(ctx, topic.name, item.partition_index, epoch)
                 timestamp, offset, leader_epoch = _look_up(partition.log, item.timestamp, isolation)

@@ -14,12 +14,13 @@ from kio.schema.errors import ErrorCode
 
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 from broker.transactions.metadata import Transaction, TransactionState
 
 NAMES = {state.text for state in TransactionState}
 
 
-@api(schema=kio.schema.list_transactions, versions=range(3))
+@api(schema=kio.schema.list_transactions, versions=range(3), asks={ResourceType.TRANSACTIONAL_ID})
 async def list_transactions(ctx: RequestContext, request: Any) -> Any:
     """Empty filters let everything pass; unknown states are reported and match nothing."""
     coordinators = ctx.cluster.coordinators
@@ -39,6 +40,7 @@ async def list_transactions(ctx: RequestContext, request: Any) -> Any:
             and (not states or found.state.text in states)
             and (longer_than < 0 or (found.started_ms >= 0 and now - found.started_ms > longer_than))
             and pattern.fullmatch(found.transactional_id) is not None
+            and ctx.access.allows(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, found.transactional_id, quiet=True)
         )
 
     return build(

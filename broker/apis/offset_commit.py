@@ -15,15 +15,19 @@ from broker.groups.routing import coordinate
 from broker.node import RequestContext
 from broker.protocol import milliseconds
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 
 FIRST_WITH_NOT_FOUND = 9
 
 
-@api(schema=kio.schema.offset_commit, versions=range(2, 10))
+@api(schema=kio.schema.offset_commit, versions=range(2, 10), asks={ResourceType.GROUP, ResourceType.TOPIC})
 async def offset_commit(ctx: RequestContext, request: Any) -> Any:
     """Unknown partitions fail alone; wrong credentials fail everything (KafkaError)."""
-    coordinator = coordinate(ctx, request.group_id, allow_empty=True)
+    ctx.access.require(Operation.READ, ResourceType.GROUP, request.group_id)
     commits = known_commits(ctx, request.topics)
+    if not commits:  # Kafka doesn't look at the group then
+        return commit_response(ctx, request.topics, [], [])
+    coordinator = coordinate(ctx, request.group_id, allow_empty=True)
     retention = getattr(request, "retention_time", None)
     codes = coordinator.commit(
         request.group_id,
@@ -40,7 +44,7 @@ async def offset_commit(ctx: RequestContext, request: Any) -> Any:
 
 
 def known_commits(ctx: RequestContext, topics: Any) -> list[Commit]:
-    """The commits in a request whose partitions exist."""
+    """The commits in a request whose partitions exist and may be read."""
     return [
         Commit(
             topic.name,
@@ -50,13 +54,14 @@ def known_commits(ctx: RequestContext, topics: Any) -> list[Commit]:
             partition.committed_metadata or "",
         )
         for topic in topics
+        if ctx.access.allows(Operation.READ, ResourceType.TOPIC, topic.name)
         for partition in topic.partitions
         if ctx.cluster.coordinators.has_partition(topic.name, partition.partition_index)
     ]
 
 
 def commit_response(ctx: RequestContext, topics: Any, commits: list[Commit], codes: list[ErrorCode]) -> Any:
-    """The response in the request's order; partitions without a code are unknown."""
+    """The response in the request's order; partitions without a code are unknown, or their topics may not be read."""
     by_partition = {(each.topic, each.partition): code for each, code in zip(commits, codes, strict=True)}
     return build(
         ctx,
@@ -66,13 +71,19 @@ def commit_response(ctx: RequestContext, topics: Any, commits: list[Commit], cod
                 "partitions": [
                     {
                         "partition_index": partition.partition_index,
-                        "error_code": by_partition.get(
-                            (topic.name, partition.partition_index), ErrorCode.unknown_topic_or_partition
-                        ),
+                        "error_code": by_partition.get((topic.name, partition.partition_index), missing),
                     }
                     for partition in topic.partitions
                 ],
             }
             for topic in topics
+            for missing in (unavailable(ctx, topic.name),)
         ],
     )
+
+
+def unavailable(ctx: RequestContext, topic: str) -> ErrorCode:
+    """Why a position of the topic can't be changed: it may not be read, or else the partition doesn't exist."""
+    if ctx.access.allows(Operation.READ, ResourceType.TOPIC, topic):
+        return ErrorCode.unknown_topic_or_partition
+    return ErrorCode.topic_authorization_failed

@@ -23,6 +23,7 @@ from broker.faults import Action
 from broker.node import RequestContext
 from broker.protocol import read_uvarint
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 from broker.storage.batch import HEADER_SIZE, read_header
 from broker.storage.compression import ZSTD
 from broker.storage.validation import single_batch
@@ -155,11 +156,21 @@ class _Decoder:
             self._take(size)
 
 
-@api(schema=kio.schema.produce, versions=range(3, 14), decode=decode)
+@api(
+    schema=kio.schema.produce,
+    versions=range(3, 14),
+    asks={ResourceType.TRANSACTIONAL_ID, ResourceType.TOPIC},
+    decode=decode,
+)
 async def produce(ctx: RequestContext, request: ProduceRequest) -> Any:
     if request.acks not in (-1, 0, 1):
         return request.error_response(ctx, ErrorCode.invalid_required_acks)
-    if request.transactional_id is None and _has_transactional_records(request):
+    if (
+        request.transactional_id is None
+        or not ctx.access.allows(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id, quiet=True)
+    ) and _has_transactional_records(request):
+        if request.acks == 0:
+            raise CloseConnection("Produce with acks=0 isn't authorized for its transactional id")
         return request.error_response(ctx, ErrorCode.transactional_id_authorization_failed)
     responses = []
     waits: list[tuple[dict[str, Any], Partition, int]] = []
@@ -244,6 +255,7 @@ def _partition(ctx: RequestContext, topic: TopicData, index: int) -> Partition:
         if found is None:
             raise KafkaError(ErrorCode.unknown_topic_id)
         name = found.name
+    ctx.access.require(Operation.WRITE, ResourceType.TOPIC, name)
     partition = ctx.cluster.topics.partition(name, index)
     if partition is None:
         raise KafkaError(ErrorCode.unknown_topic_or_partition)

@@ -13,13 +13,13 @@ from kio.schema.errors import ErrorCode
 
 from broker.errors import KafkaError
 from broker.node import RequestContext
-from broker.registry import api, build
+from broker.registry import OPEN, api, build
 from broker.security.session import step
 
 FAILURE_DELAY_SECONDS = 0.1
 
 
-@api(schema=kio.schema.sasl_authenticate, versions=range(3), before_authentication=True)
+@api(schema=kio.schema.sasl_authenticate, versions=range(3), asks=OPEN, before_authentication=True)
 async def sasl_authenticate(ctx: RequestContext, request: Any) -> Any:
     """One step of the exchange."""
     try:

@@ -11,11 +11,11 @@ import kio.schema.sasl_handshake
 
 from broker.errors import KafkaError
 from broker.node import RequestContext
-from broker.registry import api, build
+from broker.registry import OPEN, api, build
 from broker.security.session import begin
 
 
-@api(schema=kio.schema.sasl_handshake, versions=range(2), before_authentication=True)
+@api(schema=kio.schema.sasl_handshake, versions=range(2), asks=OPEN, before_authentication=True)
 async def sasl_handshake(ctx: RequestContext, request: Any) -> Any:
     """The offered mechanisms come with every answer."""
     offered = ctx.cluster.sasl.mechanisms if ctx.cluster.sasl is not None and ctx.connection.listener.sasl else ()

@@ -14,9 +14,10 @@ from broker.errors import KafkaError
 from broker.groups.routing import coordinate
 from broker.node import RequestContext
 from broker.registry import api, build
+from broker.security.resources import Operation, ResourceType
 
 
-@api(schema=kio.schema.sync_group, versions=range(6))
+@api(schema=kio.schema.sync_group, versions=range(6), asks={ResourceType.GROUP})
 async def sync_group(ctx: RequestContext, request: Any) -> Any:
     """Sync; the connection waits for the leader."""
     protocol_type = getattr(request, "protocol_type", None)
@@ -24,6 +25,7 @@ async def sync_group(ctx: RequestContext, request: Any) -> Any:
     if ctx.api_version >= 5 and (protocol_type is None or protocol_name is None):
         return build(ctx, error_code=ErrorCode.inconsistent_group_protocol)
     try:
+        ctx.access.require(Operation.READ, ResourceType.GROUP, request.group_id)
         result = await coordinate(ctx, request.group_id).sync(
             request.group_id,
             request.member_id,

@@ -17,14 +17,23 @@ from broker.groups.coordinator import Committer
 from broker.groups.routing import coordinate
 from broker.node import RequestContext
 from broker.registry import api
+from broker.security.resources import Operation, ResourceType
 
 FIRST_IMPLICIT_ADD = 5
 
 
-@api(schema=kio.schema.txn_offset_commit, versions=range(6))
+@api(
+    schema=kio.schema.txn_offset_commit,
+    versions=range(6),
+    asks={ResourceType.TRANSACTIONAL_ID, ResourceType.GROUP, ResourceType.TOPIC},
+)
 async def txn_offset_commit(ctx: RequestContext, request: Any) -> Any:
     """One code a partition; a refusal of the whole is repeated for each."""
+    ctx.access.require(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id)
+    ctx.access.require(Operation.READ, ResourceType.GROUP, request.group_id)
     commits = known_commits(ctx, request.topics)
+    if not commits:
+        return commit_response(ctx, request.topics, [], [])
     try:
         coordinator = coordinate(ctx, request.group_id)
         await _enter_transaction(ctx, request)

@@ -22,11 +22,6 @@ LEFT_OUT: dict[str, tuple[str, int, dict[str, Any]]] = {
         },
     ),
     "describing consumer groups of KIP-848": ("consumer_group_describe", 1, {"group_ids": ["g"]}),
-    "ACLs": (
-        "describe_acls",
-        3,
-        {"resource_type_filter": 1, "pattern_type_filter": 1, "operation": 1, "permission_type": 1},
-    ),
     "client quotas": ("describe_client_quotas", 1, {"components": [], "strict": False}),
     "changing SCRAM users": ("describe_user_scram_credentials", 0, {"users": None}),
     "feature levels": ("update_features", 2, {"timeout": 1000, "validate_only": True}),
