@@ -96,7 +96,7 @@ def access_of(authorizer: Authorizer | None, principal: str, client_host: str, a
 
 
 def host_as_java_writes_it(host: str) -> str:
-    """An address as it has to stand in an ACL: IPv6 in full, without zero padding; IPv4 inside IPv6 as IPv4."""
+    """An address as it has to stand in an ACL: IPv6 in full, without zero padding or zone; IPv4 inside IPv6 as it."""
     if ":" not in host:
         return host
     address = ipaddress.IPv6Address(host.partition("%")[0])

@@ -53,7 +53,8 @@ class BundledCluster:
     """`replicator-broker run` with `nodes` nodes; a context manager.
 
     `persistent` keeps data on disk, so that `kill` and `start_again` lose nothing. `properties` are broker settings by
-    Kafka's names. `arguments` are passed on to the command as they are. Node indexes count from 0.
+    Kafka's names. `arguments` are passed on to the command as they are. With `users` (passwords by name) clients log in
+    by SASL PLAIN; `admin` and `client_config` do so as the first one. Node indexes count from 0.
     """
 
     kind = "bundled"
@@ -65,11 +66,13 @@ class BundledCluster:
         properties: Mapping[str, str] | None = None,
         persistent: bool = False,
         arguments: tuple[str, ...] = (),
+        users: Mapping[str, str] | None = None,
         name: str = "bundled",
     ) -> None:
         self.nodes = nodes
         self.name = name
         self._properties = {**_PROPERTIES, **(properties or {})}
+        self._users = dict(users or {})
         self._arguments = arguments
         self._persistent = persistent
         self._directory = Path(tempfile.mkdtemp(prefix=f"replicator-{name}-"))
@@ -92,12 +95,19 @@ class BundledCluster:
     @property
     def security(self) -> dict[str, str]:
         """`clusters.<name>.security` of Replicator's YAML."""
+        for user, password in self._users.items():
+            return {"protocol": "SASL_PLAINTEXT", "mechanism": "PLAIN", "username": user, "password": password}
         return {"protocol": "PLAINTEXT"}
 
     @property
     def client_config(self) -> dict[str, str]:
         """librdkafka's settings for this cluster."""
-        return {"bootstrap.servers": self.bootstrap, "log_level": "0"}
+        config = {"bootstrap.servers": self.bootstrap, "log_level": "0"}
+        if self._users:
+            user, password = next(iter(self._users.items()))
+            config |= {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN"}
+            config |= {"sasl.username": user, "sasl.password": password}
+        return config
 
     @property
     def control_url(self) -> str:
@@ -112,6 +122,10 @@ class BundledCluster:
         command += ["--nodes", str(self.nodes), "--control", f"127.0.0.1:{self._control}"]
         for key, value in self._properties.items():
             command += ["--config", f"{key}={value}"]
+        if self._users:
+            command += ["--sasl", "PLAIN"]
+        for user, password in self._users.items():
+            command += ["--user", f"{user}:{password}"]
         if self._persistent:
             command += ["--data", str(self._directory / "data")]
         with (self._directory / "log").open("ab") as log:
@@ -203,7 +217,7 @@ class BundledCluster:
 
     def admin(self) -> AdminClient:
         """A fresh AdminClient."""
-        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        return AdminClient(self.client_config)
 
     def log(self, node: int = 0) -> str:
         """What the process has printed."""

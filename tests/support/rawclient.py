@@ -40,7 +40,7 @@ class Closed(Exception):
 
 
 class RawClient:
-    """One connection. `timeout` bounds every answer in seconds."""
+    """One connection, from the address `source` if it is given. `timeout` bounds every answer in seconds."""
 
     def __init__(
         self,
@@ -49,9 +49,10 @@ class RawClient:
         client_id: str = "raw",
         timeout: float = 15.0,
         tls: ssl.SSLContext | None = None,
+        source: str = "",
     ) -> None:
         host, port = bootstrap.split(",")[0].rsplit(":", 1)
-        self._socket: socket.socket = socket.create_connection((host, int(port)), timeout)
+        self._socket: socket.socket = socket.create_connection((host, int(port)), timeout, (source, 0))
         if tls is not None:
             self._socket = tls.wrap_socket(self._socket, server_hostname=host)
         self._client_id = client_id
@@ -62,6 +63,12 @@ class RawClient:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+
+    def log_in(self, user: str, password: str) -> None:
+        """SASL PLAIN; it must be accepted."""
+        assert self.call("sasl_handshake", 1, mechanism="PLAIN").error_code == ErrorCode.none
+        answer = self.call("sasl_authenticate", 2, auth_bytes=f"\0{user}\0{password}".encode())
+        assert answer.error_code == ErrorCode.none, answer
 
     def call(self, api: str, version: int, /, **values: Any) -> Any:
         """Send the request and return the response entity. `api` is kio's name, such as "join_group"."""
