@@ -21,6 +21,8 @@ from broker.cli import app
         (["--tls-key", "x.pem"], "--tls-cert"),
         (["--tls-ca", "x.pem"], "--tls-cert"),
         (["--tls-cert", "no-such-file.pem"], "can't be used"),
+        (["--authorizer", "acl", "--config", "super.users=alice"], "super.users"),
+        (["--authorizer", "iam"], "--authorizer"),
     ],
 )
 def test_given_options_that_do_not_fit_when_started_then_it_says_so_without_secrets(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kafka.guarded import Guarded, guarded_cluster
 from tests.kafka.scene import Scene
 from tests.support.bundled import BundledCluster
 from tests.support.kafka import KafkaCluster
@@ -32,3 +33,26 @@ def scene(broker: BundledCluster | KafkaCluster) -> Iterator[Scene]:
     """A raw connection to the broker, with shorthands."""
     with Scene(broker.bootstrap, broker.kind) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def guarded_bundled() -> Iterator[Guarded]:
+    """The bundled broker with ACLs."""
+    with guarded_cluster("bundled") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def guarded_kafka() -> Iterator[Guarded]:
+    """Real Kafka with its StandardAuthorizer."""
+    with guarded_cluster("kafka") as made:
+        yield made
+
+
+@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+def guarded(request: pytest.FixtureRequest) -> Iterator[Guarded]:
+    """A cluster in which only `admin` may do something until ACLs say more; they go with the test."""
+    made: Guarded = request.getfixturevalue(f"guarded_{request.param}")
+    made.revoke_all()
+    yield made
+    made.revoke_all()
