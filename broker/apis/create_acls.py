@@ -29,12 +29,14 @@ async def create_acls(ctx: RequestContext, request: Any) -> Any:
         results = [KafkaError(ErrorCode.cluster_authorization_failed)] * len(wanted)
     elif not ctx.cluster.uses_acls:
         results = [DISABLED] * len(wanted)
+    elif any(_is_for_filters(acl) for acl in wanted):  # Kafka stumbles over it, whatever the others are
+        results = [KafkaError(ErrorCode.unknown_server_error)] * len(wanted)
     else:
         results = _create(ctx, wanted)
     return build(
         ctx,
         results=[
-            {"error_code": ErrorCode.none, "error_message": None}
+            {"error_code": ErrorCode.none, "error_message": ""}
             if error is None
             else {"error_code": error.code, "error_message": error.message}
             for error in results
@@ -54,6 +56,15 @@ def _refusal(acl: Acl) -> KafkaError | None:
     if not acl.name:
         return KafkaError(ErrorCode.invalid_request, "Invalid empty resource name")
     return None
+
+
+def _is_for_filters(acl: Acl) -> bool:
+    return (
+        acl.resource_type is ResourceType.ANY
+        or acl.pattern_type in (PatternType.ANY, PatternType.MATCH)
+        or acl.operation is Operation.ANY
+        or acl.permission is Permission.ANY
+    )
 
 
 def _acl(item: Any) -> Acl:

@@ -65,7 +65,7 @@ def _create(ctx: RequestContext, item: Any, validate_only: bool) -> dict[str, An
             "topic_config_error_code": ErrorCode.topic_authorization_failed,
             "num_partitions": -1,
             "replication_factor": -1,
-            "configs": None,
+            "configs": (),
         }
     return {
         **made,
@@ -100,5 +100,5 @@ def _failed(name: str, error: KafkaError) -> dict[str, Any]:
         "error_message": error.message,
         "num_partitions": -1,
         "replication_factor": -1,
-        "configs": None if error.code == ErrorCode.topic_authorization_failed else (),
+        "configs": (),
     }

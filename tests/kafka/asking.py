@@ -98,7 +98,8 @@ def leader_epoch(client: RawClient, topic: str) -> Any:
 def create_topic(client: RawClient, name: str) -> Any:
     topic = {"name": name, "num_partitions": 1, "replication_factor": 1}
     row = client.call("create_topics", 7, topics=[topic], timeout=10_000, validate_only=True).topics[0]
-    return row.error_code, row.topic_config_error_code, row.configs is None, row.num_partitions
+    assert bool(row.configs) == (row.num_partitions == 1)
+    return row.error_code, row.topic_config_error_code, row.num_partitions
 
 
 def create_partitions(client: RawClient, name: str) -> Any:
@@ -118,7 +119,7 @@ def describe_configs(client: RawClient, kind: int, name: str) -> Any:
 
 
 def alter_configs(client: RawClient, kind: int, name: str, *, incremental: bool) -> Any:
-    setting: dict[str, Any] = {"name": "retention.ms" if kind == 2 else "background.threads", "value": "3"}
+    setting: dict[str, Any] = {"name": "retention.ms" if kind == 2 else "background.threads", "value": "9"}
     if incremental:
         setting["config_operation"] = 0
     row = {"resource_type": kind, "resource_name": name, "configs": [setting]}

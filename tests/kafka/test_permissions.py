@@ -99,16 +99,16 @@ LADDERS: dict[str, tuple[Call, Any, Sequence[Step]]] = {
     ),
     "create a topic": (
         lambda c, p: create_topic(c, p.nowhere),
-        (TOPIC_FAILED, OK, True, -1),
+        (TOPIC_FAILED, OK, -1),
         [
-            (lambda p: p.missing(CREATE), (OK, TOPIC_FAILED, True, -1)),
-            (lambda p: p.missing(DESCRIBE_CONFIGS), (OK, OK, False, 1)),
+            (lambda p: p.missing(CREATE), (OK, TOPIC_FAILED, -1)),
+            (lambda p: p.missing(DESCRIBE_CONFIGS), (OK, OK, 1)),
         ],
     ),
     "create any topic": (
         lambda c, p: create_topic(c, p.nowhere),
-        (TOPIC_FAILED, OK, True, -1),
-        [(lambda p: p.cluster(CREATE), (OK, TOPIC_FAILED, True, -1))],
+        (TOPIC_FAILED, OK, -1),
+        [(lambda p: p.cluster(CREATE), (OK, TOPIC_FAILED, -1))],
     ),
     "create partitions": (lambda c, p: create_partitions(c, p.t), TOPIC_FAILED, [(lambda p: p.topic(ALTER), OK)]),
     "delete records": (lambda c, p: delete_records(c, p.t), TOPIC_FAILED, [(lambda p: p.topic(DELETE), OK)]),
