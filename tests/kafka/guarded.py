@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -38,9 +38,9 @@ class Rule(NamedTuple):
 
 
 @contextmanager
-def guarded_cluster(kind: str) -> Iterator[Guarded]:
-    """A cluster of this kind in which only `admin` may do something to begin with."""
-    supers = {"super.users": "User:ANONYMOUS;User:admin"}
+def guarded_cluster(kind: str, properties: Mapping[str, str] | None = None) -> Iterator[Guarded]:
+    """A cluster of this kind in which only `admin` may do something to begin with, unless `properties` say more."""
+    supers = {"super.users": "User:ANONYMOUS;User:admin", **(properties or {})}
     if kind == "bundled":
         cluster: BundledCluster | KafkaCluster = BundledCluster(
             users=USERS, properties=supers, arguments=("--authorizer", "acl"), name="guarded"

@@ -33,10 +33,11 @@ from tests.kafka.guarded import (
     WRITE,
     Guarded,
     Rule,
+    guarded_cluster,
     until,
 )
-from tests.kafka.scene import unique
-from tests.support.rawclient import RawClient
+from tests.kafka.scene import BUSY, unique
+from tests.support.rawclient import RawClient, retry
 from tests.support.waiting import wait_for
 
 REFUSED = ErrorCode.topic_authorization_failed
@@ -193,12 +194,12 @@ def told(client: RawClient) -> dict[tuple[ResourceType, str], int | ErrorCode]:
     return found
 
 
-def expected(rules: list[Acl], who: Requester) -> dict[tuple[ResourceType, str], int | ErrorCode]:
+def expected(rules: list[Acl], who: Requester, *, default: bool) -> dict[tuple[ResourceType, str], int | ErrorCode]:
     """The same by brute force."""
     out: dict[tuple[ResourceType, str], int | ErrorCode] = {}
     for kind in KINDS:
         for name in (CLUSTER_NAME,) if kind is ResourceType.CLUSTER else NAMES:
-            allowed = [each for each in SUPPORTED[kind] if oracle(rules, who, each, kind, name)]
+            allowed = [each for each in SUPPORTED[kind] if oracle(rules, who, each, kind, name, default=default)]
             if Operation.DESCRIBE in allowed:
                 out[kind, name] = sum(1 << each for each in allowed)
             else:
@@ -207,7 +208,14 @@ def expected(rules: list[Acl], who: Requester) -> dict[tuple[ResourceType, str],
     return out
 
 
-def check_random_rules(guarded: Guarded, seed: int, rounds: int) -> int:
+def init_producer(client: RawClient) -> Any:
+    def call() -> Any:
+        return client.call("init_producer_id", 4, transaction_timeout=1000, producer_id=-1, producer_epoch=-1)
+
+    return retry(call, lambda answer: answer.error_code, BUSY).error_code
+
+
+def check_random_rules(guarded: Guarded, seed: int, rounds: int, *, default: bool = False) -> int:
     """Random rules, and random users at random hosts ask what they may do; returns the number of questions."""
     rng = random.Random(seed)
     questions = 0
@@ -227,20 +235,19 @@ def check_random_rules(guarded: Guarded, seed: int, rounds: int) -> int:
             )
             for rule in rules
         ]
-        ours = AclAuthorizer(Acls(acls), BrokerConfig())
+        config = BrokerConfig({"allow.everyone.if.no.acl.found": str(default).lower()})
+        ours = AclAuthorizer(Acls(acls), config)
         for user in ("alice", "bob"):
             for host in HOSTS:
                 client = guarded.client(user, host)
                 who = Requester(f"User:{user}", host, "Api")
                 answer = told(client)
-                assert answer == expected(acls, who), (rules, who)
+                assert answer == expected(acls, who, default=default), (rules, who)
                 questions += sum(len(SUPPORTED[kind]) for kind, _ in answer)
                 may = ours.allows(
                     who, Operation.IDEMPOTENT_WRITE, ResourceType.CLUSTER, CLUSTER_NAME
                 ) or ours.allows_any(who, Operation.WRITE, ResourceType.TOPIC)
-                made = client.call(
-                    "init_producer_id", 4, transaction_timeout=1000, producer_id=-1, producer_epoch=-1
-                ).error_code
+                made = init_producer(client)
                 assert made == (OK if may else ErrorCode.cluster_authorization_failed), (rules, who)
                 questions += 1
     return questions
@@ -259,6 +266,16 @@ def test_given_many_random_rules_when_users_ask_what_they_may_do_then_it_is_what
     guarded: Guarded, seed: int
 ) -> None:
     check_random_rules(guarded, seed, rounds=100)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+def test_given_everybody_is_allowed_without_rules_when_there_are_some_then_it_is_what_brute_force_says(
+    kind: str,
+) -> None:
+    with guarded_cluster(kind, {"allow.everyone.if.no.acl.found": "true"}) as guarded:
+        assert guarded.client("alice").call("describe_log_dirs", 4, topics=None).error_code == OK
+        check_random_rules(guarded, seed=3, rounds=60, default=True)
 
 
 # --- through librdkafka ----------------------------------------------------------------------------------------------
