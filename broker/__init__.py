@@ -6,7 +6,8 @@ Where to start reading, and where to add:
 - an API is added as one file in `apis/` (see `registry`), a broker or topic property in `config_defs`;
 - `storage/log.py` is a partition's log, `storage/validation.py` what is refused, `storage/producers.py` idempotence,
   `storage/compaction.py` and `storage/retention.py` what goes away by itself;
-- `groups/` and `transactions/` are the coordinators, `security/` authentication, `cli.py` and `control.py` the program.
+- `groups/` and `transactions/` are the coordinators, `cli.py` and `control.py` the program;
+- `security/` is authentication and permissions: `security/access.py` is what every API asks.
 
 Answers were compared with those of Kafka 4.1, case by case: see `tests/kafka`.
 """
