@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from tests.kafka.guarded import (
     READ,
     TOPIC,
     TRANSACTIONAL_ID,
+    USERS,
     WRITE,
     Guarded,
     Rule,
@@ -37,7 +39,7 @@ from tests.kafka.guarded import (
     until,
 )
 from tests.kafka.scene import BUSY, unique
-from tests.support.rawclient import RawClient, retry
+from tests.support.rawclient import Closed, RawClient, batch, retry
 from tests.support.waiting import wait_for
 
 REFUSED = ErrorCode.topic_authorization_failed
@@ -149,6 +151,53 @@ def test_given_all_positions_of_a_group_when_fetched_then_only_those_of_visible_
     answer = alice.call("offset_fetch", 8, groups=[{"group_id": group, "topics": None}]).groups[0]
     assert answer.error_code == OK
     assert [topic.name for topic in answer.topics] == [seen]
+
+
+def test_given_a_partition_that_may_not_be_read_when_fetched_with_another_then_it_does_not_hurry_the_answer(
+    guarded: Guarded,
+) -> None:
+    alice = guarded.client("alice")
+    seen, hidden = guarded.topic(), guarded.topic()
+    guarded.grant(Rule(TOPIC, seen, READ))
+    row = {"partition": 0, "fetch_offset": 1, "partition_max_bytes": 1 << 20}
+    row |= {"current_leader_epoch": -1, "last_fetched_epoch": -1}
+    began = time.monotonic()
+    answer = alice.call(
+        "fetch",
+        12,
+        replica_id=-1,
+        max_wait=300,
+        min_bytes=1,
+        max_bytes=1 << 20,
+        session_id=0,
+        session_epoch=-1,
+        topics=[
+            {"topic": hidden, "partitions": [row | {"fetch_offset": 0}]},
+            {"topic": seen, "partitions": [row]},
+        ],
+    )
+    assert time.monotonic() - began > 0.25
+    assert {each.topic: each.partitions[0].error_code for each in answer.responses} == {seen: OK, hidden: REFUSED}
+
+
+@pytest.mark.parametrize("transactional", [False, True])
+def test_given_a_producer_that_wants_no_answer_when_refused_then_its_connection_is_closed(
+    guarded: Guarded, transactional: bool
+) -> None:
+    topic = guarded.topic()
+    name, producer_id, epoch = guarded.transaction() if transactional else (None, -1, -1)
+    if transactional:
+        guarded.grant(Rule(TOPIC, topic, WRITE))
+    attributes = 0x10 if transactional else 0
+    records = batch(
+        [b"v"], producer_id=producer_id, epoch=epoch, sequence=0 if transactional else -1, attributes=attributes
+    )
+    data = {"name": topic, "partition_data": [{"index": 0, "records": records}]}
+    with RawClient(guarded.bootstrap) as client:
+        client.log_in("alice", USERS["alice"])
+        client.send("produce", 9, transactional_id=name, acks=0, timeout=1000, topic_data=[data])
+        with pytest.raises(Closed):
+            client.receive("produce", 9)
 
 
 # --- what may be done, told for each resource ------------------------------------------------------------------------
