@@ -23,6 +23,8 @@ DENY, ALLOW = 2, 3
 ALL, READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE = 2, 3, 4, 5, 6, 7, 8
 CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE = 9, 10, 11, 12
 CLUSTER_NAME = "kafka-cluster"
+SOON = 0.005
+"""Seconds between looks at the ACLs: a real node knows of a new one after some milliseconds."""
 
 
 class Rule(NamedTuple):
@@ -111,13 +113,13 @@ class Guarded:
         """Make rules and wait until the node knows them."""
         answer = self.admin.call("create_acls", 3, creations=[creation(rule) for rule in rules])
         assert [row.error_code for row in answer.results] == [ErrorCode.none] * len(rules), answer
-        wait_for(lambda: set(rules) <= self.rules(), within=10, what="the rules are known")
+        wait_for(lambda: set(rules) <= self.rules(), within=10, what="the rules are known", every=SOON)
 
     def revoke_all(self) -> None:
         """Remove all rules and wait until the node knows it."""
         if self.rules():
             self.admin.call("delete_acls", 3, filters=[filter_of()])
-            wait_for(lambda: not self.rules(), within=10, what="no rules are left")
+            wait_for(lambda: not self.rules(), within=10, what="no rules are left", every=SOON)
 
     def rules(self, **wanted: Any) -> set[Rule]:
         """The rules that a filter finds."""
@@ -254,4 +256,4 @@ def until(call: Callable[[], Any], expected: Any) -> None:
         assert found == expected, found
         return True
 
-    wait_for(check, within=3, what=f"{expected!r}")
+    wait_for(check, within=3, what=f"{expected!r}", every=SOON)
