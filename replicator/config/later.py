@@ -12,7 +12,6 @@ _KEYS: dict[KeyPath, str] = {
     (*_LINK, "drill"): "scheduled drills",
     (*_LINK, "origins"): "choosing origins",
     (*_LINK, "use_defaults_from"): "choosing whose topic defaults count",
-    (*_LINK, "sync", "every"): "a sync interval (topics are looked for every 5 s)",
     (*_LINK, "sync", "new_groups"): "copying consumer-group positions",
     (*_SECURITY, "region"): "AWS_MSK_IAM",
     (*_SECURITY, "role_arn"): "AWS_MSK_IAM",

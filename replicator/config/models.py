@@ -95,6 +95,7 @@ class SyncConfig(_Frozen):
     acls: OnlyFalse = False
     groups: OnlyFalse = False
     new_topics: OnlyTrue = True
+    every: Annotated[float, Field(ge=0.1, le=3600)] = 5.0  # seconds between two looks at both clusters
 
 
 class LinkConfig(_Frozen):

@@ -123,6 +123,7 @@ class TopicSync:
         self._read_entries = read_entries
         self._refused: dict[str, TopicProblem] = {}
         self._reported: set[tuple[str, str]] = set()
+        self.planned: TopicPlan | None = None  # as of the last `plan`: whose copies other syncers look after
 
     async def plan(self) -> TopicPlan:
         """What is to be done now. Raises UnreachableError and its like when either cluster doesn't answer."""
@@ -158,7 +159,8 @@ class TopicSync:
                 if wanted.unsupported:
                     unsupported[name] = wanted.unsupported
         self._refused = {name: at for name, at in self._refused.items() if name in pairs and _open(pairs[name], grow)}
-        return TopicPlan(pairs, tuple(specs), grow, problems | self._refused, selection.skipped, unsupported)
+        self.planned = TopicPlan(pairs, tuple(specs), grow, problems | self._refused, selection.skipped, unsupported)
+        return self.planned
 
     async def apply(self, plan: TopicPlan) -> dict[str, TopicProblem]:
         """Carry the plan out; what the target refused, which later plans show until it succeeds."""

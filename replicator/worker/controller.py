@@ -1,6 +1,10 @@
-"""What one worker of a link does for all of them: internal topics at the start, target topics while it owns lane 0."""
+"""What one worker of a link does for all of them: internal topics at the start, and while it owns lane 0 the target's
+topics, and whatever else is kept in step with them.
+"""
 
 from __future__ import annotations
+
+import time
 
 import structlog
 
@@ -11,16 +15,30 @@ from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.sync.admin import Admin, TopicSpec
 from replicator.sync.ledger_follower import LedgerFollower
+from replicator.sync.plan import Syncer
 from replicator.sync.topics import TopicSync
+from replicator.wire.cluster import ClusterClient
 from replicator.wire.permissions import probe_id, require_producers
+from replicator.worker.control_writer import ControlWriter
+from replicator.worker.sync_rounds import SyncRounds
 
 log = structlog.get_logger(__name__)
 
 
 class Controller:
-    """Creates and grows what the link needs on the target. It reads the entries of all lanes, whoever owns them."""
+    """Creates and grows what the link needs on the target. It reads the entries of all lanes, whoever owns them.
 
-    def __init__(self, settings: Settings, link: LinkConfig) -> None:
+    `syncers` are what is kept in step beside the topics: each runs by itself, so that one's failure holds up no other.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        link: LinkConfig,
+        source_client: ClusterClient,
+        target_client: ClusterClient,
+        control: ControlWriter,
+    ) -> None:
         self._link = link
         self._target_config = settings.clusters[link.target]
         client_id = f"replicator-{link.name}-admin"
@@ -30,6 +48,8 @@ class Controller:
         self._ledger = LedgerFollower(reader_properties, link, self.target)
         self._topics = TopicSync(link, self.source, self.target, self._ledger.entries)
         self._said: dict[str, str] = {}
+        self._rounds = SyncRounds(link.name, control, lambda: int(time.time() * 1000))
+        self.syncers: dict[str, Syncer] = {}
 
     async def prepare(self) -> None:
         """Make sure of permissions and internal topics. AuthorizationError if we may not write as `delivery` asks for,
@@ -63,6 +83,11 @@ class Controller:
         for name in self._said.keys() - problems.keys():
             del self._said[name]
         return not plan.empty, problems
+
+    async def sync(self, name: str) -> None:
+        """One round of one of the `syncers`; nothing before the topics were planned for the first time."""
+        if self._topics.planned is not None:
+            await self._rounds.run(name, self.syncers[name])
 
     async def close(self) -> None:
         """Disconnect."""
