@@ -6,8 +6,9 @@ Nothing is ever deleted or shrunk here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 
@@ -25,6 +26,7 @@ from replicator.sync.admin import Admin, ConfigSource, ConfigValue, Topic, Topic
 _INVALID_CONFIG = 40
 _TOPIC_ALREADY_EXISTS = 36
 _MAX_REFUSED_KEYS = 16
+_PARTITIONS_AT_ONCE = 1_000
 
 _log = structlog.get_logger(__name__)
 
@@ -103,6 +105,14 @@ async def apply(target: Admin, plan: TopicPlan) -> dict[str, TopicProblem]:
     return problems
 
 
+class TopicLister(Protocol):
+    """Who lists a cluster's topics: its `Admin`, or its metadata."""
+
+    async def list_topics(self) -> Mapping[str, Topic]:
+        """All topics that we may describe."""
+        ...
+
+
 class TopicSync:
     """Plans and applies for one link; remembers what the target refused, so that it is reported once.
 
@@ -116,19 +126,22 @@ class TopicSync:
         source: Admin,
         target: Admin,
         read_entries: Callable[[], Entries | Awaitable[Entries]] = dict,
+        listing: tuple[TopicLister, TopicLister] | None = None,
     ) -> None:
         self._link = link
         self._source = source
         self._target = target
         self._read_entries = read_entries
+        self._list_source, self._list_target = listing or (source, target)
+        self._rules = configs.Rules.of(link)
         self._refused: dict[str, TopicProblem] = {}
         self._reported: set[tuple[str, str]] = set()
         self.planned: TopicPlan | None = None  # as of the last `plan`: whose copies other syncers look after
 
     async def plan(self) -> TopicPlan:
         """What is to be done now. Raises UnreachableError and its like when either cluster doesn't answer."""
-        source_topics = await self._source.list_topics()
-        target_topics = await self._target.list_topics()
+        source_topics = await self._list_source.list_topics()
+        target_topics = await self._list_target.list_topics()
         entries = self._read_entries()
         if isinstance(entries, Awaitable):
             entries = await entries
@@ -141,20 +154,16 @@ class TopicSync:
             replication_factor_limit = len((await self._target.describe_cluster()).brokers)
             defaults = await self._target_defaults(target_topics)
             sources = await self._source.describe_configs([pair.source.name for pair in missing])
-            for pair in missing:
+            for pair in await self._with_replicas(missing):
                 name = pair.source.name
                 settings = sources[name]
                 if isinstance(settings, ReplicatorError):
                     problems[name] = _refusal(settings)
                     del pairs[name]
                     continue
-                factor = self._link.replication_factor or min(pair.source.replication_factor, replication_factor_limit)
-                wanted = configs.desired(
-                    settings,
-                    defaults,
-                    replication_factor=factor,
-                    recompressed=self._link.compression != "source",
-                )
+                replicas = max(1, pair.source.replication_factor)
+                factor = self._link.replication_factor or min(replicas, replication_factor_limit)
+                wanted = configs.desired(settings, defaults, self._rules, replication_factor=factor)
                 specs.append(TopicSpec(pair.remote_name, pair.source.partitions, factor, wanted.settings))
                 if wanted.unsupported:
                     unsupported[name] = wanted.unsupported
@@ -168,6 +177,19 @@ class TopicSync:
             self._report(name, settings)
         self._refused = await apply(self._target, plan)
         return dict(self._refused)
+
+    async def _with_replicas(self, missing: Iterable[TopicPair]) -> list[TopicPair]:
+        """The pairs with the replication factors of their sources, where the listing doesn't say them."""
+        pairs = list(missing)
+        unknown = [pair.source.name for pair in pairs if not pair.source.replication_factor]
+        described = await self._source.describe_topics(unknown) if unknown else {}
+        found: list[TopicPair] = []
+        for pair in pairs:
+            topic = described.get(pair.source.name)
+            if isinstance(topic, Topic) and topic.topic_id == pair.source.topic_id:
+                pair = TopicPair(topic, pair.remote_name, pair.target)
+            found.append(pair)
+        return found
 
     async def _target_defaults(self, target_topics: Mapping[str, Topic]) -> dict[str, ConfigValue] | None:
         """The target's settings for topics without any of their own, as the link's control topic shows them."""
@@ -206,6 +228,27 @@ def _identity_problems(
 
 async def _create(target: Admin, specs: Iterable[TopicSpec]) -> dict[str, ReplicatorError]:
     """Create topics. One that is there already is fine; a setting that the target refuses is left out and reported."""
+    refused: dict[str, ReplicatorError] = {}
+    for chunk in _chunks(specs):
+        refused |= await _create_some(target, chunk)
+    return refused
+
+
+def _chunks(specs: Iterable[TopicSpec]) -> Iterator[list[TopicSpec]]:
+    """Kafka refuses more than 10,000 partitions in a request, and its answer mustn't take too long."""
+    chunk: list[TopicSpec] = []
+    partitions = 0
+    for spec in specs:
+        if chunk and partitions + spec.partitions > _PARTITIONS_AT_ONCE:
+            yield chunk
+            chunk, partitions = [], 0
+        chunk.append(spec)
+        partitions += spec.partitions
+    if chunk:
+        yield chunk
+
+
+async def _create_some(target: Admin, specs: Iterable[TopicSpec]) -> dict[str, ReplicatorError]:
     waiting = {spec.name: spec for spec in specs}
     refused: dict[str, ReplicatorError] = {}
     for _ in range(_MAX_REFUSED_KEYS):

@@ -15,7 +15,8 @@ from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.sync.admin import Admin, TopicSpec
 from replicator.sync.ledger_follower import LedgerFollower
-from replicator.sync.plan import Syncer
+from replicator.sync.metadata_topics import MetadataTopics
+from replicator.sync.syncers import make_syncers
 from replicator.sync.topics import TopicSync
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.permissions import probe_id, require_producers
@@ -35,8 +36,6 @@ class Controller:
         self,
         settings: Settings,
         link: LinkConfig,
-        source_client: ClusterClient,
-        target_client: ClusterClient,
         control: ControlWriter,
     ) -> None:
         self._link = link
@@ -44,12 +43,14 @@ class Controller:
         client_id = f"replicator-{link.name}-admin"
         self.source = Admin(client_properties(settings.clusters[link.source], client_id=client_id), link.source)
         self.target = Admin(client_properties(settings.clusters[link.target], client_id=client_id), link.target)
+        self._clients = tuple(ClusterClient(a, settings.clusters[a], client_id) for a in (link.source, link.target))
         reader_properties = client_properties(settings.clusters[link.target], client_id=f"{client_id}-ledger")
-        self._ledger = LedgerFollower(reader_properties, link, self.target)
-        self._topics = TopicSync(link, self.source, self.target, self._ledger.entries)
+        self._ledger = LedgerFollower(reader_properties, link, self.target, self._clients[1])
+        listing = MetadataTopics(self._clients[0]), MetadataTopics(self._clients[1])
+        self._topics = TopicSync(link, self.source, self.target, self._ledger.entries, listing)
         self._said: dict[str, str] = {}
         self._rounds = SyncRounds(link.name, control, lambda: int(time.time() * 1000))
-        self.syncers: dict[str, Syncer] = {}
+        self.syncers = make_syncers(settings, link, self._topics, self.target, self._clients)
 
     async def prepare(self) -> None:
         """Make sure of permissions and internal topics. AuthorizationError if we may not write as `delivery` asks for,
@@ -92,3 +93,5 @@ class Controller:
     async def close(self) -> None:
         """Disconnect."""
         await self._ledger.close()
+        for client in self._clients:
+            await client.close()

@@ -108,7 +108,7 @@ class LinkWorker:
         self._waiting_since = self._look_at_target = 0.0
         self._trouble = "not connected yet"
         self._say = ControlWriter(link.name, self._target)
-        self._controller = Controller(settings, link, self._source, self._target, self._say)
+        self._controller = Controller(settings, link, self._say)
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
         self._suspension = Suspension()
         self._troubles = Troubles(link.name, self._say, self._lanes.values, _now_ms)
