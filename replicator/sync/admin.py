@@ -295,6 +295,11 @@ class Admin:
                 raise next(answer for answer in (start, end) if isinstance(answer, ReplicatorError))
         return spans
 
+    async def describe_acls(self, which: Any) -> list[Any]:
+        """The ACLs that this AclBindingFilter finds. RefusedError (SECURITY_DISABLED) without an authorizer."""
+        future = self._client.describe_acls(which, request_timeout=self._timeout_s)
+        return list(await self._result(future, "describe ACLs"))
+
     # ---- changing --------------------------------------------------------------------------------------------------
 
     async def create_topics(self, specs: Iterable[NewTopicSpec], *, validate_only: bool = False) -> Answers[str, None]:
@@ -346,6 +351,16 @@ class Admin:
             return {}
         futures = self._client.delete_topics(names, operation_timeout=self._timeout_s, request_timeout=self._timeout_s)
         return await self._results(futures, "delete topic {}", _nothing)
+
+    async def create_acls(self, bindings: list[Any]) -> Answers[Any, None]:
+        """None per AclBinding that is there now."""
+        futures = self._client.create_acls(bindings, request_timeout=self._timeout_s) if bindings else {}
+        return await self._results(futures, "create an ACL: {}", _nothing)
+
+    async def delete_acls(self, filters: list[Any]) -> Answers[Any, None]:
+        """None per AclBindingFilter that finds nothing any more."""
+        futures = self._client.delete_acls(filters, request_timeout=self._timeout_s) if filters else {}
+        return await self._results(futures, "delete an ACL: {}", _nothing)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 

@@ -43,14 +43,19 @@ class Controller:
         client_id = f"replicator-{link.name}-admin"
         self.source = Admin(client_properties(settings.clusters[link.source], client_id=client_id), link.source)
         self.target = Admin(client_properties(settings.clusters[link.target], client_id=client_id), link.target)
-        self._clients = tuple(ClusterClient(a, settings.clusters[a], client_id) for a in (link.source, link.target))
+        self._clients = (
+            ClusterClient(link.source, settings.clusters[link.source], client_id),
+            ClusterClient(link.target, settings.clusters[link.target], client_id),
+        )
         reader_properties = client_properties(settings.clusters[link.target], client_id=f"{client_id}-ledger")
         self._ledger = LedgerFollower(reader_properties, link, self.target, self._clients[1])
         listing = MetadataTopics(self._clients[0]), MetadataTopics(self._clients[1])
         self._topics = TopicSync(link, self.source, self.target, self._ledger.entries, listing)
         self._said: dict[str, str] = {}
         self._rounds = SyncRounds(link.name, control, lambda: int(time.time() * 1000))
-        self.syncers = make_syncers(settings, link, self._topics, self.target, self._clients)
+        self.syncers = make_syncers(
+            settings, link, self._topics, (self.source, self.target), self._clients, control.write
+        )
 
     async def prepare(self) -> None:
         """Make sure of permissions and internal topics. AuthorizationError if we may not write as `delivery` asks for,

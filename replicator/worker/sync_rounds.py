@@ -29,9 +29,7 @@ class SyncRounds:
         """Bring one thing into step as far as possible. ReplicatorError if a cluster doesn't answer."""
         try:
             plan = await syncer.plan()
-            held = plan.held
-            if plan.changes:
-                held += await syncer.apply(plan)
+            held = plan.held + await syncer.apply(plan)
         except ReplicatorError as error:
             before = self._reported.get(name, ((), ""))[0]
             await self._report_quietly(name, before, str(error))

@@ -38,8 +38,9 @@ class Scripted:
         return self.found
 
     async def apply(self, plan: SyncPlan) -> tuple[Held, ...]:
-        self.applied.append(plan)
-        return self.refused
+        if plan.changes:
+            self.applied.append(plan)
+        return self.refused if plan.changes else ()
 
 
 def rig() -> tuple[Topic, SyncRounds]:
