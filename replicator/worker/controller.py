@@ -14,6 +14,7 @@ from replicator.errors import ReplicatorError
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.sync.admin import Admin, TopicSpec
+from replicator.sync.deletions import Deletions
 from replicator.sync.ledger_follower import LedgerFollower
 from replicator.sync.metadata_topics import MetadataTopics
 from replicator.sync.syncers import make_syncers
@@ -50,7 +51,9 @@ class Controller:
         reader_properties = client_properties(settings.clusters[link.target], client_id=f"{client_id}-ledger")
         self._ledger = LedgerFollower(reader_properties, link, self.target, self._clients[1])
         listing = MetadataTopics(self._clients[0]), MetadataTopics(self._clients[1])
-        self._topics = TopicSync(link, self.source, self.target, self._ledger.entries, listing)
+        self._topics = TopicSync(
+            link, self.source, self.target, self._ledger.entries, listing, Deletions(self._clients[0])
+        )
         self._said: dict[str, str] = {}
         self._rounds = SyncRounds(link.name, control, lambda: int(time.time() * 1000))
         self.syncers = make_syncers(

@@ -84,6 +84,9 @@ class FakeAdmin:
                 self.topics[name] = replace(self.topics[name], partitions=total)
         return answers
 
+    async def delete_topics(self, names: Iterable[str]) -> dict[str, ReplicatorError | None]:
+        return {name: None for name in names if self.topics.pop(name, None)}
+
     async def incremental_alter_configs(
         self, changes: Mapping[str, Mapping[str, str | None]]
     ) -> dict[str, ReplicatorError | None]:

@@ -167,9 +167,7 @@ async def test_given_an_acl_that_somebody_else_made_on_the_target_when_the_sourc
     assert len(rig.target.acls) == 2
 
 
-async def test_given_an_acl_of_ours_that_was_deleted_by_hand_when_run_then_it_is_made_anew_if_wanted() -> (
-    None
-):
+async def test_given_an_acl_of_ours_that_was_deleted_by_hand_when_run_then_it_is_made_anew_if_wanted() -> None:
     rig = Rig()
     rig.source.acls = {acl("orders")}
     await rig.round()
