@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 import structlog
 
 from replicator.config.models import LinkConfig
-from replicator.errors import AuthorizationError, ReplicatorError
+from replicator.errors import AuthorizationError, ReplicatorError, UnsupportedVersionError
 from replicator.ledger.client_errors import RefusedError
 from replicator.ledger.log import KeyValue
 from replicator.sync.acl import Acl, created_key, encode_created
@@ -139,7 +139,9 @@ class AclSync:
         """What stands for the error, if it is one of those that concern ACLs alone; otherwise it is raised."""
         cluster = f"cluster {side.cluster}"
         silence = "or set `sync.acls: false`"
-        if isinstance(error, RefusedError) and error.code == _SECURITY_DISABLED:
+        if isinstance(error, UnsupportedVersionError) or (
+            isinstance(error, RefusedError) and error.code == _SECURITY_DISABLED
+        ):
             detail = f"C{cluster[1:]} has no authorizer, so ACLs aren't copied; set `sync.acls: false` to silence this."
             return Held(Kind.ACL, cluster, Why.NO_AUTHORIZER, detail)
         if isinstance(error, AuthorizationError):
