@@ -7,6 +7,7 @@ that was looked at before isn't looked at again.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -74,8 +75,7 @@ class ConfigSync:
     async def plan(self) -> SyncPlan:
         """What differs. ReplicatorError when a cluster doesn't answer."""
         copies = {pair.remote_name: pair.source.name for pair in self._pairs().values() if pair.target is not None}
-        sources = await self._source.read(copies.values())
-        targets = await self._target.read(copies.keys())
+        sources, targets = await asyncio.gather(self._source.read(copies.values()), self._target.read(copies.keys()))
         changes: list[Change] = []
         held: list[Held] = []
         strict: dict[str, int] = {}

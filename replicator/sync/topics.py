@@ -29,7 +29,7 @@ from replicator.sync.plan import Change, Kind
 _INVALID_CONFIG = 40
 _TOPIC_ALREADY_EXISTS = 36
 _MAX_REFUSED_KEYS = 16
-_PARTITIONS_AT_ONCE = 1_000
+_PARTITIONS_AT_ONCE = 100
 
 _log = structlog.get_logger(__name__)
 
@@ -309,7 +309,7 @@ async def _create(target: Admin, specs: Iterable[TopicSpec]) -> dict[str, Replic
 
 
 def _chunks(specs: Iterable[TopicSpec]) -> Iterator[list[TopicSpec]]:
-    """Kafka refuses more than 10,000 partitions in a request, and its answer mustn't take too long."""
+    """Kafka refuses more than 10,000 partitions in a request; and what is made is used before the rest is."""
     chunk: list[TopicSpec] = []
     partitions = 0
     for spec in specs:
