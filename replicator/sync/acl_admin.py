@@ -1,4 +1,4 @@
-"""ACLs of a cluster through confluent-kafka's AdminClient: read all of a kind, create, delete exactly these."""
+"""ACLs of a cluster: read all of a kind; create, and delete exactly these, through confluent-kafka's AdminClient."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from replicator.errors import ReplicatorError
+from replicator.errors import AuthorizationError, ReplicatorError
+from replicator.ledger.client_errors import RefusedError
 from replicator.sync.acl import Acl, AclKind
 from replicator.sync.admin import Admin
+from replicator.wire.cluster import ClusterClient
+from replicator.wire.describe_acls import AclEntry, DescribedAcls, describe_acls
+from replicator.wire.kafka_errors import CLUSTER_AUTHORIZATION_FAILED, SECURITY_DISABLED, BrokerError
 
 _KINDS: dict[AclKind, Any] = {
     "topic": ResourceType.TOPIC,
@@ -25,29 +29,40 @@ _KINDS: dict[AclKind, Any] = {
 }
 _CHUNK = 500  # per request
 
+Read = tuple[frozenset[Acl], int]
+
 
 class AclAdmin:
     """`read`, `create` and `delete` for one cluster."""
 
-    def __init__(self, admin: Admin) -> None:
+    def __init__(self, admin: Admin, client: ClusterClient) -> None:
         self._admin = admin
+        self._client = client
         self.cluster = admin.cluster
+        self._last: dict[AclKind, tuple[DescribedAcls, Read]] = {}
 
-    async def read(self, kinds: Collection[AclKind]) -> tuple[set[Acl], int]:
-        """All ACLs on resources of these kinds; and how many there are besides that librdkafka doesn't understand."""
-        found: set[Acl] = set()
-        unknown = 0
-        for kind in kinds:
-            everything = AclBindingFilter(
-                _KINDS[kind], None, ResourcePatternType.ANY, None, None, AclOperation.ANY, AclPermissionType.ANY
-            )
-            for binding in await self._admin.describe_acls(everything):
-                acl = _acl(kind, binding)
-                if acl is None:
-                    unknown += 1
-                else:
-                    found.add(acl)
-        return found, unknown
+    async def read(self, kinds: Collection[AclKind]) -> Read:
+        """All ACLs on resources of these kinds; and how many there are besides that we don't understand.
+
+        RefusedError (SECURITY_DISABLED) without an authorizer, AuthorizationError without Describe on the cluster.
+        """
+        reads = [await self._read(kind) for kind in kinds]
+        if len(reads) == 1:
+            return reads[0]
+        return frozenset().union(*(found for found, _ in reads)), sum(unknown for _, unknown in reads)
+
+    async def _read(self, kind: AclKind) -> Read:
+        known = self._last.get(kind)
+        connection = await self._client.any_connection()
+        try:
+            described = await describe_acls(connection, _KINDS[kind].value, known[0] if known else None)
+        except BrokerError as error:
+            raise _translated(error) from error
+        if known is None or described is not known[0]:
+            acls = [_acl(kind, entry) for entry in described.acls]
+            found = frozenset(acl for acl in acls if acl is not None)
+            known = self._last[kind] = described, (found, acls.count(None))
+        return known[1]
 
     async def create(self, acls: Iterable[Acl]) -> dict[Acl, ReplicatorError | None]:
         """None per ACL that is there now."""
@@ -73,11 +88,24 @@ def _chunks(acls: Iterable[Acl]) -> Iterable[list[Acl]]:
     return (listed[first : first + _CHUNK] for first in range(0, len(listed), _CHUNK))
 
 
-def _acl(kind: AclKind, binding: Any) -> Acl | None:
-    names = binding.resource_pattern_type.name, binding.operation.name, binding.permission_type.name
-    if "UNKNOWN" in names:
+def _acl(kind: AclKind, entry: AclEntry) -> Acl | None:
+    try:
+        pattern = ResourcePatternType(entry.pattern).name
+        operation = AclOperation(entry.operation).name
+        permission = AclPermissionType(entry.permission).name
+    except ValueError:
         return None
-    return Acl(kind, binding.name, names[0], binding.principal, binding.host, names[1], names[2])
+    if "UNKNOWN" in (pattern, operation, permission):
+        return None
+    return Acl(kind, entry.name, pattern, entry.principal, entry.host, operation, permission)
+
+
+def _translated(error: BrokerError) -> ReplicatorError:
+    if error.code == CLUSTER_AUTHORIZATION_FAILED:
+        return AuthorizationError(str(error), resource="cluster", operation="Describe")
+    if error.code == SECURITY_DISABLED:
+        return RefusedError(str(error), code=error.code, name=error.name)
+    return error
 
 
 def _binding(acl: Acl) -> Any:

@@ -19,10 +19,10 @@ from replicator.sync.acl import Acl, created_key, encode_created
 from replicator.sync.acl_admin import AclAdmin
 from replicator.sync.acl_rules import AclRules
 from replicator.sync.plan import Change, Held, Kind, SyncPlan, Why
+from replicator.wire.kafka_errors import SECURITY_DISABLED
 
 log = structlog.get_logger(__name__)
 
-_SECURITY_DISABLED = 54
 _REST = 20  # times what reading took: thousands of ACLs mustn't take more than a twentieth of a core
 
 Write = Callable[[Sequence[KeyValue]], Awaitable[None]]
@@ -76,7 +76,7 @@ class AclSync:
 
     async def _look(self) -> SyncPlan:
         self._planned, self._forgotten = {}, frozenset()
-        sides: list[set[Acl]] = []
+        sides: list[Collection[Acl]] = []
         held: list[Held] = []
         for number, side in enumerate((self._source, self._target)):
             try:
@@ -90,8 +90,7 @@ class AclSync:
                 held.append(Held(Kind.ACL, f"cluster {side.cluster}", Why.UNSUPPORTED, detail))
         if len(sides) < 2:
             return SyncPlan((), tuple(held))
-        theirs, present = sides
-        theirs -= set(await self._foreign())
+        theirs, present = frozenset(sides[0]) - frozenset(await self._foreign()), frozenset(sides[1])
         ours = set(await self._created())
         wanted = self._rules.desired(theirs, self._topics())
         obsolete = ours - self._rules.possible(theirs)
@@ -140,7 +139,7 @@ class AclSync:
         cluster = f"cluster {side.cluster}"
         silence = "or set `sync.acls: false`"
         if isinstance(error, UnsupportedVersionError) or (
-            isinstance(error, RefusedError) and error.code == _SECURITY_DISABLED
+            isinstance(error, RefusedError) and error.code == SECURITY_DISABLED
         ):
             detail = f"C{cluster[1:]} has no authorizer, so ACLs aren't copied; set `sync.acls: false` to silence this."
             return Held(Kind.ACL, cluster, Why.NO_AUTHORIZER, detail)

@@ -295,11 +295,6 @@ class Admin:
                 raise next(answer for answer in (start, end) if isinstance(answer, ReplicatorError))
         return spans
 
-    async def describe_acls(self, which: Any) -> list[Any]:
-        """The ACLs that this AclBindingFilter finds. RefusedError (SECURITY_DISABLED) without an authorizer."""
-        future = self._client.describe_acls(which, request_timeout=self._timeout_s)
-        return list(await self._result(future, "describe ACLs"))
-
     # ---- changing --------------------------------------------------------------------------------------------------
 
     async def create_topics(self, specs: Iterable[NewTopicSpec], *, validate_only: bool = False) -> Answers[str, None]:

@@ -44,8 +44,8 @@ def make_syncers(
         syncers["acls"] = AclSync(
             link,
             lambda: pairs().keys(),
-            AclAdmin(admins[0]),
-            AclAdmin(admins[1]),
+            AclAdmin(admins[0], clients[0]),
+            AclAdmin(admins[1], clients[1]),
             created=CreatedAcls(clients[1], control_topic(link.name)).read,
             foreign=foreign.read if link.topics.naming == "identical" else _nobody,
             write=write,

@@ -52,7 +52,12 @@ class Controller:
         self._ledger = LedgerFollower(reader_properties, link, self.target, self._clients[1])
         listing = MetadataTopics(self._clients[0]), MetadataTopics(self._clients[1])
         self._topics = TopicSync(
-            link, self.source, self.target, self._ledger.entries, listing, Deletions(self._clients[0])
+            link,
+            self.source,
+            self.target,
+            self._ledger.entries,
+            listing,
+            Deletions(self._clients[0], patience_s=2 * link.sync.every),
         )
         self._said: dict[str, str] = {}
         self._rounds = SyncRounds(link.name, control, lambda: int(time.time() * 1000))

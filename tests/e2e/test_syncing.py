@@ -112,7 +112,7 @@ def test_given_delete_topics_when_a_source_topic_is_deleted_then_its_copy_is_and
     tag = fresh()
     for name in ("gone", "stays"):
         create(source.admin(), f"{tag}-{name}")
-    installation = installation_of(pair, tmp_path, tag, delete_topics=True)
+    installation = installation_of(pair, tmp_path, tag, delete_topics=True, sync={"every": 0.5})
     with installation.worker() as worker:
         worker.wait_ready()
         installation.wait_until_copied(2)
