@@ -16,6 +16,7 @@ from replicator.cli.demo import demo
 from replicator.cli.init import init
 from replicator.cli.lag import lag
 from replicator.cli.output import complain
+from replicator.cli.plan import plan
 from replicator.cli.resume import resume
 from replicator.cli.run import run
 from replicator.cli.status import status
@@ -67,6 +68,7 @@ def _common(
 app.command("demo")(demo)
 app.command("init")(init)
 app.command("check")(check)
+app.command("plan")(plan)
 app.command("run")(run)
 app.command("apply")(apply)
 app.command("status")(status)

@@ -91,7 +91,7 @@ async def _work(
     with _signals() as (stop, reload):
         if child_socket is not None:
             _stop_with_parent(stop)
-        if not await _prepared(settings, links, unknown, stop):
+        elif not await _prepared(settings, links, unknown, stop):
             return
         http = child_socket or settings.service.http
         await run_worker(settings, links, http=http, stop=stop, read=read, reload=reload)
@@ -141,15 +141,21 @@ async def _pass_on(reload: asyncio.Event, read: Read, pool: WorkerPool) -> None:
                 os.kill(process, signal.SIGHUP)
 
 
-async def _prepared(settings: Settings, links: tuple[LinkConfig, ...], unknown: Unknown, stop: asyncio.Event) -> bool:
-    """Deal with copies that the ledger doesn't know, before any worker looks; False if told to stop meanwhile."""
-    if unknown == "refuse":
-        return True
-    from replicator.dr.adopt_links import prepare_links
+async def _prepare(settings: Settings, links: tuple[LinkConfig, ...], unknown: Unknown) -> None:
+    """Refuse links that would write the same topics, and deal with copies that the ledger doesn't know."""
+    if len(settings.links) > 1:
+        from replicator.sync.overlap import refuse_overlaps
 
-    preparing = asyncio.create_task(
-        prepare_links(settings, links, from_scratch=unknown == "from scratch"), name="prepare"
-    )
+        await refuse_overlaps(settings, links)
+    if unknown != "refuse":
+        from replicator.dr.adopt_links import prepare_links
+
+        await prepare_links(settings, links, from_scratch=unknown == "from scratch")
+
+
+async def _prepared(settings: Settings, links: tuple[LinkConfig, ...], unknown: Unknown, stop: asyncio.Event) -> bool:
+    """What is to be done and known before any worker looks; False if told to stop meanwhile."""
+    preparing = asyncio.create_task(_prepare(settings, links, unknown), name="prepare")
     stopping = asyncio.create_task(stop.wait(), name="wait for stop")
     try:
         await asyncio.wait([preparing, stopping], return_when=asyncio.FIRST_COMPLETED)

@@ -30,6 +30,8 @@ _STYLES = {"COPYING": "green", "PENDING": "dim", "PAUSED": "yellow", "FAULTED": 
 _COLUMNS = ("TOPIC", "PART", "STATE", "LAG", "BEHIND", "SOURCE", "END", "TARGET", "SINCE")
 _NUMBERS = frozenset({"PART", "LAG", "BEHIND", "SOURCE", "END", "TARGET", "SINCE"})
 
+_HELD_SHOWN = 20  # of each syncer, in text
+
 Status = dict[str, Any]
 
 
@@ -72,7 +74,7 @@ def render(found: Status) -> RenderableType:
     """The status as text."""
     parts: list[RenderableType] = []
     for link in found["links"]:
-        parts += [headline(link), _partitions(link), *_troubles(link), Text()]
+        parts += [headline(link), _partitions(link), *_troubles(link), *_syncs(link), Text()]
     return Group(*parts[:-1])
 
 
@@ -125,6 +127,23 @@ def _troubles(link: Status) -> list[RenderableType]:
             lines.append(Text(f"{row['topic']}-{row['partition']}: {row['reason']} since {row['since']}", style="red"))
             lines += [Text(f"  {row[key]}") for key in ("detail", "next_step") if row.get(key)]
         lines += [Text(_gap(row, gap), style="yellow") for gap in row.get("gaps") or ()]
+    return lines
+
+
+def _syncs(link: Status) -> list[RenderableType]:
+    lines: list[RenderableType] = []
+    for sync in link.get("syncs") or ():
+        if sync["error"]:
+            lines.append(
+                Text(f"{sync['syncer']} can't be compared since {sync['since']}: {sync['error']}", style="red")
+            )
+        shown = sync["held"][:_HELD_SHOWN]
+        for held in shown:
+            style = "" if held["why"] == "NO_AUTHORIZER" else "yellow"
+            lines.append(Text(f"{held['kind']} of {held['resource']} isn't kept in step: {held['why']}", style=style))
+            lines.append(Text(f"  {held['detail']}"))
+        if sync["count"] > len(shown):
+            lines.append(Text(f"{sync['syncer']}: {sync['count'] - len(shown)} more (-o json)"))
     return lines
 
 

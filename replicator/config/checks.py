@@ -157,6 +157,12 @@ def _patterns(settings: Settings) -> Iterator[Problem]:
                     except (re.error, RecursionError, OverflowError) as error:
                         text = f"{pattern!r} isn't a regular expression: {error}{_glob_hint(pattern)}"
                         yield Problem(("links", index, holder, key, position), text)
+        for position, pattern in enumerate(link.sync.config_exclude):
+            try:
+                re.compile(pattern)
+            except (re.error, RecursionError, OverflowError) as error:
+                text = f"{pattern!r} isn't a regular expression: {error}{_glob_hint(pattern)}"
+                yield Problem(("links", index, "sync", "config_exclude", position), text)
         if not link.topics.include:
             yield Problem(
                 ("links", index, "topics", "include"), "is empty: nothing would be copied; write ['.*'] for all"

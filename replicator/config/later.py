@@ -11,8 +11,6 @@ _KEYS: dict[KeyPath, str] = {
     (*_LINK, "bandwidth"): "limiting bandwidth",
     (*_LINK, "drill"): "scheduled drills",
     (*_LINK, "origins"): "choosing origins",
-    (*_LINK, "use_defaults_from"): "choosing whose topic defaults count",
-    (*_LINK, "sync", "every"): "a sync interval (topics are looked for every 5 s)",
     (*_LINK, "sync", "new_groups"): "copying consumer-group positions",
     (*_SECURITY, "region"): "AWS_MSK_IAM",
     (*_SECURITY, "role_arn"): "AWS_MSK_IAM",
@@ -21,10 +19,7 @@ _KEYS: dict[KeyPath, str] = {
 }
 
 _VALUES: dict[KeyPath, dict[str, str]] = {
-    (*_LINK, "delete_topics"): {"true": "this version never deletes topics; remove it"},
-    (*_LINK, "sync", "acls"): {"true": "this version doesn't copy ACLs; remove it"},
     (*_LINK, "sync", "groups"): {"true": "this version doesn't copy consumer-group positions; remove it"},
-    (*_LINK, "sync", "configs"): {"false": "this version always gives created topics the source's settings; remove it"},
     (*_LINK, "sync", "new_topics"): {"false": "this version always copies new topics; exclude them by name instead"},
     (*_SECURITY, "mechanism"): {
         "AWS_MSK_IAM": "this version can't sign for AWS IAM yet; use SCRAM-SHA-512 on MSK's port 9096",
@@ -35,7 +30,6 @@ _VALUES: dict[KeyPath, dict[str, str]] = {
 
 _UNUSED: dict[KeyPath, str] = {
     (*_LINK, "groups"): "read, but this version doesn't copy consumer-group positions yet",
-    (*_LINK, "sync", "configs"): "this version copies settings when it creates a topic, not when they change later",
 }
 
 

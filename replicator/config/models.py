@@ -45,6 +45,7 @@ def _addresses(value: Any) -> Any:
     return ",".join(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
 
 
+Boolean = Annotated[bool, BeforeValidator(_boolean)]
 OnlyTrue = Annotated[Literal[True], BeforeValidator(_boolean)]
 OnlyFalse = Annotated[Literal[False], BeforeValidator(_boolean)]
 Size = Annotated[int, BeforeValidator(_size)]
@@ -88,13 +89,28 @@ class GroupsConfig(_Frozen):
     exclude: tuple[str, ...] = ("console-consumer-.*", "connect-.*", "__.*")  # MirrorMaker 2's default
 
 
+CONFIG_EXCLUDE = (
+    r"follower\.replication\.throttled\.replicas",
+    r"leader\.replication\.throttled\.replicas",
+    r"message\.timestamp\.difference\.max\.ms",
+    r"message\.timestamp\.type",
+    r"unclean\.leader\.election\.enable",
+    r"min\.insync\.replicas",
+    # So far MirrorMaker 2's list; tiered storage is a property of the cluster, not of the data:
+    r"remote\.(storage|log)\..*",
+    r"local\.retention\..*",
+)
+
+
 class SyncConfig(_Frozen):
     """What is kept in step besides records. Only the values that this version acts upon are accepted."""
 
-    configs: OnlyTrue = True  # for now when a topic is created: it gets the source's non-default settings
-    acls: OnlyFalse = False
+    configs: Boolean = True  # False: topics are still created with the source's settings, and then let be
+    config_exclude: tuple[str, ...] = CONFIG_EXCLUDE  # full match
+    acls: Annotated[bool | Literal["full"], BeforeValidator(_boolean)] = True  # True: MirrorMaker 2's and MSK's rules
     groups: OnlyFalse = False
     new_topics: OnlyTrue = True
+    every: Annotated[float, Field(ge=0.1, le=3600)] = 5.0  # seconds between two looks at both clusters
 
 
 class LinkConfig(_Frozen):
@@ -113,7 +129,8 @@ class LinkConfig(_Frozen):
     replication_factor: Annotated[int, Field(ge=1, le=32)] | None = None  # None: the source's, at most the brokers
     separator: str = "."
     on_gap: Literal["stop", "continue"] = "stop"  # what is missing for good waits for a human, or is only recorded
-    delete_topics: OnlyFalse = False  # a topic deleted on the source stays on the target, as with MirrorMaker 2
+    delete_topics: Boolean = False  # a topic deleted on the source stays on the target, as with MirrorMaker 2
+    use_defaults_from: Literal["source", "target"] = "target"  # MirrorMaker 2's `use.defaults.from`
     sync: SyncConfig = SyncConfig()
 
     def remote_topic(self, topic: str) -> str:

@@ -14,6 +14,7 @@ from replicator.ledger.entry import Entry, decode, decode_key, is_of_known_versi
 from replicator.ledger.lane_record import LANE_KEY, decode_lane
 from replicator.ledger.lane_trouble import LaneTrouble, take_trouble
 from replicator.ledger.lanes import control_topic, ledger_topic
+from replicator.ledger.sync_report import SyncReport, take_report
 from replicator.ledger.topic_problem import StoredProblem, take_problem
 
 READ_LIMIT_S = 30.0
@@ -23,7 +24,7 @@ _POLL_S = 0.2
 
 
 class LedgerReader:
-    """Follows all partitions of a link's ledger; with `control`, also what the control topic says of the lanes.
+    """Follows all partitions of a link's ledger; with `control`, also what the control topic says of lanes and syncers.
 
     Writes nothing, joins no group; blocking; for one thread at a time. What can't be read is kept in `unreadable`, by
     lane: the other lanes' entries are none the worse for it.
@@ -41,6 +42,7 @@ class LedgerReader:
         self._topic = ledger_topic(link)
         self.unreadable: dict[int, LedgerFormatError] = {}
         self.troubles: dict[int, LaneTrouble] = {}
+        self.reports: dict[str, SyncReport] = {}
         self._cluster = cluster
         self._entries: dict[tuple[str, int], Entry] = {}
         self._held_by: dict[tuple[str, int], int] = {}  # lane
@@ -102,6 +104,7 @@ class LedgerReader:
         key, value = message.key(), message.value()
         if lane == CONTROL:
             take_trouble(self.troubles, key, value)
+            take_report(self.reports, key, value)
             return
         try:
             self._apply(lane, key, value)

@@ -23,6 +23,7 @@ from replicator.ledger.lane_trouble import FRESH_MS, LaneTrouble
 from replicator.ledger.lanes import control_topic, group_id, lane_of, ledger_topic
 from replicator.ledger.reader import CONTROL, LedgerReader
 from replicator.ledger.selection import Selection, TopicProblem, select
+from replicator.ledger.sync_report import SyncReport
 from replicator.ledger.topic_problem import StoredProblem
 from replicator.states import Reason, State
 
@@ -72,6 +73,26 @@ class WorkerStatus(_Shown):
     lanes: tuple[int, ...]
 
 
+class HeldStatus(_Shown):
+    """Something beside the records that isn't kept in step, and why (`replicator.sync.plan.Why`)."""
+
+    kind: str
+    resource: str
+    why: str
+    detail: str
+
+
+class SyncStatus(_Shown):
+    """What one syncer last found out of step and couldn't change; `held` may be shorter than `count`. `error`: why it
+    couldn't look at all."""
+
+    syncer: str
+    since: str  # ISO 8601, UTC: when this was found first
+    count: int
+    held: tuple[HeldStatus, ...]
+    error: str = ""
+
+
 class LinkStatus(_Shown):
     """One link. `source_error` says why offsets of the source are missing, if they are."""
 
@@ -81,6 +102,7 @@ class LinkStatus(_Shown):
     workers: tuple[WorkerStatus, ...]
     partitions: tuple[PartitionStatus, ...]
     source_error: str | None = None
+    syncs: tuple[SyncStatus, ...] = ()  # those that have something to say
 
 
 async def read_status(settings: Settings, link: LinkConfig, *, timeout_s: float = REQUEST_TIMEOUT_S) -> LinkStatus:
@@ -97,7 +119,7 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
     target = ClusterSide(settings.clusters[link.target], link.target, client_id, timeout_s)
     target_topics = target.topics()
     members = target.members(group_id(link.name))
-    entries, problems, troubles = _read_ledger(target, link, target_topics)
+    entries, problems, troubles, syncs = _read_ledger(target, link, target_topics)
     source = ClusterSide(settings.clusters[link.source], link.source, client_id, timeout_s)
     source_error: str | None = None
     ends: dict[Key, int] = {}
@@ -114,7 +136,9 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
     shown = {
         at: entry if source_error else _as_found(entry, link, source_topics, target_topics)
         for at, entry in entries.items()
-        if link.selects(entry.topic) and not _left_over(entry, source_topics)
+        if link.selects(entry.topic)
+        and not _left_over(entry, source_topics)
+        and (source_error or not _deleted_with_its_copy(entry, link, source_topics, target_topics))
     }
     shown = {at: _with_trouble(entry, troubles.get(lane_of(*at, link.lanes))) for at, entry in shown.items()}
     behind = [(at, entry.source_next) for at, entry in shown.items() if ends.get(at, -1) > entry.source_next >= 0]
@@ -146,6 +170,7 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
         ),
         partitions=tuple(sorted(partitions, key=lambda at: (at.topic, at.partition))),
         source_error=source_error,
+        syncs=syncs,
     )
 
 
@@ -153,6 +178,13 @@ def _left_over(entry: Entry, source_topics: Mapping[str, SeenTopic]) -> bool:
     """Whether the topic doesn't have the partition any more, since it was made anew with fewer."""
     topic = source_topics.get(entry.topic)
     return topic is not None and entry.partition >= topic.partitions
+
+
+def _deleted_with_its_copy(
+    entry: Entry, link: LinkConfig, source_topics: Mapping[str, SeenTopic], target_topics: Mapping[str, SeenTopic]
+) -> bool:
+    """Whether nothing is left of the topic, as the link is to have it."""
+    return link.delete_topics and entry.topic not in source_topics and entry.target_topic not in target_topics
 
 
 def _as_found(
@@ -171,11 +203,11 @@ def _as_found(
 
 def _read_ledger(
     target: ClusterSide, link: LinkConfig, target_topics: Mapping[str, SeenTopic]
-) -> tuple[dict[Key, Entry], dict[str, StoredProblem], dict[int, LaneTrouble]]:
-    """Entries, problems by topic, and troubles by lane."""
+) -> tuple[dict[Key, Entry], dict[str, StoredProblem], dict[int, LaneTrouble], tuple[SyncStatus, ...]]:
+    """Entries, problems by topic, troubles by lane, and what the syncers say."""
     name, control = ledger_topic(link.name), control_topic(link.name)
     if name not in target_topics:
-        return {}, {}, {}
+        return {}, {}, {}, ()
     lanes = target_topics[name].partitions
     wanted = [*((name, lane) for lane in range(lanes)), *([(control, 0)] if control in target_topics else [])]
     ends = {lane if topic == name else CONTROL: end for (topic, lane), end in target.ends(wanted).items()}
@@ -195,7 +227,14 @@ def _read_ledger(
         if known is None or known.reason is not Reason.LEDGER_UNREADABLE:
             detail = f"Lane {lane} of the link: {error}"
             troubles[lane] = LaneTrouble(lane, Reason.LEDGER_UNREADABLE, detail, -1, now_ms)
-    return entries, reader.problems, troubles
+    syncs = tuple(_sync(report) for _, report in sorted(reader.reports.items()) if report.count or report.error)
+    return entries, reader.problems, troubles, syncs
+
+
+def _sync(report: SyncReport) -> SyncStatus:
+    held = tuple(HeldStatus(kind=h.kind, resource=h.resource, why=h.why, detail=h.detail) for h in report.held)
+    since = _iso(report.at_ms)
+    return SyncStatus(syncer=report.syncer, since=since, count=report.count, held=held, error=report.error)
 
 
 def _with_trouble(entry: Entry, trouble: LaneTrouble | None) -> Entry:

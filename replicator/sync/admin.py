@@ -347,6 +347,16 @@ class Admin:
         futures = self._client.delete_topics(names, operation_timeout=self._timeout_s, request_timeout=self._timeout_s)
         return await self._results(futures, "delete topic {}", _nothing)
 
+    async def create_acls(self, bindings: list[Any]) -> Answers[Any, None]:
+        """None per AclBinding that is there now."""
+        futures = self._client.create_acls(bindings, request_timeout=self._timeout_s) if bindings else {}
+        return await self._results(futures, "create an ACL: {}", _nothing)
+
+    async def delete_acls(self, filters: list[Any]) -> Answers[Any, None]:
+        """None per AclBindingFilter that finds nothing any more."""
+        futures = self._client.delete_acls(filters, request_timeout=self._timeout_s) if filters else {}
+        return await self._results(futures, "delete an ACL: {}", _nothing)
+
     # ---- inside ----------------------------------------------------------------------------------------------------
 
     async def _results(

@@ -1,31 +1,68 @@
-"""Which settings a topic gets on the target when it is created: the source's own, as far as they make sense there."""
+"""Which settings a copy has on the target: the source's own, as far as they make sense there.
+
+`desired` says what a topic is created with, `differences` what is to be changed in one that exists.
+
+Some settings aren't copied but decided, whatever the exclusion list says: a copy must take records however old
+(`message.timestamp.*`), with their own times (`message.timestamp.type`) and of the source's size
+(`max.message.bytes`, which is raised and never lowered: batches from before it was lowered on the source may still be
+on their way); and `min.insync.replicas` is raised to the source's own requirement as far as the replicas suffice, and
+never weakened.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
+from replicator.config.models import LinkConfig
 from replicator.sync.admin import ConfigSource, ConfigValue
 
-# MirrorMaker 2's default `config.properties.exclude`; the last two are decided below instead of being dropped.
-_EXCLUDED = (
-    r"follower\.replication\.throttled\.replicas",
-    r"leader\.replication\.throttled\.replicas",
-    r"message\.timestamp\.difference\.max\.ms",
-    r"message\.timestamp\.(before|after)\.max\.ms",  # its successors: old records must fit, see `_fitting`
-    r"unclean\.leader\.election\.enable",
-    r"message\.timestamp\.type",
-    r"min\.insync\.replicas",
-    r"remote\.(storage|log)\..*",  # tiered storage is a property of the cluster, not of the data
-    r"local\.retention\..*",
-)
-_EXCLUDED_PATTERN = re.compile("|".join(_EXCLUDED))
-_SET_FOR_TOPIC = {ConfigSource.TOPIC, ConfigSource.DYNAMIC_BROKER, ConfigSource.DYNAMIC_DEFAULT_BROKER}
+_SET_FOR_TOPIC = frozenset({ConfigSource.TOPIC, ConfigSource.DYNAMIC_BROKER, ConfigSource.DYNAMIC_DEFAULT_BROKER})
 _FOREVER = str((1 << 63) - 1)
+_DECIDED = frozenset(
+    {
+        "message.timestamp.before.max.ms",
+        "message.timestamp.after.max.ms",
+        "message.timestamp.difference.max.ms",
+        "message.timestamp.type",
+        "min.insync.replicas",
+        "max.message.bytes",
+    }
+)
 
 # Without these the copy would be another kind of topic, or refuse records: a target that refuses them can't have it.
 ESSENTIAL = frozenset({"cleanup.policy", "max.message.bytes"})
+
+Configs = Mapping[str, ConfigValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the link says about settings. `recompressed`: it has a compression of its own, so that the source's
+    `compression.type` mustn't undo it. `source_defaults`: what holds by default on the source is wanted, too."""
+
+    exclude: tuple[str, ...]
+    recompressed: bool = False
+    source_defaults: bool = False
+
+    @classmethod
+    def of(cls, link: LinkConfig) -> Rules:
+        """As the link is configured."""
+        return cls(link.sync.config_exclude, link.compression != "source", link.use_defaults_from == "source")
+
+    def copies(self, key: str, config: ConfigValue) -> bool:
+        """Whether this setting of a source topic is to be the copy's as well."""
+        if config.read_only or config.sensitive or config.value is None or key in _DECIDED:
+            return False
+        if self.recompressed and key == "compression.type":
+            return False
+        return not self.excludes(key)
+
+    def excludes(self, key: str) -> bool:
+        """Whether the exclusion list names it."""
+        return _pattern(self.exclude).fullmatch(key) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,43 +73,74 @@ class DesiredConfigs:
     unsupported: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What to set, or to remove (None); what the target doesn't know; and the `min.insync.replicas` that the source
+    asks for where the target has less, which is to be at most the number of replicas."""
+
+    settings: dict[str, str | None] = field(default_factory=dict)
+    unsupported: dict[str, str] = field(default_factory=dict)
+    min_insync: int | None = None
+
+
 def desired(
-    source: Mapping[str, ConfigValue],
-    target_defaults: Mapping[str, ConfigValue] | None,
-    *,
-    replication_factor: int,
-    recompressed: bool = False,
+    source: Configs, target_defaults: Configs | None, rules: Rules, *, replication_factor: int
 ) -> DesiredConfigs:
     """What a topic with the settings `source` is to be created with.
 
     `target_defaults` are the settings in force of any topic on the target: they tell which keys its brokers know, and
-    what holds there without a setting of our own; None where that isn't known. `recompressed` says that the link has a
-    compression of its own, so that the source's `compression.type` mustn't undo it.
+    what holds there without a setting of our own; None where that isn't known.
     """
     settings: dict[str, str] = {}
     unsupported: dict[str, str] = {}
     for key, config in source.items():
-        if config.value is None or not _copied(key, config) or (recompressed and key == "compression.type"):
+        if config.value is None or not rules.copies(key, config):
             continue
-        if target_defaults is not None and key not in target_defaults:
+        if config.source not in _SET_FOR_TOPIC:
+            theirs = (target_defaults or {}).get(key)
+            if rules.source_defaults and theirs is not None and theirs.value not in (None, config.value):
+                settings[key] = config.value
+        elif target_defaults is not None and key not in target_defaults:
             unsupported[key] = config.value
         else:
             settings[key] = config.value
-    settings |= _fitting(source, target_defaults)
-    settings |= _min_insync(source, target_defaults, replication_factor)
+    limit = source.get("max.message.bytes")
+    if limit is not None and limit.value is not None and limit.source in _SET_FOR_TOPIC:
+        settings["max.message.bytes"] = limit.value
+    settings |= _fitting(source, target_defaults or {}, rules)
+    wanted = _min_insync(source, target_defaults or {})
+    if wanted is not None:
+        default = _number(target_defaults or {}, "min.insync.replicas") or 1
+        if min(wanted, replication_factor) > default:
+            settings["min.insync.replicas"] = str(min(wanted, replication_factor))
     return DesiredConfigs(settings, unsupported)
 
 
-def _copied(key: str, config: ConfigValue) -> bool:
-    if config.source not in _SET_FOR_TOPIC or config.read_only or config.sensitive:
-        return False
-    return not _EXCLUDED_PATTERN.fullmatch(key)
+def differences(source: Configs, target: Configs, rules: Rules) -> Differences:
+    """What differs between a source topic's settings and its copy's, both as they are in force."""
+    settings: dict[str, str | None] = {}
+    unsupported: dict[str, str] = {}
+    for key, config in source.items():
+        if not rules.copies(key, config):
+            continue
+        theirs = target.get(key)
+        if theirs is None:
+            if config.source in _SET_FOR_TOPIC:
+                unsupported[key] = config.value or ""
+        elif config.source in _SET_FOR_TOPIC:
+            if theirs.value != config.value or theirs.source is not ConfigSource.TOPIC:
+                settings[key] = config.value
+        elif rules.source_defaults:
+            if theirs.value != config.value:
+                settings[key] = config.value
+        elif theirs.source is ConfigSource.TOPIC:
+            settings[key] = None
+    settings |= _fitting(source, target, rules)
+    return Differences(settings, unsupported, _min_insync(source, target))
 
 
-def _fitting(source: Mapping[str, ConfigValue], target: Mapping[str, ConfigValue] | None) -> dict[str, str]:
+def _fitting(source: Configs, target: Configs, rules: Rules) -> dict[str, str]:
     """Whatever the source accepted must fit: its times, however old, and its largest batch."""
-    if target is None:
-        return {}
     settings = {
         key: _FOREVER
         for key in ("message.timestamp.before.max.ms", "message.timestamp.after.max.ms")
@@ -86,24 +154,24 @@ def _fitting(source: Mapping[str, ConfigValue], target: Mapping[str, ConfigValue
     if timestamp_type is not None and timestamp_type.value not in (None, "CreateTime"):
         settings["message.timestamp.type"] = "CreateTime"  # LogAppendTime would replace the records' own times
     largest, allowed = _number(source, "max.message.bytes"), _number(target, "max.message.bytes")
-    if largest is not None and allowed is not None and largest > allowed:
+    if largest is not None and allowed is not None and largest > allowed and not rules.excludes("max.message.bytes"):
         settings["max.message.bytes"] = str(largest)
     return settings
 
 
-def _min_insync(
-    source: Mapping[str, ConfigValue], target: Mapping[str, ConfigValue] | None, replication_factor: int
-) -> dict[str, str]:
-    """The source's own requirement where it is stricter than the target's default, as far as the replicas suffice."""
-    own = source.get("min.insync.replicas")
-    wanted = _number(source, "min.insync.replicas")
+def _min_insync(source: Configs, target: Configs) -> int | None:
+    """The source's own requirement where it is stricter than what holds on the target."""
+    own, wanted = source.get("min.insync.replicas"), _number(source, "min.insync.replicas")
     if own is None or wanted is None or own.source not in _SET_FOR_TOPIC:
-        return {}
-    wanted = min(wanted, replication_factor)
-    default = _number(target or {}, "min.insync.replicas") or 1
-    return {"min.insync.replicas": str(wanted)} if wanted > default else {}
+        return None
+    return wanted if wanted > (_number(target, "min.insync.replicas") or 1) else None
 
 
-def _number(configs: Mapping[str, ConfigValue], key: str) -> int | None:
+def _number(configs: Configs, key: str) -> int | None:
     config = configs.get(key)
     return int(config.value) if config is not None and config.value is not None and config.value.isdigit() else None
+
+
+@lru_cache(maxsize=64)
+def _pattern(exclude: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in exclude) if exclude else r"(?!)")

@@ -73,5 +73,5 @@ class Syncer(Protocol):
         ...
 
     async def apply(self, plan: SyncPlan) -> tuple[Held, ...]:
-        """Make the plan's changes; what the target refused."""
+        """Make the plan's changes, if there are any; what the target refused."""
         ...

@@ -1,13 +1,15 @@
 """Topics on the target, as a link wants them: created with the source's partitions and settings, and grown with it.
 
 `TopicSync.plan()` only reads, so every worker may call it; `apply()` changes the target and is the controller's.
-Nothing is ever deleted or shrunk here.
+Nothing is ever shrunk here, and deleted only under `delete_topics: true` (`deletions`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
 
 import structlog
 
@@ -21,10 +23,13 @@ from replicator.ledger.selection import Selection, TopicProblem, select
 from replicator.states import Reason
 from replicator.sync import configs
 from replicator.sync.admin import Admin, ConfigSource, ConfigValue, Topic, TopicSpec
+from replicator.sync.deletions import Deletions
+from replicator.sync.plan import Change, Kind
 
 _INVALID_CONFIG = 40
 _TOPIC_ALREADY_EXISTS = 36
 _MAX_REFUSED_KEYS = 16
+_PARTITIONS_AT_ONCE = 100
 
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +52,8 @@ class TopicPair:
 
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
-    """What is and what is to be done. `problems` and `skipped` are by source topic; `grow` is target topic -> total.
+    """What is and what is to be done. `problems` and `skipped` are by source topic; `grow` is target topic -> total,
+    `delete` are the copies of topics that were deleted (`delete_topics`).
 
     A topic with a problem isn't in `pairs`, unless the target refused to create or grow it: what exists goes on.
     """
@@ -55,6 +61,7 @@ class TopicPlan:
     pairs: dict[str, TopicPair] = field(default_factory=dict)
     create: tuple[TopicSpec, ...] = ()
     grow: dict[str, int] = field(default_factory=dict)
+    delete: dict[str, UUID] = field(default_factory=dict)  # target topic -> its id
     problems: dict[str, TopicProblem] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     unsupported: dict[str, dict[str, str]] = field(default_factory=dict)  # source topic -> settings the target lacks
@@ -62,7 +69,7 @@ class TopicPlan:
     @property
     def empty(self) -> bool:
         """Whether there's nothing to apply."""
-        return not self.create and not self.grow
+        return not self.create and not self.grow and not self.delete
 
 
 def desired(
@@ -100,7 +107,32 @@ async def apply(target: Admin, plan: TopicPlan) -> dict[str, TopicProblem]:
     for remote, answer in (await target.create_partitions(plan.grow)).items():
         if isinstance(answer, ReplicatorError) and not await _grown(target, remote, plan.grow[remote]):
             problems[names[remote]] = _refusal(answer)
+    await _delete(target, plan.delete)
     return problems
+
+
+def changes_of(plan: TopicPlan) -> Iterator[Change]:
+    """The plan as `replicator plan` shows it."""
+    for spec in plan.create:
+        made = f"{spec.partitions} partitions, replication factor {spec.replication_factor}"
+        yield Change(Kind.TOPIC, spec.name, "topic", None, made)
+        for key, value in sorted(spec.configs.items()):
+            yield Change(Kind.CONFIG, spec.name, key, None, value)
+    present = {pair.remote_name: pair.target for pair in plan.pairs.values()}
+    for remote, total in plan.grow.items():
+        target = present.get(remote)
+        before = None if target is None else str(target.partitions)
+        yield Change(Kind.PARTITIONS, remote, "partitions", before, str(total))
+    for remote, topic_id in plan.delete.items():
+        yield Change(Kind.TOPIC, remote, "topic", f"the copy of a deleted topic (id {topic_id})", None)
+
+
+class TopicLister(Protocol):
+    """Who lists a cluster's topics: its `Admin`, or its metadata."""
+
+    async def list_topics(self) -> Mapping[str, Topic]:
+        """All topics that we may describe."""
+        ...
 
 
 class TopicSync:
@@ -116,18 +148,24 @@ class TopicSync:
         source: Admin,
         target: Admin,
         read_entries: Callable[[], Entries | Awaitable[Entries]] = dict,
+        listing: tuple[TopicLister, TopicLister] | None = None,
+        deletions: Deletions | None = None,
     ) -> None:
         self._link = link
         self._source = source
         self._target = target
         self._read_entries = read_entries
+        self._list_source, self._list_target = listing or (source, target)
+        self._deletions = deletions
+        self._rules = configs.Rules.of(link)
         self._refused: dict[str, TopicProblem] = {}
         self._reported: set[tuple[str, str]] = set()
+        self.planned: TopicPlan | None = None  # as of the last `plan`: whose copies other syncers look after
 
     async def plan(self) -> TopicPlan:
         """What is to be done now. Raises UnreachableError and its like when either cluster doesn't answer."""
-        source_topics = await self._source.list_topics()
-        target_topics = await self._target.list_topics()
+        source_topics = await self._list_source.list_topics()
+        target_topics = await self._list_target.list_topics()
         entries = self._read_entries()
         if isinstance(entries, Awaitable):
             entries = await entries
@@ -140,25 +178,25 @@ class TopicSync:
             replication_factor_limit = len((await self._target.describe_cluster()).brokers)
             defaults = await self._target_defaults(target_topics)
             sources = await self._source.describe_configs([pair.source.name for pair in missing])
-            for pair in missing:
+            for pair in await self._with_replicas(missing):
                 name = pair.source.name
                 settings = sources[name]
                 if isinstance(settings, ReplicatorError):
                     problems[name] = _refusal(settings)
                     del pairs[name]
                     continue
-                factor = self._link.replication_factor or min(pair.source.replication_factor, replication_factor_limit)
-                wanted = configs.desired(
-                    settings,
-                    defaults,
-                    replication_factor=factor,
-                    recompressed=self._link.compression != "source",
-                )
+                replicas = max(1, pair.source.replication_factor)
+                factor = self._link.replication_factor or min(replicas, replication_factor_limit)
+                wanted = configs.desired(settings, defaults, self._rules, replication_factor=factor)
                 specs.append(TopicSpec(pair.remote_name, pair.source.partitions, factor, wanted.settings))
                 if wanted.unsupported:
                     unsupported[name] = wanted.unsupported
         self._refused = {name: at for name, at in self._refused.items() if name in pairs and _open(pairs[name], grow)}
-        return TopicPlan(pairs, tuple(specs), grow, problems | self._refused, selection.skipped, unsupported)
+        delete = await self._obsolete(entries, source_topics, target_topics, problems)
+        self.planned = TopicPlan(
+            pairs, tuple(specs), grow, delete, problems | self._refused, selection.skipped, unsupported
+        )
+        return self.planned
 
     async def apply(self, plan: TopicPlan) -> dict[str, TopicProblem]:
         """Carry the plan out; what the target refused, which later plans show until it succeeds."""
@@ -167,11 +205,54 @@ class TopicSync:
         self._refused = await apply(self._target, plan)
         return dict(self._refused)
 
+    async def _obsolete(
+        self,
+        entries: Entries,
+        source_topics: Mapping[str, Topic],
+        target_topics: Mapping[str, Topic],
+        problems: dict[str, TopicProblem],
+    ) -> dict[str, UUID]:
+        """The copies to delete, while it is sure that their topics were deleted; why not, of the others."""
+        if not self._link.delete_topics or self._deletions is None:
+            return {}
+        selected = [entry for entry in entries.values() if self._link.selects(entry.topic)]
+        gone, doubt = await self._deletions.find(selected, source_topics)
+        delete: dict[str, UUID] = {}
+        copies = {entry.topic: entry.target_topic for entry in selected}
+        for topic in [name for name, problem in problems.items() if problem.reason is Reason.SOURCE_MISSING]:
+            copy = target_topics.get(copies.get(topic, ""))
+            if copy is None:
+                del problems[topic]  # both are gone, as it should be
+            elif topic in doubt:
+                detail = f"{problems[topic].detail} Its copy isn't deleted: {doubt[topic]}."
+                problems[topic] = TopicProblem(Reason.SOURCE_MISSING, detail)
+            elif gone.get(topic) == copy.topic_id:
+                delete[copy.name] = copy.topic_id
+            else:
+                detail = f"{problems[topic].detail} Its copy isn't deleted: {copy.name} is another topic by now."
+                problems[topic] = TopicProblem(Reason.SOURCE_MISSING, detail)
+        return delete
+
+    async def _with_replicas(self, missing: Iterable[TopicPair]) -> list[TopicPair]:
+        """The pairs with the replication factors of their sources, where the listing doesn't say them."""
+        pairs = list(missing)
+        unknown = [pair.source.name for pair in pairs if not pair.source.replication_factor]
+        described = await self._source.describe_topics(unknown) if unknown else {}
+        found: list[TopicPair] = []
+        for pair in pairs:
+            topic = described.get(pair.source.name)
+            if isinstance(topic, Topic) and topic.topic_id == pair.source.topic_id:
+                pair = TopicPair(topic, pair.remote_name, pair.target)
+            found.append(pair)
+        return found
+
     async def _target_defaults(self, target_topics: Mapping[str, Topic]) -> dict[str, ConfigValue] | None:
         """The target's settings for topics without any of their own, as the link's control topic shows them."""
         probe = control_topic(self._link.name)
-        if probe not in target_topics:
-            return None
+        if probe not in target_topics:  # before the link has run for the first time: any topic will do
+            probe = min(target_topics, default="")
+            if not probe:
+                return None
         answer = (await self._target.describe_configs([probe]))[probe]
         if isinstance(answer, ReplicatorError):
             return None
@@ -202,8 +283,46 @@ def _identity_problems(
     return problems
 
 
+async def _delete(target: Admin, copies: Mapping[str, UUID]) -> None:
+    """Delete these, if they are still those of these ids. What the target refuses is tried again in the next round."""
+    if not copies:
+        return
+    described = await target.describe_topics(copies)
+    same = [
+        name
+        for name, topic_id in copies.items()
+        if isinstance(found := described.get(name), Topic) and found.topic_id == topic_id
+    ]
+    for name, error in (await target.delete_topics(same)).items():
+        if error is None:
+            _log.warning("copy of a deleted topic deleted", topic=name, topic_id=str(copies[name]))
+        else:
+            _log.error("copy of a deleted topic can't be deleted", topic=name, error=str(error))
+
+
 async def _create(target: Admin, specs: Iterable[TopicSpec]) -> dict[str, ReplicatorError]:
     """Create topics. One that is there already is fine; a setting that the target refuses is left out and reported."""
+    refused: dict[str, ReplicatorError] = {}
+    for chunk in _chunks(specs):
+        refused |= await _create_some(target, chunk)
+    return refused
+
+
+def _chunks(specs: Iterable[TopicSpec]) -> Iterator[list[TopicSpec]]:
+    """Kafka refuses more than 10,000 partitions in a request; and what is made is used before the rest is."""
+    chunk: list[TopicSpec] = []
+    partitions = 0
+    for spec in specs:
+        if chunk and partitions + spec.partitions > _PARTITIONS_AT_ONCE:
+            yield chunk
+            chunk, partitions = [], 0
+        chunk.append(spec)
+        partitions += spec.partitions
+    if chunk:
+        yield chunk
+
+
+async def _create_some(target: Admin, specs: Iterable[TopicSpec]) -> dict[str, ReplicatorError]:
     waiting = {spec.name: spec for spec in specs}
     refused: dict[str, ReplicatorError] = {}
     for _ in range(_MAX_REFUSED_KEYS):

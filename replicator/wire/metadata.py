@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from replicator.wire.connection import QUESTION_TIMEOUT_S, Connection
 from replicator.wire.primitives import NO_TAGS, Reader, compact_array, compact_string
 
 METADATA = 3
+_BY_ID = 12  # the version from which topics can be asked for by id
 
 _PARTITION = struct.Struct(">hiii")  # error, index, leader, leader epoch
 _THROTTLE_BYTES = 4
@@ -77,15 +78,41 @@ async def fetch_metadata(
     if previous is not None and digest == previous.digest:
         return previous
     reply = Reader(answer)
+    cluster_id, controller, brokers = _cluster(reply)
+    return ClusterView(cluster_id, controller, brokers, {topic.name: topic for topic in _topics(reply)}, digest)
+
+
+async def fetch_topic_errors(connection: Connection, topic_ids: Collection[UUID]) -> dict[UUID, int]:
+    """What this broker knows of topics of these ids, as Kafka error codes.
+
+    UNKNOWN_TOPIC_ID means that there is none, TOPIC_AUTHORIZATION_FAILED that there is one which we mayn't describe.
+    UnsupportedVersionError before Kafka 3.1, which can't be asked by id.
+    """
+    version = connection.pick(METADATA, _BY_ID, _BY_ID)
+    body = compact_array([topic_id.bytes + compact_string(None) + NO_TAGS for topic_id in topic_ids])
+    answer = await connection.request(
+        METADATA, version, [body, b"\x00\x00", NO_TAGS], flexible=True, timeout_s=QUESTION_TIMEOUT_S
+    )
+    return {topic.topic_id: topic.error for topic in _answered(answer)}
+
+
+def _answered(answer: memoryview) -> Iterator[TopicMetadata]:
+    reply = Reader(answer)
+    _cluster(reply)
+    return _topics(reply)
+
+
+def _cluster(reply: Reader) -> tuple[str, int, dict[int, Broker]]:
     reply.int32()  # throttle time
     brokers: dict[int, Broker] = {}
     for _ in range(reply.compact_array_length()):
         broker = Broker(reply.int32(), reply.compact_string(), reply.int32(), reply.compact_string())
         reply.tags()
         brokers[broker.node_id] = broker
-    cluster_id = reply.compact_string()
-    controller = reply.int32()
-    found: dict[str, TopicMetadata] = {}
+    return reply.compact_string(), reply.int32(), brokers
+
+
+def _topics(reply: Reader) -> Iterator[TopicMetadata]:
     made: dict[tuple[int, int, int], PartitionMetadata] = {}
     for _ in range(reply.compact_array_length()):
         error, name, topic_id, internal = reply.int16(), reply.compact_string(), reply.uuid(), reply.boolean()
@@ -93,8 +120,7 @@ async def fetch_metadata(
         _take_partitions(reply, topic.partitions, made)
         reply.int32()  # authorized operations
         reply.tags()
-        found[name] = topic
-    return ClusterView(cluster_id, controller, brokers, found, digest)
+        yield topic
 
 
 def _take_partitions(

@@ -1,6 +1,10 @@
-"""What one worker of a link does for all of them: internal topics at the start, target topics while it owns lane 0."""
+"""What one worker of a link does for all of them: internal topics at the start, and while it owns lane 0 the target's
+topics, and whatever else is kept in step with them.
+"""
 
 from __future__ import annotations
+
+import time
 
 import structlog
 
@@ -10,26 +14,56 @@ from replicator.errors import ReplicatorError
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.sync.admin import Admin, TopicSpec
+from replicator.sync.deletions import Deletions
 from replicator.sync.ledger_follower import LedgerFollower
+from replicator.sync.metadata_topics import MetadataTopics
+from replicator.sync.syncers import make_syncers
 from replicator.sync.topics import TopicSync
+from replicator.wire.cluster import ClusterClient
 from replicator.wire.permissions import probe_id, require_producers
+from replicator.worker.control_writer import ControlWriter
+from replicator.worker.sync_rounds import SyncRounds
 
 log = structlog.get_logger(__name__)
 
 
 class Controller:
-    """Creates and grows what the link needs on the target. It reads the entries of all lanes, whoever owns them."""
+    """Creates and grows what the link needs on the target. It reads the entries of all lanes, whoever owns them.
 
-    def __init__(self, settings: Settings, link: LinkConfig) -> None:
+    `syncers` are what is kept in step beside the topics: each runs by itself, so that one's failure holds up no other.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        link: LinkConfig,
+        control: ControlWriter,
+    ) -> None:
         self._link = link
         self._target_config = settings.clusters[link.target]
         client_id = f"replicator-{link.name}-admin"
         self.source = Admin(client_properties(settings.clusters[link.source], client_id=client_id), link.source)
         self.target = Admin(client_properties(settings.clusters[link.target], client_id=client_id), link.target)
+        self._clients = (
+            ClusterClient(link.source, settings.clusters[link.source], client_id),
+            ClusterClient(link.target, settings.clusters[link.target], client_id),
+        )
         reader_properties = client_properties(settings.clusters[link.target], client_id=f"{client_id}-ledger")
-        self._ledger = LedgerFollower(reader_properties, link, self.target)
-        self._topics = TopicSync(link, self.source, self.target, self._ledger.entries)
+        self._ledger = LedgerFollower(reader_properties, link, self.target, self._clients[1])
+        listing = MetadataTopics(self._clients[0]), MetadataTopics(self._clients[1])
+        self._topics = TopicSync(
+            link,
+            self.source,
+            self.target,
+            self._ledger.entries,
+            listing,
+            Deletions(self._clients[0], patience_s=2 * link.sync.every),
+        )
         self._said: dict[str, str] = {}
+        self._rounds = SyncRounds(link.name, control, lambda: int(time.time() * 1000))
+        self.syncers = make_syncers(
+            settings, link, self._topics, (self.source, self.target), self._clients, control.write
+        )
 
     async def prepare(self) -> None:
         """Make sure of permissions and internal topics. AuthorizationError if we may not write as `delivery` asks for,
@@ -64,6 +98,13 @@ class Controller:
             del self._said[name]
         return not plan.empty, problems
 
+    async def sync(self, name: str) -> None:
+        """One round of one of the `syncers`; nothing before the topics were planned for the first time."""
+        if self._topics.planned is not None:
+            await self._rounds.run(name, self.syncers[name])
+
     async def close(self) -> None:
         """Disconnect."""
         await self._ledger.close()
+        for client in self._clients:
+            await client.close()

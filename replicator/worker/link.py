@@ -2,7 +2,8 @@
 
 discovery (5 s)   which partitions exist on both sides -> starts them in the lanes that are ours
 entries (1 s)     what was acknowledged -> the ledger
-controller (5 s)  owner of lane 0 only: creates and grows target topics (`sync.topics`)
+controller (5 s)  owner of lane 0 only: creates and grows target topics (`sync.topics`), and beside that, each by
+                  itself, what else is kept in step (`Controller.syncers`)
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -105,10 +107,10 @@ class LinkWorker:
         self._plan_again = 0.0
         self._waiting_since = self._look_at_target = 0.0
         self._trouble = "not connected yet"
-        self._controller = Controller(settings, link)
+        self._say = ControlWriter(link.name, self._target)
+        self._controller = Controller(settings, link, self._say)
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
         self._suspension = Suspension()
-        self._say = ControlWriter(link.name, self._target)
         self._troubles = Troubles(link.name, self._say, self._lanes.values, _now_ms)
         self._placement = Placement(
             link.name, link.lanes, self._target, self._lanes, self._drop, self._discover_now.set
@@ -165,7 +167,10 @@ class LinkWorker:
         await self._membership.start()
         self._spawn(self._every(self._discover, DISCOVERY_S, self._discover_now, "look for topics and partitions"))
         self._spawn(self._every(self._write_entries, ENTRIES_S, self._entries_now, "write ledger entries"))
-        self._spawn(self._every(self._control, DISCOVERY_S, self._control_now, "create and grow target topics"))
+        every_s = self.link.sync.every
+        self._spawn(self._every(self._control, every_s, self._control_now, "create and grow target topics"))
+        for name in self._controller.syncers:
+            self._spawn(self._every(partial(self._sync, name), every_s, asyncio.Event(), f"keep {name} in step"))
         care = MapCare(self.link.name, self._source, self._target, self._lanes.values, _now_ms)
         self._spawn(self._every(care.step, DISCOVERY_S, asyncio.Event(), "keep the offset map small"))
         self._spawn(self._every(self._renew, RENEWAL_S, asyncio.Event(), "renew transactional ids"))
@@ -483,6 +488,10 @@ class LinkWorker:
         lane = self._lanes.get(0)
         if lane is not None and lane.running:
             await lane.write_problems(problems)
+
+    async def _sync(self, name: str) -> None:
+        if 0 in self._membership.owned:
+            await self._controller.sync(name)
 
     async def _balance(self) -> None:
         """Say what our lanes carry; as the controller, wish a hot partition elsewhere. Its owners do the rest."""

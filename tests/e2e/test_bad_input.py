@@ -31,7 +31,7 @@ def bundled_pair() -> Iterator[Pair]:
 
 @pytest.fixture
 def rig(bundled_pair: Pair, tmp_path: Path, request: pytest.FixtureRequest) -> Rig:
-    return Rig(bundled_pair, tmp_path, request.node.name)
+    return Rig(bundled_pair, tmp_path, request.node.name, sync={"configs": False})  # what is set here stays
 
 
 def test_given_a_record_larger_than_the_target_takes_then_it_waits_until_the_limit_is_raised(rig: Rig) -> None:

@@ -89,6 +89,21 @@ def test_given_two_links_with_the_same_target_topics_then_one_alone_writes_and_t
                 assert contents(rig.copies(topic)) == (contents(rig.originals(topic)) if writers else [])
 
 
+def test_given_two_links_of_one_file_with_the_same_target_topics_then_run_refuses_and_names_both(
+    pair: Pair, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    rig = Rig(pair, tmp_path, request.node.name)
+    links = [
+        {"name": name, "source": "us", "target": "eu", "topics": {"include": [f"{rig.name}-{which}"]}}
+        for name, which in (("all", ".*"), ("some", "b.*"))
+    ]
+    both = Installation(tmp_path / "both", {"us": rig.source, "eu": rig.target}, links)
+    with both.worker() as worker:
+        wait_for(lambda: not worker.running, within=30, what="run refuses to start")
+        assert worker.exit_code == 2, worker.log()
+        assert f"links all and some would both write us.{rig.bad} on cluster eu" in " ".join(worker.log().split())
+
+
 def stopped_links(rig: Rig, other: Installation) -> dict[str, list[str]]:
     """Once at least one link has stopped at each of the two topics: which ones; they say who else writes."""
     stopped: dict[str, list[str]] = {rig.bad: [], rig.good: []}

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from contextvars import copy_context
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import structlog
@@ -178,6 +178,8 @@ class Settled:
 
 class IdleController:
     """`Controller` that finds everything done."""
+
+    syncers: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, source: Cluster, target: Cluster) -> None:
         self.source = Settled(source)

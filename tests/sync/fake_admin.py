@@ -84,6 +84,26 @@ class FakeAdmin:
                 self.topics[name] = replace(self.topics[name], partitions=total)
         return answers
 
+    async def delete_topics(self, names: Iterable[str]) -> dict[str, ReplicatorError | None]:
+        return {name: None for name in names if self.topics.pop(name, None)}
+
+    async def incremental_alter_configs(
+        self, changes: Mapping[str, Mapping[str, str | None]]
+    ) -> dict[str, ReplicatorError | None]:
+        return {name: self._alter(name, settings) for name, settings in changes.items()}
+
+    def _alter(self, name: str, settings: Mapping[str, str | None]) -> ReplicatorError | None:
+        if name in self.refuse:
+            return self.refuse[name]
+        if self.refuse_key in settings:
+            return RefusedError(f"Invalid value for configuration {self.refuse_key}: no", code=40)
+        for key, value in settings.items():
+            if value is None:
+                self.own[name].pop(key, None)
+            else:
+                self.own[name][key] = value
+        return None
+
     def _create(self, spec: NewTopicSpec) -> ReplicatorError | None:
         if spec.name in self.refuse:
             return self.refuse[spec.name]

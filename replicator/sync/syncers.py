@@ -1,0 +1,58 @@
+"""What is kept in step beside the topics: the same for the controller, which applies it, and for `replicator plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from replicator.config.models import LinkConfig, Settings
+from replicator.ledger.lanes import control_topic
+from replicator.sync.acl import Acl
+from replicator.sync.acl_admin import AclAdmin
+from replicator.sync.acls import AclSync, Write
+from replicator.sync.admin import Admin
+from replicator.sync.config_reader import ConfigReader
+from replicator.sync.config_sync import ConfigSync
+from replicator.sync.created_acls import CreatedAcls, ForeignAcls
+from replicator.sync.plan import Syncer
+from replicator.sync.topics import TopicPair, TopicSync
+from replicator.wire.cluster import ClusterClient
+from replicator.wire.permissions import principal
+
+
+def make_syncers(
+    settings: Settings,
+    link: LinkConfig,
+    topics: TopicSync,
+    admins: tuple[Admin, Admin],
+    clients: tuple[ClusterClient, ClusterClient],
+    write: Write,
+) -> dict[str, Syncer]:
+    """By name, in the order in which `plan` shows them. Admins and clients are of source and target; the latter's
+    metadata is that of `topics.plan()`. `write` appends to the control topic.
+    """
+
+    def pairs() -> Mapping[str, TopicPair]:
+        return {} if topics.planned is None else topics.planned.pairs
+
+    principals = principal(settings.clusters[link.source].security), principal(settings.clusters[link.target].security)
+    syncers: dict[str, Syncer] = {}
+    if link.sync.configs:
+        readers = [ConfigReader(client) for client in clients]
+        syncers["configs"] = ConfigSync(link, pairs, readers[0], readers[1], admins[1], principals=principals)
+    if link.sync.acls:
+        foreign = ForeignAcls(clients[0])
+        syncers["acls"] = AclSync(
+            link,
+            lambda: pairs().keys(),
+            AclAdmin(admins[0], clients[0]),
+            AclAdmin(admins[1], clients[1]),
+            created=CreatedAcls(clients[1], control_topic(link.name)).read,
+            foreign=foreign.read if link.topics.naming == "identical" else _nobody,
+            write=write,
+            principals=principals,
+        )
+    return syncers
+
+
+async def _nobody() -> tuple[Acl, ...]:
+    return ()
