@@ -88,7 +88,7 @@ class Cluster:
         self.transactions: Transactions | None = None
         self.fetch_sessions = FetchSessions(self.config)
         self.features: dict[str, tuple[int, int, int]] = {
-            "group.version": (0, 1, 0),
+            "group.version": (0, 1, 1),
             "kraft.version": (0, 1, 0),
             "metadata.version": (7, 27, 27),
             "transaction.version": (0, 2, 2),

@@ -10,7 +10,8 @@ from kio.schema.errors import ErrorCode
 
 from broker.clock import ManualClock
 from broker.errors import KafkaError
-from broker.groups.classic_group import ClassicGroup, GroupSettings, GroupState
+from broker.groups.classic_group import ClassicGroup
+from broker.groups.classic_state import GroupSettings, GroupState
 from broker.groups.coordinator import Commit, Committer, GroupCoordinator, OffsetSettings
 from broker.groups.internal_topic import java_hash
 from broker.groups.member import JoinRequest, JoinResult, SyncResult
@@ -230,7 +231,7 @@ async def test_given_commits_when_credentials_are_wrong_then_they_are_refused() 
     world = World()
     assert commit(world, 5) == [ErrorCode.none]
     with pytest.raises(KafkaError) as missing:
-        world.coordinator.commit("new", Committer("m", None, 3), [Commit("t", 0, 1)])
+        world.coordinator.commit("new", Committer("m", None, 3), [Commit("t", 0, 1)], api_version=8)
     assert missing.value.code is ErrorCode.illegal_generation
     a = await world.stable()
     for committer, code in (
