@@ -382,6 +382,7 @@ class Cluster:
         self.config.dynamic_default.update(self._store.dynamic_default)
         for node_id, values in self._store.dynamic_by_node.items():
             self.config.dynamic_by_node[node_id] = dict(values)
+        self.config.dynamic_by_group.update(self._store.dynamic_by_group)
         self.save()
 
     def _add_partition(self, topic: Topic, replicas: tuple[int, ...]) -> None:

@@ -11,6 +11,7 @@ from kio.schema.errors import ErrorCode
 
 from broker.coordinator_topic import CoordinatorTopic
 from broker.errors import KafkaError
+from broker.group_configs import HEARTBEAT_INTERVAL, SESSION_TIMEOUT, value_of
 from broker.groups.classic_state import GroupSettings
 from broker.groups.consumer_group import ConsumerSettings
 from broker.groups.coordinator import GroupCoordinator, OffsetSettings
@@ -141,8 +142,8 @@ class Coordinators:
         number = self._cluster.config.get_int
         names = (self._cluster.config.get("group.consumer.assignors") or "").split(",")
         return ConsumerSettings(
-            number("group.consumer.session.timeout.ms"),
-            number("group.consumer.heartbeat.interval.ms"),
+            value_of(self._cluster.config, group_id, SESSION_TIMEOUT),
+            value_of(self._cluster.config, group_id, HEARTBEAT_INTERVAL),
             number("group.consumer.max.size"),
             tuple(name.strip() for name in names if name.strip()),
         )

@@ -42,6 +42,7 @@ class MetadataStore:
         self.topics: list[SavedTopic] = []
         self.dynamic_default: dict[str, str] = {}
         self.dynamic_by_node: dict[int, dict[str, str]] = {}
+        self.dynamic_by_group: dict[str, dict[str, str]] = {}
         content = files.read_all(FILE)
         if content is not None:
             self._read(content)
@@ -52,6 +53,8 @@ class MetadataStore:
             self.cluster_id = data["cluster_id"]
             self.dynamic_default = dict(data["dynamic_default"])
             self.dynamic_by_node = {int(node): dict(values) for node, values in data["dynamic_by_node"].items()}
+            groups = data.get("dynamic_by_group", {})
+            self.dynamic_by_group = {group_id: dict(values) for group_id, values in groups.items()}
             for row in data["topics"]:
                 partitions = tuple(SavedPartition(tuple(p["replicas"]), p["leader_epoch"]) for p in row["partitions"])
                 self.topics.append(SavedTopic(row["name"], uuid.UUID(row["id"]), dict(row["configs"]), partitions))
@@ -64,6 +67,7 @@ class MetadataStore:
             "cluster_id": cluster.cluster_id,
             "dynamic_default": cluster.config.dynamic_default,
             "dynamic_by_node": cluster.config.dynamic_by_node,
+            "dynamic_by_group": cluster.config.dynamic_by_group,
             "topics": [
                 {
                     "name": topic.name,

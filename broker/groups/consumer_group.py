@@ -349,12 +349,13 @@ class ConsumerGroup:
         if old == new:
             return draft, False
         regexes = dict(draft.regexes)
+        left = old is not None and old in regexes
         if old and all(member.regex != old for member in draft.members.values()):
             regexes.pop(old, None)
         if new and all(member.regex != new for member in self.members.values()):
             _compile(new)
             self._regexes_refreshed_ms = 0
-        return replace(draft, regexes=regexes), new in regexes
+        return replace(draft, regexes=regexes), left or new in regexes
 
     def _regexes_due(self) -> bool:
         now = self._clock.now_ms()

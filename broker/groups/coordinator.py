@@ -155,7 +155,9 @@ class GroupCoordinator:
             return self.consumer_group(request.group_id).leave(request)
         group = self.groups.get(request.group_id)
         replaced = group is None or (isinstance(group, ClassicGroup) and group.is_empty)
-        if request.member_epoch != JOINING or not replaced:
+        if group is None and request.member_epoch != JOINING:
+            raise KafkaError(ErrorCode.group_id_not_found, f"Consumer group {request.group_id} not found.")
+        if not replaced or request.member_epoch != JOINING:
             return self.consumer_group(request.group_id).heartbeat(request)
         prefix = [] if group is None else self._tombstones(group)
         new = self._create_consumer(request.group_id, prefix=prefix)
