@@ -170,7 +170,7 @@ class Coordinators:
 
 
 class _ClusterTopics:
-    """The cluster's topics as consumer groups see them (`consumer_group.TopicsView`)."""
+    """The cluster's topics as consumer groups see them (`consumer_topics.TopicsView`)."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

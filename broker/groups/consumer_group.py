@@ -5,19 +5,16 @@
 
 Every change is written to the group's log first and counts only then: a group that is read back is the same group.
 Behaviour after Kafka's GroupMetadataManager and ConsumerGroup. Not here: members that use the classic protocol inside
-a consumer group (the live migration from one protocol to the other). Patterns are Python's, not RE2's.
+a consumer group (the live migration from one protocol to the other).
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 import uuid
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from kio.schema.errors import ErrorCode
 
@@ -34,33 +31,11 @@ from broker.groups.consumer_member import (
     reconcile,
 )
 from broker.groups.consumer_records import GroupSnapshot, ResolvedRegex, difference, tombstones
+from broker.groups.consumer_topics import TopicsView, compile_pattern, subscribed, topics_hash, topics_of
 from broker.groups.internal_topic import Pair
 from broker.groups.timers import Timers
 
 REGEX_REFRESH_INTERVAL_MS = 10_000
-MAX_REGEX_LENGTH = 10_000
-
-
-class TopicsView(Protocol):
-    """What a group asks of the cluster's topics."""
-
-    def find(self, name: str) -> tuple[uuid.UUID, int] | None:
-        """Id and number of partitions."""
-
-    def names(self) -> Iterable[str]:
-        """All topics, internal ones included."""
-
-
-class NoTopics:
-    """A cluster without topics."""
-
-    def find(self, name: str) -> tuple[uuid.UUID, int] | None:
-        """None."""
-        return None
-
-    def names(self) -> Iterable[str]:
-        """None at all."""
-        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +113,7 @@ class ConsumerGroup:
 
     def is_subscribed_to(self, topic: str) -> bool:
         """Whether a member consumes the topic."""
-        return topic in _subscribed(self.snapshot)
+        return topic in subscribed(self.snapshot)
 
     def expires_since(self, topic: str, commit_timestamp_ms: int) -> int | None:
         """The time (ms) from which on a position's retention counts, None while it doesn't."""
@@ -315,7 +290,7 @@ class ConsumerGroup:
 
     def _with_topics(self, draft: GroupSnapshot, *, bump: bool) -> GroupSnapshot:
         """The draft at the next epoch if something changed: the subscriptions (`bump`) or the topics themselves."""
-        found = _hash((name, self._topics.find(name)) for name in sorted(_subscribed(draft)))
+        found = topics_hash(self._topics, subscribed(draft))
         if not bump and found == draft.metadata_hash:
             return draft
         return replace(draft, epoch=draft.epoch + 1, metadata_hash=found)
@@ -323,13 +298,13 @@ class ConsumerGroup:
     def _with_targets(self, draft: GroupSnapshot) -> GroupSnapshot:
         partitions: dict[uuid.UUID, int] = {}
         ids: dict[str, uuid.UUID] = {}
-        for name in _subscribed(draft):
+        for name in subscribed(draft):
             topic = self._topics.find(name)
             if topic is not None:
                 ids[name], partitions[topic[0]] = topic
         specs = {
             member.member_id: MemberSpec(
-                frozenset(ids[name] for name in _topics_of(member, draft.regexes) if name in ids),
+                frozenset(ids[name] for name in topics_of(member, draft.regexes) if name in ids),
                 member.instance_id,
                 draft.targets.get(member.member_id, NOTHING),
             )
@@ -353,7 +328,7 @@ class ConsumerGroup:
         if old and all(member.regex != old for member in draft.members.values()):
             regexes.pop(old, None)
         if new and all(member.regex != new for member in self.members.values()):
-            _compile(new)
+            compile_pattern(new)
             self._regexes_refreshed_ms = 0
         return replace(draft, regexes=regexes), left or new in regexes
 
@@ -370,7 +345,7 @@ class ConsumerGroup:
         names = list(self._topics.names())
         regexes = {}
         for pattern in sorted({member.regex for member in self.members.values() if member.regex}):
-            compiled = _compile(pattern)
+            compiled = compile_pattern(pattern)
             found = frozenset(name for name in names if compiled.fullmatch(name))
             known = self.snapshot.regexes.get(pattern)
             regexes[pattern] = known if known is not None and known.topics == found else ResolvedRegex(found, now)
@@ -446,33 +421,3 @@ class ConsumerGroup:
 def new_member_id() -> str:
     """A member id as Kafka makes them for members that bring none."""
     return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-
-
-def _topics_of(member: ConsumerMember, regexes: Mapping[str, ResolvedRegex]) -> frozenset[str]:
-    resolved = regexes.get(member.regex) if member.regex else None
-    return member.topics if resolved is None else member.topics | resolved.topics
-
-
-def _subscribed(snapshot: GroupSnapshot) -> set[str]:
-    return {name for member in snapshot.members.values() for name in _topics_of(member, snapshot.regexes)}
-
-
-def _hash(topics: Iterable[tuple[str, tuple[uuid.UUID, int] | None]]) -> int:
-    """A number that changes with what exists of the topics; 0 when nothing does."""
-    existing = [(name, *found) for name, found in topics if found is not None]
-    if not existing:
-        return 0
-    digest = hashlib.blake2b(repr(existing).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
-
-
-def _compile(pattern: str) -> re.Pattern[str]:
-    try:
-        if len(pattern) > MAX_REGEX_LENGTH:
-            raise re.error("too long")
-        return re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise KafkaError(
-            ErrorCode.invalid_regular_expression,
-            f"SubscribedTopicRegex `{pattern}` is not a valid regular expression: {error}.",
-        ) from error

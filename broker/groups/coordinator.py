@@ -9,7 +9,6 @@ other way; its positions stay.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,20 +16,20 @@ from kio.schema.errors import ErrorCode
 
 from broker.clock import Clock
 from broker.errors import KafkaError
-from broker.groups import consumer_records, records
+from broker.groups import records
 from broker.groups.classic_group import ClassicGroup
 from broker.groups.classic_state import GroupSettings, GroupState
-from broker.groups.consumer_group import ConsumerGroup, ConsumerSettings, NoTopics, TopicsView
+from broker.groups.consumer_group import ConsumerGroup, ConsumerSettings
 from broker.groups.consumer_heartbeat import ConsumerHeartbeat, HeartbeatResult, check_request
 from broker.groups.consumer_member import JOINING, LEAVING, LEAVING_FOR_A_WHILE
-from broker.groups.consumer_records import ConsumerKey, GroupSnapshot
+from broker.groups.consumer_records import GroupSnapshot
+from broker.groups.consumer_topics import NoTopics, TopicsView
 from broker.groups.internal_topic import CoordinatorLog, Pair
+from broker.groups.loading import replay
 from broker.groups.member import JoinRequest, JoinResult, Member, SyncResult
 from broker.groups.offset_store import OffsetStore, Positions
-from broker.groups.records import CommittedOffset, GroupKey, OffsetKey
+from broker.groups.records import CommittedOffset, OffsetKey
 from broker.groups.timers import Timers
-
-log = logging.getLogger(__name__)
 
 DEFAULT_RETENTION = -1
 FIRST_WITH_NOT_FOUND = 9
@@ -64,14 +63,6 @@ class Committer:
     member_id: str = ""
     group_instance_id: str | None = None
     generation: int = -1
-
-
-@dataclass(slots=True)
-class _Stored:
-    """What was read back of groups, by id."""
-
-    classic: dict[str, records.StoredGroup]
-    consumer: dict[str, GroupSnapshot]
 
 
 class GroupCoordinator:
@@ -304,9 +295,7 @@ class GroupCoordinator:
 
     def load(self) -> None:
         """Rebuild groups and positions from what the offsets topic holds. Call once, before serving."""
-        stored = _Stored({}, {})
-        for partition in self.log.partitions():
-            self._replay(partition, stored)
+        stored = replay(self.log, self.offsets)
         for group_id, group in stored.classic.items():
             self._restore(group_id, group)
         for group_id, snapshot in stored.consumer.items():
@@ -430,45 +419,6 @@ class GroupCoordinator:
             return now >= value.expire_timestamp_ms
         since = group.expires_since(topic, value.commit_timestamp_ms)
         return since is not None and now - since >= retention_ms
-
-    def _replay(self, partition: int, stored: _Stored) -> None:
-        for entry in self.log.replay(partition):
-            if entry.ends_transaction is not None:
-                self.offsets.end_transaction(partition, entry.producer_id, commit=entry.ends_transaction)
-                continue
-            try:
-                key = records.decode_key(entry.key or b"")
-                if isinstance(key, OffsetKey):
-                    self._replay_offset(partition, key, entry.value, entry.offset, entry.transactional_producer)
-                elif isinstance(key, GroupKey):
-                    if entry.value is None:
-                        stored.classic.pop(key.group_id, None)
-                    else:
-                        stored.classic[key.group_id] = records.decode_group(entry.value)
-                else:
-                    self._replay_consumer(consumer_records.decode_key(entry.key or b""), entry.value, stored)
-            except (ValueError, UnicodeDecodeError) as error:
-                log.warning("skipping record %d of %s-%d: %s", entry.offset, self.log.topic, partition, error)
-
-    @staticmethod
-    def _replay_consumer(key: ConsumerKey | None, value: bytes | None, stored: _Stored) -> None:
-        if key is None:
-            return
-        if key.kind == consumer_records.GROUP and value is None:
-            stored.consumer.pop(key.group_id, None)
-        elif value is not None or key.group_id in stored.consumer:
-            snapshot = stored.consumer.get(key.group_id, GroupSnapshot())
-            stored.consumer[key.group_id] = consumer_records.apply(snapshot, key, value)
-
-    def _replay_offset(
-        self, partition: int, key: OffsetKey, value: bytes | None, offset: int, producer_id: int | None
-    ) -> None:
-        if value is None:
-            self.offsets.remove(key)
-        elif producer_id is None:
-            self.offsets.put(key, records.decode_offset(value, offset))
-        else:
-            self.offsets.put_pending(partition, producer_id, key, records.decode_offset(value, offset))
 
     def _restore(self, group_id: str, stored: records.StoredGroup) -> None:
         group = self._create(group_id)
