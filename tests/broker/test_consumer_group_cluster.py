@@ -84,3 +84,17 @@ async def test_given_data_on_disk_when_the_cluster_starts_again_then_group_setti
         assert (topic.topic_name, topic.partitions) == ("t", (0, 1, 2))
         found = await client.call("list_config_resources", 1, resource_types=[32])
         assert [row.resource_name for row in found.config_resources] == ["g"]
+
+
+async def test_given_faults_when_members_call_then_each_answer_carries_them() -> None:
+    async with Cluster(config=SMALL) as cluster, client_of(cluster) as client:
+        cluster.create_topic("t")
+        cluster.faults.fail("ConsumerGroupHeartbeat", ErrorCode.coordinator_load_in_progress)
+        assert (await beat(client, "g", "m", 0)).error_code == ErrorCode.coordinator_load_in_progress
+        cluster.faults.fail("ConsumerGroupDescribe", ErrorCode.not_coordinator)
+        rows = (await client.call("consumer_group_describe", 1, group_ids=["g", "h"])).groups
+        assert [(row.group_id, row.error_code) for row in rows] == [
+            ("g", ErrorCode.not_coordinator),
+            ("h", ErrorCode.not_coordinator),
+        ]
+        assert (await beat(client, "g", "m", 0)).member_epoch == 1
