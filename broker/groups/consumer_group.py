@@ -194,7 +194,7 @@ class ConsumerGroup:
         if stepped is not updated:
             self._watch_revocation(stepped)
         if self._regexes_due():
-            self._timers.schedule(("consumer-regex", self.group_id), 0, self._resolve_regexes)
+            self._timers.schedule(("consumer-regex", self.group_id), 0, lambda: self._resolve_regexes(request.sees))
         answered = request.is_full or stepped.assigned != member.assigned
         return HeartbeatResult(
             member_id, stepped.epoch, settings.heartbeat_interval_ms, stepped.assigned if answered else None
@@ -339,14 +339,14 @@ class ConsumerGroup:
             and now > self._regexes_refreshed_ms + REGEX_REFRESH_INTERVAL_MS
         )
 
-    def _resolve_regexes(self) -> None:
-        """See which topics the patterns stand for now; members learn of a difference by their next heartbeats."""
+    def _resolve_regexes(self, sees: Callable[[str], bool]) -> None:
+        """Look which topics the patterns stand for now; members learn of a difference by their next heartbeats."""
         now = self._regexes_refreshed_ms = self._clock.now_ms()
         names = list(self._topics.names())
         regexes = {}
         for pattern in sorted({member.regex for member in self.members.values() if member.regex}):
             compiled = compile_pattern(pattern)
-            found = frozenset(name for name in names if compiled.fullmatch(name))
+            found = frozenset(name for name in names if compiled.fullmatch(name) and sees(name))
             known = self.snapshot.regexes.get(pattern)
             regexes[pattern] = known if known is not None and known.topics == found else ResolvedRegex(found, now)
         if regexes == self.snapshot.regexes:

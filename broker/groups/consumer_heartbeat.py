@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kio.schema.errors import ErrorCode
@@ -29,6 +29,8 @@ class ConsumerHeartbeat:
     owned: Assignment | None = None
     client_id: str = ""
     client_host: str = ""
+    sees: Callable[[str], bool] = lambda _: True
+    """Whether the member may know of a topic, which decides what its pattern can stand for."""
 
     @property
     def is_full(self) -> bool:
