@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from broker.groups.consumer_member import NOTHING, Assignment
@@ -36,7 +36,7 @@ Assignor = Callable[[Mapping[str, MemberSpec], Mapping[uuid.UUID, int]], dict[st
 
 def assign_uniform(members: Mapping[str, MemberSpec], partitions: Mapping[uuid.UUID, int]) -> dict[str, Assignment]:
     """The assignor `uniform`."""
-    ordered = {member_id: members[member_id] for member_id in _java_order(list(members))}
+    ordered = {member_id: members[member_id] for member_id in java_order(members)}
     if len({spec.topics for spec in ordered.values()}) == 1:
         return _evenly(ordered, partitions)
     return _balanced(ordered, partitions)
@@ -67,7 +67,7 @@ ASSIGNORS: dict[str, Assignor] = {"uniform": assign_uniform, "range": assign_ran
 
 
 def _evenly(members: Mapping[str, MemberSpec], partitions: Mapping[uuid.UUID, int]) -> dict[str, Assignment]:
-    """All members subscribe to the same topics: everybody gets the quota, the first ones one more."""
+    """All members subscribe to the same topics: everybody gets the quota, some one more, best those that have more."""
     topics = sorted(next(iter(members.values())).topics)
     taken = {partition for spec in members.values() for partition in spec.target}
     everything = [(topic, index) for topic in topics for index in range(partitions[topic])]
@@ -77,8 +77,10 @@ def _evenly(members: Mapping[str, MemberSpec], partitions: Mapping[uuid.UUID, in
     found: dict[str, list[Partition]] = {}
     room: dict[str, int] = {}
     for index, (member_id, spec) in enumerate(members.items()):
-        own_quota = quota + (index < extra)
         current = sorted(partition for partition in spec.target if partition in valid)
+        takes_extra = extra > 0 and (len(current) > quota or len(members) - index <= extra)
+        extra -= takes_extra
+        own_quota = quota + takes_extra
         found[member_id] = current[:own_quota]
         unassigned += current[own_quota:]
         room[member_id] = own_quota - len(found[member_id])
@@ -121,7 +123,7 @@ def _balanced(members: Mapping[str, MemberSpec], partitions: Mapping[uuid.UUID, 
     return {member_id: frozenset(assigned) for member_id, assigned in found.items()}
 
 
-def _java_order(keys: list[str]) -> list[str]:
+def java_order(keys: Collection[str]) -> list[str]:
     """The keys as a Java HashMap of the default capacity would list them, leaving collisions aside."""
     capacity = 16
     while len(keys) > capacity * 3 // 4:

@@ -13,14 +13,14 @@ from __future__ import annotations
 import uuid
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kio.schema.errors import ErrorCode
 
 from broker.clock import Clock
 from broker.errors import KafkaError
-from broker.groups.assignors import ASSIGNORS, MemberSpec
+from broker.groups.assignors import ASSIGNORS, MemberSpec, java_order
 from broker.groups.consumer_heartbeat import ConsumerHeartbeat, HeartbeatResult, check_epoch
 from broker.groups.consumer_member import (
     JOINING,
@@ -209,12 +209,10 @@ class ConsumerGroup:
             if request.instance_id is None:
                 check_epoch(member, request)
             return self.snapshot, member
-        if existing is None:
-            raise KafkaError(ErrorCode.unknown_member_id, f"Instance id {request.instance_id} is unknown.")
-        if not joins:
-            self._check_instance(existing, member_id, request.instance_id)
-            check_epoch(existing, request)
-            return self.snapshot, existing
+        if existing is None or not joins:
+            member = self._named(member_id, request.instance_id)
+            check_epoch(member, request)
+            return self.snapshot, member
         if existing.epoch != LEAVING_FOR_A_WHILE:
             raise KafkaError(
                 ErrorCode.unreleased_instance_id,
@@ -229,20 +227,27 @@ class ConsumerGroup:
 
     def leave(self, request: ConsumerHeartbeat) -> HeartbeatResult:
         """The member leaves, for good (-1) or, a static one, for a while (-2). Raises KafkaError."""
-        if request.instance_id is None:
-            member = self._member(request.member_id)
-        else:
-            existing = self._static_member(request.instance_id)
-            if existing is None:
-                raise KafkaError(ErrorCode.unknown_member_id, f"Instance id {request.instance_id} is unknown.")
-            self._check_instance(existing, request.member_id, request.instance_id)
-            member = existing
+        member = self._named(request.member_id, request.instance_id)
         if request.member_epoch == LEAVING_FOR_A_WHILE:
             away = replace(member, epoch=LEAVING_FOR_A_WHILE, revoking=NOTHING)
             self._commit(replace(self.snapshot, members={**self.members, member.member_id: away}))
         else:
-            self._remove(member.member_id)
+            self._remove({member.member_id})
         return HeartbeatResult(request.member_id, request.member_epoch)
+
+    def remove(self, members: Sequence[tuple[str, str | None]]) -> list[ErrorCode]:
+        """LeaveGroup of the classic protocol, which removes members of the new one too; one error code each."""
+        codes, gone = [], set()
+        for member_id, instance_id in members:
+            try:
+                gone.add(self._named(member_id, instance_id, or_instance_alone=True).member_id)
+            except KafkaError as error:
+                codes.append(error.code)
+            else:
+                codes.append(ErrorCode.none)
+        if gone:
+            self._remove(gone)
+        return codes
 
     # --- timeouts ----------------------------------------------------------------------------------------------------
 
@@ -274,13 +279,13 @@ class ConsumerGroup:
             again()
             return
         try:
-            self._remove(member_id)
+            self._remove({member_id})
         except KafkaError:
             again()
 
-    def _remove(self, member_id: str) -> None:
-        members = {each: self.members[each] for each in self.members if each != member_id}
-        targets = {each: self.snapshot.targets[each] for each in self.snapshot.targets if each != member_id}
+    def _remove(self, member_ids: Collection[str]) -> None:
+        members = {each: self.members[each] for each in self.members if each not in member_ids}
+        targets = {each: self.snapshot.targets[each] for each in self.snapshot.targets if each not in member_ids}
         patterns = {member.regex for member in members.values()}
         regexes = {name: found for name, found in self.snapshot.regexes.items() if name in patterns}
         draft = replace(self.snapshot, members=members, targets=targets, regexes=regexes)
@@ -315,16 +320,18 @@ class ConsumerGroup:
 
     def _assignor_of(self, snapshot: GroupSnapshot) -> str:
         wishes = Counter(member.assignor for member in snapshot.members.values() if member.assignor is not None)
-        return max(wishes, key=lambda name: wishes[name]) if wishes else self._settings().assignors[0]
+        if not wishes:
+            return self._settings().assignors[0]
+        return max(java_order(wishes), key=wishes.__getitem__)  # of equals, any will do: Kafka takes this or that
 
     # --- patterns ----------------------------------------------------------------------------------------------------
 
-    def _with_regex(self, draft: GroupSnapshot, old: str | None, new: str | None) -> tuple[GroupSnapshot, bool]:
+    def _with_regex(self, draft: GroupSnapshot, old: str, new: str) -> tuple[GroupSnapshot, bool]:
         """The draft after a member changed its pattern, and whether that changes subscriptions at once."""
         if old == new:
             return draft, False
         regexes = dict(draft.regexes)
-        left = old is not None and old in regexes
+        left = old in regexes
         if old and all(member.regex != old for member in draft.members.values()):
             regexes.pop(old, None)
         if new and all(member.regex != new for member in self.members.values()):
@@ -399,13 +406,19 @@ class ConsumerGroup:
     def _static_member(self, instance_id: str) -> ConsumerMember | None:
         return next((member for member in self.members.values() if member.instance_id == instance_id), None)
 
-    @staticmethod
-    def _check_instance(existing: ConsumerMember, member_id: str, instance_id: str) -> None:
-        if existing.member_id != member_id:
+    def _named(self, member_id: str, instance_id: str | None, *, or_instance_alone: bool = False) -> ConsumerMember:
+        """The member of this id, which has to be the static member of that instance id if one is given."""
+        if instance_id is None:
+            return self._member(member_id)
+        existing = self._static_member(instance_id)
+        if existing is None:
+            raise KafkaError(ErrorCode.unknown_member_id, f"Instance id {instance_id} is unknown.")
+        if existing.member_id != member_id and (member_id or not or_instance_alone):
             raise KafkaError(
                 ErrorCode.fenced_instance_id,
                 f"Static member {member_id} with instance id {instance_id} was fenced by member {existing.member_id}.",
             )
+        return existing
 
     def _forget_timers(self, member_id: str) -> None:
         self._timers.cancel(self._session_key(member_id))

@@ -43,7 +43,7 @@ class ConsumerMember:
     client_host: str = ""
     rebalance_timeout_ms: int = -1
     topics: frozenset[str] = frozenset()
-    regex: str | None = None
+    regex: str = ""
     assignor: str | None = None
     epoch: int = 0
     previous_epoch: int = -1

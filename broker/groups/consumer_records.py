@@ -39,6 +39,9 @@ GROUP, MEMBER, TARGET_EPOCH, TARGET, CURRENT, REGEX = 3, 5, 6, 7, 8, 16
 _WITH_SECOND_PART = (MEMBER, TARGET, CURRENT, REGEX)
 _KINDS = (GROUP, TARGET_EPOCH, *_WITH_SECOND_PART)
 
+NOT_CLASSIC = b"\x01\x00\x01\x00"
+"""The tagged field that would describe a member of the classic protocol, null."""
+
 V = TypeVar("V")
 
 
@@ -152,7 +155,7 @@ def _subscription(member: ConsumerMember) -> bytes:
             compact_string(member.regex),
             INT.pack(member.rebalance_timeout_ms),
             compact_string(member.assignor),
-            NO_TAGS,
+            NOT_CLASSIC,
         )
     )
 
@@ -248,7 +251,7 @@ def _with_subscription(member: ConsumerMember, reader: FieldReader) -> ConsumerM
         client_id=reader.read_compact_string(),
         client_host=reader.read_compact_string(),
         topics=frozenset(reader.read_compact_array(reader.read_compact_string)),
-        regex=reader.read_nullable_compact_string(),
+        regex=reader.read_compact_string(),
         rebalance_timeout_ms=reader.read_int(),
         assignor=reader.read_nullable_compact_string(),
     )

@@ -135,9 +135,9 @@ class GroupCoordinator:
     def leave(self, group_id: str, members: Sequence[tuple[str, str | None]]) -> list[ErrorCode]:
         """LeaveGroup: one code for each `(member id, instance id)`."""
         group = self.groups.get(group_id)
-        if not isinstance(group, ClassicGroup):
+        if group is None:
             return [ErrorCode.unknown_member_id] * len(members)
-        return group.leave(members)
+        return group.remove(members) if isinstance(group, ConsumerGroup) else group.leave(members)
 
     def consumer_heartbeat(self, request: ConsumerHeartbeat, api_version: int) -> HeartbeatResult:
         """ConsumerGroupHeartbeat: join, stay, or leave. Raises KafkaError."""

@@ -38,7 +38,7 @@ def snapshots(draw: st.DrawFn) -> GroupSnapshot:
             draw(text),
             draw(int32),
             draw(st.frozensets(text, max_size=5)),
-            draw(st.none() | text),
+            draw(text),
             draw(st.none() | text),
             draw(int32),
             draw(int32),

@@ -29,17 +29,18 @@ class Crowd:
         self.scene = scene
         self.topic = scene.topic(7)
         self.group = unique("g")
+        self.assignor = chance.choice([None, "range", "uniform"])  # of two that are wanted equally, Kafka takes either
         self.names = iter(range(1000))
         self.members = [self.member(instance) for instance in (None, None, None, "s0", "s1")]
 
     def member(self, instance: str | None) -> ConsumerMember:
-        assignor = self.chance.choice([None, None, "range", "uniform"])
+        assignor = self.chance.choice([None, self.assignor])
         name = f"member-{next(self.names)}"
         return ConsumerMember(self.scene, self.group, self.topic, member_id=name, instance=instance, assignor=assignor)
 
     def act(self) -> Any:
         acts = (*("beat",) * 8, *("cling",) * 3, "join", "join", "join", "ping", "leave", "pause", "stale", "repeat")
-        act = self.chance.choice((*acts, "successor", "commit", "subscribe"))
+        act = self.chance.choice((*acts, "successor", "commit"))
         index = self.chance.randrange(len(self.members))
         done = getattr(self, act)(self.members[index], index)
         return index, act, done, self.picture()
@@ -89,11 +90,6 @@ class Crowd:
         """Another process in its place, under another id."""
         heir = self.members[index] = self.member(member.instance)
         return self.note(heir, heir.join())
-
-    def subscribe(self, member: ConsumerMember, _: int) -> Any:
-        """To nothing, or to the topic again."""
-        member.topics = [] if member.topics else [self.topic]
-        return self.note(member, member.beat())
 
     def commit(self, member: ConsumerMember, _: int) -> Any:
         who = {"member_id": member.member_id, "generation_id_or_member_epoch": member.epoch}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
@@ -55,7 +56,7 @@ def test_given_a_new_group_when_a_member_joins_then_it_gets_everything_at_epoch_
     (row,) = found.members
     assert (row.member_id, row.member_epoch, row.client_id, row.member_type) == (member.member_id, 1, "raw", 1)
     assert (row.client_host, row.instance_id, row.rack_id) == ("/127.0.0.1", None, None)
-    assert (row.subscribed_topic_names, row.subscribed_topic_regex) == ((member.topic,), None)
+    assert (row.subscribed_topic_names, row.subscribed_topic_regex) == ((member.topic,), "")
     for assignment in (row.assignment, row.target_assignment):
         (topic,) = assignment.topic_partitions
         assert (topic.topic_name, topic.topic_id, sorted(topic.partitions)) == (
@@ -362,8 +363,33 @@ def test_given_a_consumer_group_when_classic_calls_come_for_its_members_then_the
     classic.member_id, classic.generation = member.member_id, 1
     assert classic.heartbeat() == ErrorCode.unknown_member_id
     assert classic.sync()[0] == ErrorCode.unknown_member_id
-    assert classic.leave() == ErrorCode.unknown_member_id
     assert member.ping().error_code == NONE
+
+
+def test_given_a_consumer_group_when_members_are_removed_by_the_classic_call_then_they_are_out(
+    scene: Scene, member: ConsumerMember
+) -> None:
+    statics = [another(scene, member, instance=name) for name in ("one", "two")]
+    for static in statics:
+        static.join()
+    settle(member, *statics)
+    epoch = member.describe().group_epoch
+
+    def remove(*rows: tuple[str, str | None]) -> list[int]:
+        named = [{"member_id": member_id, "group_instance_id": instance} for member_id, instance in rows]
+        answer = member.client.call("leave_group", 5, group_id=member.group, members=named)
+        assert answer.error_code == NONE
+        return [row.error_code for row in answer.members]
+
+    unknown, fenced = ErrorCode.unknown_member_id, ErrorCode.fenced_instance_id
+    assert remove(("nobody", None), ("", "three"), (member.member_id, "one")) == [unknown, unknown, fenced]
+    assert member.describe().group_epoch == epoch
+    assert remove(("", "one"), (statics[1].member_id, "two"), ("nobody", None)) == [NONE, NONE, unknown]
+    found = member.describe()
+    assert ([row.member_id for row in found.members], found.group_epoch) == ([member.member_id], epoch + 1)
+    assert remove((member.member_id, None)) == [NONE]
+    assert member.ping().error_code == unknown
+    assert member.describe().group_state == "Empty"
 
 
 def test_given_a_group_without_members_when_joined_the_other_way_then_it_changes_its_kind_and_keeps_positions(
@@ -431,7 +457,10 @@ def test_given_members_of_one_kind_when_one_of_the_other_joins_then_the_group_mi
         reason = "the bundled broker leaves out migration between protocols while members are there"
         request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     topic = scene.topic(2)
-    classic = Member(scene, unique("g"), topics=[topic]).stable()
+    classic = Member(scene, unique("g"), topics=[topic])
+    assert classic.join().error_code == NONE
+    one_topic = struct.pack(">hih", 0, 1, len(topic)) + topic.encode()
+    classic.sync({classic.member_id: one_topic + struct.pack(">iiii", 2, 0, 1, -1)})
     member = ConsumerMember(scene, classic.group, topic)
     assert member.join().error_code == NONE
-    assert listed(member.client, classic.group) == ("Stable", "consumer", "consumer")
+    assert listed(member.client, classic.group) == ("Reconciling", "consumer", "consumer")
