@@ -75,7 +75,7 @@ def describe(cluster: Cluster, node: Node, kind: int, name: str, keys: Sequence[
     if kind == BROKER:
         return _describe_broker(cluster, node, name, keys)
     if kind == GROUP:
-        return _describe_group(cluster, node, name, keys)
+        return _describe_group(cluster, name, keys)
     raise KafkaError(ErrorCode.invalid_request, f"Resource type {kind} can't be described")
 
 
@@ -116,18 +116,16 @@ def _describe_broker(cluster: Cluster, node: Node, name: str, keys: Sequence[str
     ]
 
 
-def _describe_group(cluster: Cluster, node: Node, name: str, keys: Sequence[str] | None) -> list[dict[str, Any]]:
+def _describe_group(cluster: Cluster, name: str, keys: Sequence[str] | None) -> list[dict[str, Any]]:
     if not name:
         raise KafkaError(ErrorCode.invalid_request, "Group name must not be empty")
     own = cluster.config.dynamic_by_group.get(name, {})
     rows = []
     for known in GROUP_CONFIGS.values():
         if keys is None or known.name in keys:
-            default = Value(known.name, str(value_of(cluster.config, name, known.name)), Source.DEFAULT)
-            values = [Value(known.name, own[known.name], Source.GROUP)] if known.name in own else [default]
-            assert known.synonym is not None
-            inherited = _broker_values(cluster, node.node_id, known.synonym)
-            rows.append(_row(known, values + inherited, read_only=False))
+            source = Source.GROUP if known.name in own else Source.DEFAULT
+            value = Value(known.name, str(value_of(cluster.config, name, known.name)), source)
+            rows.append(_row(known, [value], read_only=False))
     return rows
 
 

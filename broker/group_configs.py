@@ -18,8 +18,22 @@ SESSION_TIMEOUT, HEARTBEAT_INTERVAL = "consumer.session.timeout.ms", "consumer.h
 GROUP_CONFIGS = {
     each.name: each
     for each in (
-        ConfigDef(HEARTBEAT_INTERVAL, INT, "5000", "group.consumer.heartbeat.interval.ms", 1),
-        ConfigDef(SESSION_TIMEOUT, INT, "45000", "group.consumer.session.timeout.ms", 1),
+        ConfigDef(
+            HEARTBEAT_INTERVAL,
+            INT,
+            "5000",
+            "group.consumer.heartbeat.interval.ms",
+            1,
+            documentation="The heartbeat interval given to the members of a consumer group.",
+        ),
+        ConfigDef(
+            SESSION_TIMEOUT,
+            INT,
+            "45000",
+            "group.consumer.session.timeout.ms",
+            1,
+            documentation="The timeout to detect client failures when using the consumer group protocol.",
+        ),
     )
 }
 """By name; the synonym is the broker's property that applies to groups without a value of their own."""
@@ -53,7 +67,7 @@ def check_group_configs(config: BrokerConfig, wanted: Mapping[str, str]) -> None
             known.check(value)
         except InvalidConfig as error:
             raise _invalid(str(error)) from error
-    numbers = {name: int(wanted.get(name, known.default or "0")) for name, known in GROUP_CONFIGS.items()}
+    numbers = {name: int(wanted[name]) if name in wanted else value_of(config, "", name) for name in GROUP_CONFIGS}
     for name, number in numbers.items():
         low, high = (f"group.consumer.{end}.{_LIMITS[name]}" for end in ("min", "max"))
         if name in wanted and number < config.get_int(low):

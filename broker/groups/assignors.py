@@ -130,7 +130,7 @@ def java_order(keys: Collection[str]) -> list[str]:
         capacity *= 2
 
     def bucket(key: str) -> int:
-        value = java_hash(key)
+        value = java_hash(key) & 0xFFFFFFFF
         return (value ^ value >> 16) & (capacity - 1)
 
     return sorted(keys, key=bucket)

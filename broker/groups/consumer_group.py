@@ -75,6 +75,8 @@ class ConsumerGroup:
         self._store = store
         self._is_suspended = is_suspended
         self._regexes_refreshed_ms = 0
+        self._hashed: set[str] | None = None
+        """The topics that the metadata hash was computed of; None: not since the group was read back."""
         self.interrupt()
 
     # --- what the group is -------------------------------------------------------------------------------------------
@@ -295,7 +297,11 @@ class ConsumerGroup:
 
     def _with_topics(self, draft: GroupSnapshot, *, bump: bool) -> GroupSnapshot:
         """The draft at the next epoch if something changed: the subscriptions (`bump`) or the topics themselves."""
-        found = topics_hash(self._topics, subscribed(draft))
+        untouched = self._hashed is not None and topics_hash(self._topics, self._hashed) == draft.metadata_hash
+        if untouched and not bump:
+            return draft
+        self._hashed = subscribed(draft)
+        found = topics_hash(self._topics, self._hashed)
         if not bump and found == draft.metadata_hash:
             return draft
         return replace(draft, epoch=draft.epoch + 1, metadata_hash=found)
@@ -327,7 +333,10 @@ class ConsumerGroup:
     # --- patterns ----------------------------------------------------------------------------------------------------
 
     def _with_regex(self, draft: GroupSnapshot, old: str, new: str) -> tuple[GroupSnapshot, bool]:
-        """The draft after a member changed its pattern, and whether that changes subscriptions at once."""
+        """The draft after a member changed its pattern, and whether that changes subscriptions at once.
+
+        A pattern that nobody had before does so when it is resolved; until then the member keeps what it has.
+        """
         if old == new:
             return draft, False
         regexes = dict(draft.regexes)
@@ -337,7 +346,7 @@ class ConsumerGroup:
         if new and all(member.regex != new for member in self.members.values()):
             compile_pattern(new)
             self._regexes_refreshed_ms = 0
-        return replace(draft, regexes=regexes), left or new in regexes
+        return replace(draft, regexes=regexes), new in regexes or (left and not new)
 
     def _regexes_due(self) -> bool:
         now = self._clock.now_ms()
@@ -351,15 +360,19 @@ class ConsumerGroup:
         now = self._regexes_refreshed_ms = self._clock.now_ms()
         names = list(self._topics.names())
         regexes = {}
+        bump = False
         for pattern in sorted({member.regex for member in self.members.values() if member.regex}):
             compiled = compile_pattern(pattern)
             found = frozenset(name for name in names if compiled.fullmatch(name) and sees(name))
             known = self.snapshot.regexes.get(pattern)
-            regexes[pattern] = known if known is not None and known.topics == found else ResolvedRegex(found, now)
+            if known is not None and known.topics == found:
+                regexes[pattern] = known
+                continue
+            regexes[pattern] = ResolvedRegex(found, now)
+            followers = (member for member in self.members.values() if member.regex == pattern)
+            bump |= bool(found) or known is not None or any(member.held for member in followers)
         if regexes == self.snapshot.regexes:
             return
-        before = {name: each.topics for name, each in self.snapshot.regexes.items() if each.topics}
-        bump = before != {name: each.topics for name, each in regexes.items() if each.topics}
         try:
             self._commit(self._with_topics(replace(self.snapshot, regexes=regexes), bump=bump))
         except KafkaError:

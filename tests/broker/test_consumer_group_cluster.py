@@ -67,18 +67,18 @@ async def test_given_data_on_disk_when_the_cluster_starts_again_then_group_setti
     tmp_path: Path,
 ) -> None:
     resource = {"resource_type": 32, "resource_name": "g"}
-    change = {"name": "consumer.heartbeat.interval.ms", "config_operation": 0, "value": "7000"}
+    change = {"name": "consumer.heartbeat.interval.ms", "config_operation": 0, "value": "5500"}
     async with Cluster(config=SMALL, data_dir=tmp_path) as cluster, client_of(cluster) as client:
         cluster.create_topic("t", 3)
         altered = await client.call("incremental_alter_configs", 1, resources=[{**resource, "configs": [change]}])
         assert altered.responses[0].error_code == 0
         joined = await beat(client, "g", "m", 0)
-        assert joined.heartbeat_interval.total_seconds() == 7
+        assert joined.heartbeat_interval.total_seconds() == 5.5
         before = cluster.coordinators.groups.consumer_group("g").snapshot
     async with Cluster(config=SMALL, data_dir=tmp_path) as cluster, client_of(cluster) as client:
         assert cluster.coordinators.groups.consumer_group("g").snapshot == before
         again = await beat(client, "g", "m", 1)
-        assert (again.error_code, again.member_epoch, again.heartbeat_interval.total_seconds()) == (0, 1, 7)
+        assert (again.error_code, again.member_epoch, again.heartbeat_interval.total_seconds()) == (0, 1, 5.5)
         described = await client.call("consumer_group_describe", 1, group_ids=["g"])
         (topic,) = described.groups[0].members[0].assignment.topic_partitions
         assert (topic.topic_name, topic.partitions) == ("t", (0, 1, 2))

@@ -6,7 +6,7 @@ import pytest
 
 from broker.groups import consumer_records
 from broker.groups.consumer_records import GROUP, ConsumerKey, GroupSnapshot, difference
-from broker.groups.internal_topic import java_hash
+from broker.groups.internal_topic import partition_of
 from tests.kafka.consumer_member import LEAVING_FOR_A_WHILE, ConsumerMember, settle
 from tests.kafka.scene import Scene, unique
 from tests.support.waiting import wait_for
@@ -17,7 +17,7 @@ OFFSETS = "__consumer_offsets"
 def stored(scene: Scene, group: str) -> dict[ConsumerKey, bytes | None]:
     """The group's records in the order of their last writing; a null value deletes."""
     answer = scene.client.call("metadata", 12, topics=[{"name": OFFSETS}]).topics[0]
-    partition = java_hash(group) % len(answer.partitions)
+    partition = partition_of(group, len(answer.partitions))
     end = scene.list_offset(OFFSETS, -1, partition=partition).offset
     found: dict[ConsumerKey, bytes | None] = {}
     offset = 0

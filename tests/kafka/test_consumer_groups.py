@@ -222,6 +222,16 @@ def test_given_a_pattern_when_joining_then_its_topics_are_assigned_a_moment_late
     wait_for(lambda: member.beat() and member.owned == [0, 1], within=10, what="the topics of the pattern")
     row = member.describe().members[0]
     assert (row.subscribed_topic_names, row.subscribed_topic_regex) == ((), member.regex)
+    other = scene.topic(3)
+    member.regex = f"{other}|nothing"
+    assert member.send().member_epoch == member.epoch  # it keeps what it has until the new pattern is resolved
+    answer = wait_for(
+        lambda: found if (found := member.send(topic_partitions=[])).member_epoch > member.epoch else None,
+        within=15,
+        what="the topics of the new pattern",
+    )
+    (row,) = answer.assignment.topic_partitions
+    assert (row.topic_id, sorted(row.partitions)) == (scene.topic_id(other), [0, 1, 2])
     bad = ConsumerMember(scene, member.group, topic, regex="(")
     assert bad.send().error_code == ErrorCode.invalid_regular_expression
 
