@@ -94,7 +94,7 @@ class Cluster:
         self.transactions: Transactions | None = None
         self.fetch_sessions = FetchSessions(self.config)
         self.features: dict[str, tuple[int, int, int]] = {
-            "group.version": (0, 1, 0),
+            "group.version": (0, 1, 1),
             "kraft.version": (0, 1, 0),
             "metadata.version": (7, 27, 27),
             "transaction.version": (0, 2, 2),
@@ -396,6 +396,7 @@ class Cluster:
             self.config.dynamic_by_node[node_id] = dict(values)
         self.acls = Acls(self._store.acls)
         self.acls.on_change.append(self.save)
+        self.config.dynamic_by_group.update(self._store.dynamic_by_group)
         self.save()
 
     def _authorizer(self, wanted: Authorizer | Literal["acl", "none"]) -> Authorizer | None:

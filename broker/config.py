@@ -17,6 +17,8 @@ _IN_MS = (
 class BrokerConfig:
     """Static values from the start, dynamic ones on top: of one node, of the whole cluster, then static, then default.
 
+    Those of single groups (`dynamic_by_group`) are only kept here; see `broker.group_configs`.
+
     Lookups raise KeyError for names that Kafka 4.1 (as far as we know it) doesn't have.
     """
 
@@ -24,6 +26,7 @@ class BrokerConfig:
         self.static: dict[str, str] = {}
         self.dynamic_default: dict[str, str] = {}
         self.dynamic_by_node: dict[int, dict[str, str]] = {}
+        self.dynamic_by_group: dict[str, dict[str, str]] = {}
         self.on_change: list[Callable[[], None]] = []
         for name, value in (static or {}).items():
             known = BROKER_CONFIGS.get(name)

@@ -1,4 +1,4 @@
-"""Describing and changing the settings of topics and brokers, for DescribeConfigs and its relatives.
+"""Describing and changing the settings of topics, brokers and groups, for DescribeConfigs and its relatives.
 
 Codes and messages are those of Kafka 4.1. Broker settings are shared by all nodes: a value set for one node is kept
 and described, and acted upon only if it is also the cluster's.
@@ -16,6 +16,7 @@ from kio.schema.errors import ErrorCode
 from broker.config_defs import BROKER_CONFIGS, TOPIC_CONFIGS, ConfigDef, ConfigType, InvalidConfig
 from broker.config_docs import TOPIC_DOCUMENTATION
 from broker.errors import KafkaError
+from broker.group_configs import GROUP_CONFIGS, check_group_configs, check_group_name, value_of
 from broker.security.resources import Operation as Permitted
 from broker.security.resources import ResourceType
 from broker.topics import Topic, check_name
@@ -36,6 +37,7 @@ class Source(enum.IntEnum):
     DYNAMIC_DEFAULT = 3
     STATIC = 4
     DEFAULT = 5
+    GROUP = 8
 
 
 class Operation(enum.IntEnum):
@@ -77,11 +79,13 @@ def authorize(ctx: RequestContext, operation: Permitted, kind: int, name: str) -
 
 
 def describe(cluster: Cluster, node: Node, kind: int, name: str, keys: Sequence[str] | None) -> list[dict[str, Any]]:
-    """The settings of a topic or broker as DescribeConfigs shows them, synonyms included. Raises KafkaError."""
+    """The settings of a resource as DescribeConfigs shows them, synonyms included. Raises KafkaError."""
     if kind == TOPIC:
         return _describe_topic(cluster, node, name, keys)
     if kind == BROKER:
         return _describe_broker(cluster, node, name, keys)
+    if kind == GROUP:
+        return _describe_group(cluster, name, keys)
     raise KafkaError(ErrorCode.invalid_request, f"Resource type {kind} can't be described")
 
 
@@ -120,6 +124,19 @@ def _describe_broker(cluster: Cluster, node: Node, name: str, keys: Sequence[str
         for known in BROKER_CONFIGS.values()
         if keys is None or known.name in keys
     ]
+
+
+def _describe_group(cluster: Cluster, name: str, keys: Sequence[str] | None) -> list[dict[str, Any]]:
+    if not name:
+        raise KafkaError(ErrorCode.invalid_request, "Group name must not be empty")
+    own = cluster.config.dynamic_by_group.get(name, {})
+    rows = []
+    for known in GROUP_CONFIGS.values():
+        if keys is None or known.name in keys:
+            source = Source.GROUP if known.name in own else Source.DEFAULT
+            value = Value(known.name, str(value_of(cluster.config, name, known.name)), source)
+            rows.append(_row(known, [value], read_only=False))
+    return rows
 
 
 def _broker_values(cluster: Cluster, node_id: int, name: str) -> list[Value]:
@@ -168,7 +185,7 @@ def _known(name: str) -> ConfigDef:
 def alter(
     cluster: Cluster, node: Node, kind: int, name: str, changes: Sequence[Change], *, validate_only: bool
 ) -> None:
-    """Apply incremental changes to a topic or broker, all or none. Raises KafkaError."""
+    """Apply incremental changes to a resource, all or none. Raises KafkaError."""
     if len({change.name for change in changes}) != len(changes):
         raise KafkaError(ErrorCode.invalid_request, "Error due to duplicate config keys")
     for change in changes:
@@ -184,6 +201,9 @@ def alter(
         current = _broker_layer(cluster, node, name)
         wanted = _changed(current, changes, BROKER_CONFIGS, {})
         _set_broker(cluster, name, wanted, [change.name for change in changes], validate_only=validate_only)
+    elif kind == GROUP:
+        wanted = _changed(cluster.config.dynamic_by_group.get(name, {}), changes, GROUP_CONFIGS, {})
+        _set_group(cluster, name, wanted, validate_only=validate_only)
     else:
         raise KafkaError(ErrorCode.invalid_request, f"Unknown resource type {kind}")
 
@@ -201,6 +221,8 @@ def replace(
     elif kind == BROKER:
         _broker_layer(cluster, node, name)
         _set_broker(cluster, name, wanted, list(wanted), validate_only=validate_only)
+    elif kind == GROUP:
+        _set_group(cluster, name, wanted, validate_only=validate_only)
     else:
         raise KafkaError(ErrorCode.invalid_request, f"Unknown resource type {kind}")
 
@@ -321,4 +343,16 @@ def _set_broker(
     else:
         cluster.config.dynamic_default.clear()
         cluster.config.dynamic_default.update(wanted)
+    cluster.config.changed()
+
+
+def _set_group(cluster: Cluster, name: str, wanted: Mapping[str, str], *, validate_only: bool) -> None:
+    check_group_name(name)
+    check_group_configs(cluster.config, wanted)
+    if validate_only:
+        return
+    if wanted:
+        cluster.config.dynamic_by_group[name] = dict(wanted)
+    else:
+        cluster.config.dynamic_by_group.pop(name, None)
     cluster.config.changed()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kio.schema.errors import ErrorCode
 
 from broker.errors import KafkaError
-from broker.groups.internal_topic import Entry, Pair, java_hash
+from broker.groups.internal_topic import Entry, Pair, partition_of
 from broker.storage.batch import (
     HEADER_SIZE,
     TRANSACTIONAL,
@@ -37,7 +37,7 @@ class CoordinatorTopic:
 
     def partition_for(self, key: str) -> int:
         """The partition that the key's records go to: Kafka's formula, over the partitions there are."""
-        return java_hash(key) % self._count()
+        return partition_of(key, self._count())
 
     def partitions(self) -> Iterable[int]:
         """The partitions that exist already; none before the topic is made."""

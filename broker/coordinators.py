@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kio.schema.errors import ErrorCode
 
 from broker.coordinator_topic import CoordinatorTopic
 from broker.errors import KafkaError
-from broker.groups.classic_group import GroupSettings
+from broker.group_configs import HEARTBEAT_INTERVAL, SESSION_TIMEOUT, value_of
+from broker.groups.classic_state import GroupSettings
+from broker.groups.consumer_group import ConsumerSettings
 from broker.groups.coordinator import GroupCoordinator, OffsetSettings
 from broker.groups.timers import Timers
 from broker.node import NodeState
@@ -45,6 +49,8 @@ class Coordinators:
             offsets_log=self.offsets_log,
             group_settings=self._group_settings,
             offset_settings=self._offset_settings,
+            consumer_settings=self._consumer_settings,
+            topics=_ClusterTopics(cluster),
             is_suspended=self._is_suspended,
         )
         self.markers = MarkerWriter(cluster, self.transactions_log)
@@ -132,6 +138,16 @@ class Coordinators:
             number("group.max.size"),
         )
 
+    def _consumer_settings(self, group_id: str) -> ConsumerSettings:
+        number = self._cluster.config.get_int
+        names = (self._cluster.config.get("group.consumer.assignors") or "").split(",")
+        return ConsumerSettings(
+            value_of(self._cluster.config, group_id, SESSION_TIMEOUT),
+            value_of(self._cluster.config, group_id, HEARTBEAT_INTERVAL),
+            number("group.consumer.max.size"),
+            tuple(name.strip() for name in names if name.strip()),
+        )
+
     def _offset_settings(self) -> OffsetSettings:
         number = self._cluster.config.get_int
         return OffsetSettings(number("offset.metadata.max.bytes"), number("offsets.retention.minutes") * 60_000)
@@ -151,3 +167,19 @@ class Coordinators:
             return False
         self._last[setting] = now
         return True
+
+
+class _ClusterTopics:
+    """The cluster's topics as consumer groups see them (`consumer_topics.TopicsView`)."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def find(self, name: str) -> tuple[uuid.UUID, int] | None:
+        """Id and number of partitions."""
+        topic = self._cluster.topics.get(name)
+        return None if topic is None else (topic.topic_id, len(topic.partitions))
+
+    def names(self) -> Iterable[str]:
+        """All topics, internal ones included."""
+        return (topic.name for topic in self._cluster.topics)

@@ -20,7 +20,7 @@ ARRAYS = {  # response array -> request arrays that it answers, besides the one 
     "responses": ("topics", "topic_data", "topic_names", "resources"),
     "results": ("topics", "resources", "groups_names"),
     "results_by_topic_v3_and_below": ("v3_and_below_topics",),
-    "groups": ("groups", "groups_names"),
+    "groups": ("groups", "groups_names", "group_ids"),
     "topics": ("topics", "topic_names"),
     "partitions": ("partitions", "partition_indexes"),
     "results_by_partition": ("partitions",),

@@ -43,6 +43,7 @@ class MetadataStore:
         self.topics: list[SavedTopic] = []
         self.dynamic_default: dict[str, str] = {}
         self.dynamic_by_node: dict[int, dict[str, str]] = {}
+        self.dynamic_by_group: dict[str, dict[str, str]] = {}
         self.acls: list[Acl] = []
         content = files.read_all(FILE)
         if content is not None:
@@ -54,6 +55,8 @@ class MetadataStore:
             self.cluster_id = data["cluster_id"]
             self.dynamic_default = dict(data["dynamic_default"])
             self.dynamic_by_node = {int(node): dict(values) for node, values in data["dynamic_by_node"].items()}
+            groups = data.get("dynamic_by_group", {})
+            self.dynamic_by_group = {group_id: dict(values) for group_id, values in groups.items()}
             for row in data["topics"]:
                 partitions = tuple(SavedPartition(tuple(p["replicas"]), p["leader_epoch"]) for p in row["partitions"])
                 self.topics.append(SavedTopic(row["name"], uuid.UUID(row["id"]), dict(row["configs"]), partitions))
@@ -67,6 +70,7 @@ class MetadataStore:
             "cluster_id": cluster.cluster_id,
             "dynamic_default": cluster.config.dynamic_default,
             "dynamic_by_node": cluster.config.dynamic_by_node,
+            "dynamic_by_group": cluster.config.dynamic_by_group,
             "acls": [acl.row() for acl in cluster.acls],
             "topics": [
                 {

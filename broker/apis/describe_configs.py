@@ -1,6 +1,6 @@
-"""DescribeConfigs (32), v1-4: settings of topics and brokers, where they come from, types and documentation (v3).
+"""DescribeConfigs (32), v1-4: settings of topics, brokers and groups, where they come from, types, documentation (v3).
 
-KIP-226 (sources and synonyms), KIP-569 (types). Other resource types than topics and brokers are left out.
+KIP-226 (sources and synonyms), KIP-569 (types). Other resource types are left out.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """DescribeGroups (15), v0-6: state, protocol, members and assignments of groups.
 
-KIP-1043: from v6 on a group that doesn't exist is GROUP_ID_NOT_FOUND; before, it is a Dead one without error.
+KIP-1043: from v6 on a group that isn't there or isn't classic is GROUP_ID_NOT_FOUND; before, a Dead one without error.
 Authorized operations from v3 on.
 """
 
@@ -12,7 +12,7 @@ import kio.schema.describe_groups
 from kio.schema.errors import ErrorCode
 
 from broker.errors import KafkaError
-from broker.groups.classic_group import GroupState
+from broker.groups.classic_state import GroupState
 from broker.groups.coordinator import describe_members
 from broker.groups.routing import coordinate
 from broker.node import RequestContext
@@ -38,14 +38,15 @@ def _describe(ctx: RequestContext, group_id: str) -> dict[str, Any]:
     answer: dict[str, Any] = {"group_id": group_id, "authorized_operations": NOT_ASKED}
     try:
         ctx.access.require(Operation.DESCRIBE, ResourceType.GROUP, group_id)
-        group = coordinate(ctx, group_id, allow_empty=True).groups.get(group_id)
+        coordinator = coordinate(ctx, group_id, allow_empty=True)
     except KafkaError as error:
         return {**answer, "error_code": error.code}
-    if group is None:
+    try:
+        group = coordinator.classic_group(group_id)
+    except KafkaError as error:
         answer["group_state"] = GroupState.DEAD.value
         if ctx.api_version >= FIRST_WITH_NOT_FOUND:
-            answer["error_code"] = ErrorCode.group_id_not_found
-            answer["error_message"] = f"Group {group_id} not found."
+            answer |= {"error_code": error.code, "error_message": error.message}
         return answer
     stable = group.state is GroupState.STABLE
     return {

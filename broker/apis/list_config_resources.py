@@ -1,4 +1,4 @@
-"""ListConfigResources (74), v0-1: which resources have settings: topics and brokers here.
+"""ListConfigResources (74), v0-1: which resources have settings: topics, brokers and groups here.
 
 KIP-714 (v0: client-metrics subscriptions, of which there are none), KIP-1142 (v1: the other types).
 """
@@ -31,4 +31,7 @@ async def list_config_resources(ctx: RequestContext, request: Any) -> Any:
             found += [{"resource_type": kind, "resource_name": str(node.node_id)} for node in ctx.cluster.live_nodes]
     if TOPIC in asked:
         found += [{"resource_type": TOPIC, "resource_name": topic.name} for topic in ctx.cluster.topics]
+    if GROUP in asked:
+        groups = ctx.cluster.config.dynamic_by_group
+        found += [{"resource_type": GROUP, "resource_name": group_id} for group_id in groups]
     return build(ctx, config_resources=found)

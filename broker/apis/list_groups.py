@@ -1,4 +1,4 @@
-"""ListGroups (16), v0-5: the groups this node coordinates. KIP-518 (states, v4), KIP-848 (types, v5: all classic)."""
+"""ListGroups (16), v0-5: the groups this node coordinates. KIP-518 (states, v4), KIP-848 (types, v5)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import kio.schema.list_groups
 from broker.node import RequestContext
 from broker.registry import api, build
 from broker.security.resources import Operation, ResourceType
-
-GROUP_TYPE = "classic"
 
 
 @api(schema=kio.schema.list_groups, versions=range(6), asks={ResourceType.GROUP, ResourceType.CLUSTER})
@@ -30,13 +28,13 @@ async def list_groups(ctx: RequestContext, request: Any) -> Any:
             {
                 "group_id": group.group_id,
                 "protocol_type": group.protocol_type or "",
-                "group_state": group.state.value,
-                "group_type": GROUP_TYPE,
+                "group_state": group.state_name,
+                "group_type": group.kind,
             }
             for group in coordinators.groups.groups.values()
             if coordinators.offsets_log.coordinator_of(group.group_id) == ctx.node.node_id
-            and (not states or group.state.value.lower() in states)
-            and (not types or GROUP_TYPE in types)
+            and (not states or group.state_name.lower() in states)
+            and (not types or group.kind in types)
             and (sees_all or access.allows(Operation.DESCRIBE, ResourceType.GROUP, group.group_id, quiet=True))
         ],
     )

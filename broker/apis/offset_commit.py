@@ -1,6 +1,7 @@
-"""OffsetCommit (8), v2-9: store positions of a group. KIP-211 (v5: no retention time), KIP-345 (v7).
+"""OffsetCommit (8), v2-9: store positions of a group. KIP-211 (v5: no retention time), KIP-345 (v7), KIP-848 (v9:
+the generation is a member epoch for members of consumer groups, which older versions can't commit for).
 
-Members of groups of KIP-848, and topic ids (v10, not in Kafka 4.1), are left out.
+Topic ids (v10, not in Kafka 4.1) are left out.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ from broker.node import RequestContext
 from broker.protocol import milliseconds
 from broker.registry import api, build
 from broker.security.resources import Operation, ResourceType
-
-FIRST_WITH_NOT_FOUND = 9
 
 
 @api(schema=kio.schema.offset_commit, versions=range(2, 10), asks={ResourceType.GROUP, ResourceType.TOPIC})
@@ -36,9 +35,7 @@ async def offset_commit(ctx: RequestContext, request: Any) -> Any:
         ),
         commits,
         retention_ms=DEFAULT_RETENTION if retention is None else milliseconds(retention),
-        missing_group=(
-            ErrorCode.group_id_not_found if ctx.api_version >= FIRST_WITH_NOT_FOUND else ErrorCode.illegal_generation
-        ),
+        api_version=ctx.api_version,
     )
     return commit_response(ctx, request.topics, commits, codes)
 

@@ -1,7 +1,7 @@
 """OffsetFetch (9), v1-9: positions of a group (v8: of several groups, KIP-709), of some partitions or all (v2).
 
 KIP-447 (v7): `require_stable` answers UNSTABLE_OFFSET_COMMIT for a position that an open transaction would change.
-Credentials of KIP-848 members (v9) are ignored.
+KIP-848 (v9): a member of a consumer group says who it is, and is refused when that is no longer true.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def _group(ctx: RequestContext, group: Any, stable: bool) -> dict[str, Any]:
     try:
         ctx.access.require(Operation.DESCRIBE, ResourceType.GROUP, group.group_id)
         coordinator = coordinate(ctx, group.group_id, allow_empty=True)
+        coordinator.positions(group.group_id, getattr(group, "member_id", None), getattr(group, "member_epoch", -1))
     except KafkaError as error:
         return {"group_id": group.group_id, "error_code": error.code}
     return {"group_id": group.group_id, "topics": _topics(ctx, coordinator, group.group_id, group.topics, stable)}

@@ -6,22 +6,21 @@
                         └───────────────────────────────────────────────────────────────────────┘
 
 Behaviour after Kafka's GroupMetadataManager and ClassicGroup, KIP-345 (static members), KIP-394 (a member id is given
-before a member counts), KIP-814 (a static leader that returns skips the assignment). Not here: the upgrade to the
-consumer protocol of KIP-848.
+before a member counts), KIP-814 (a static leader that returns skips the assignment). Not here: the live upgrade to
+the consumer protocol of KIP-848.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from kio.schema.errors import ErrorCode
 
 from broker.clock import Clock
 from broker.errors import KafkaError
+from broker.groups.classic_state import GroupSettings, GroupState
 from broker.groups.member import JoinRequest, JoinResult, Member, SyncResult
 from broker.groups.roster import Roster
 from broker.groups.subscription import subscribed_topics
@@ -30,33 +29,14 @@ from broker.groups.timers import Timers
 NEW_MEMBER_JOIN_TIMEOUT_MS = 5 * 60 * 1000
 CONSUMER_PROTOCOL_TYPE = "consumer"
 
-
-class GroupState(enum.Enum):
-    """Kafka's names, as ListGroups shows them."""
-
-    EMPTY = "Empty"
-    PREPARING_REBALANCE = "PreparingRebalance"
-    COMPLETING_REBALANCE = "CompletingRebalance"
-    STABLE = "Stable"
-    DEAD = "Dead"
-
-
-@dataclass(frozen=True, slots=True)
-class GroupSettings:
-    """The broker's `group.*` properties that matter to a classic group."""
-
-    initial_rebalance_delay_ms: int = 3000
-    min_session_timeout_ms: int = 6000
-    max_session_timeout_ms: int = 1_800_000
-    max_size: int = 2**31 - 1
-
-
 Store = Callable[["ClassicGroup", Mapping[str, bytes]], None]
 """Writes the group with these assignments by member id to the group's log; raises KafkaError when it can't."""
 
 
 class ClassicGroup:
     """One group. All methods are synchronous; what has to wait gets a future that is completed later."""
+
+    kind = "classic"
 
     def __init__(
         self,
@@ -103,8 +83,43 @@ class ClassicGroup:
             return topic in self.subscribed_topics
         return self.is_consumer_group
 
+    @property
+    def state_name(self) -> str:
+        """Kafka's name for the state."""
+        return self.state.value
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the group has no members that count."""
+        return self.state is GroupState.EMPTY
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether the group may go once it has no positions."""
+        return self.is_empty and not self.roster.awaiting_first_join
+
+    def expires_since(self, topic: str, commit_timestamp_ms: int) -> int | None:
+        """The time (ms) from which on a position's retention counts, None while it doesn't."""
+        if self.protocol_type is None:
+            return commit_timestamp_ms
+        if self.state is GroupState.EMPTY:
+            return commit_timestamp_ms if self.state_timestamp_ms is None else self.state_timestamp_ms
+        if self.state is GroupState.STABLE and not self.is_subscribed_to(topic):
+            return commit_timestamp_ms
+        return None
+
+    def validate_offset_fetch(self, member_id: str | None, epoch: int) -> None:
+        """Whoever asks, knows: a classic group's positions are no secret."""
+
+    def validate_offset_delete(self) -> None:
+        """Raise NON_EMPTY_GROUP when subscriptions of active members can't be read."""
+        if self.state is GroupState.DEAD:
+            raise KafkaError(ErrorCode.group_id_not_found)
+        if self.state is not GroupState.EMPTY and not self.is_consumer_group:
+            raise KafkaError(ErrorCode.non_empty_group)
+
     def validate_offset_commit(
-        self, member_id: str, group_instance_id: str | None, generation: int, *, transactional: bool
+        self, member_id: str, group_instance_id: str | None, generation: int, *, transactional: bool, api_version: int
     ) -> None:
         """Raise unless a commit with these credentials is allowed now (Kafka's ClassicGroup#validateOffsetCommit)."""
         if self.state is GroupState.DEAD:

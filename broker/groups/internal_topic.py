@@ -13,12 +13,18 @@ Pair = tuple[bytes, bytes | None]
 
 
 def java_hash(text: str) -> int:
-    """`String.hashCode` of Java, made non-negative the way Kafka does it."""
+    """`String.hashCode` of Java, between -2^31 and 2^31 - 1."""
     value = 0
     data = text.encode("utf-16-be", "surrogatepass")
     for at in range(0, len(data), 2):
         value = (value * 31 + (data[at] << 8 | data[at + 1])) & 0xFFFFFFFF
-    return value & 0x7FFFFFFF
+    return value - (1 << 32) if value >= 1 << 31 else value
+
+
+def partition_of(key: str, count: int) -> int:
+    """Which of `count` partitions a key belongs to: Kafka's formula, which takes the absolute value of -2^31 as 0."""
+    value = java_hash(key)
+    return 0 if value == -(1 << 31) else abs(value) % count
 
 
 @dataclass(frozen=True, slots=True)

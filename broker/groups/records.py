@@ -2,25 +2,21 @@
 
 Keys: OffsetCommitKey v1 `(group, topic, partition)` and GroupMetadataKey v2 `(group)`; a null value deletes.
 Values: OffsetCommitValue v4 (v1 where the client chose a retention time) and GroupMetadataValue v3; all versions up to
-these are read. Record types of the newer group protocols are left alone.
+these are read. The records of consumer groups (KIP-848) are in `consumer_records`.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from broker.groups.classic_group import ClassicGroup
+from broker.groups.fields import INT, LONG, SHORT, FieldReader, byte_array, compact_string, string
 from broker.groups.member import Member
 from broker.storage.batch import Buffer
 
 OFFSET_KEY_VERSIONS = (0, 1)
 GROUP_KEY_VERSION = 2
-
-_SHORT = struct.Struct(">h")
-_INT = struct.Struct(">i")
-_LONG = struct.Struct(">q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,84 +59,19 @@ class StoredGroup:
     members: Sequence[Member]
 
 
-class _Reader:
-    """Kafka's classic (not compact) encodings, with every length checked."""
-
-    def __init__(self, data: Buffer) -> None:
-        self._data = memoryview(data)
-        self._at = 0
-
-    def _take(self, size: int) -> memoryview:
-        if size < 0 or self._at + size > len(self._data):
-            raise ValueError("stored record is cut short")
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-    def read_short(self) -> int:
-        return int(_SHORT.unpack(self._take(2))[0])
-
-    def read_int(self) -> int:
-        return int(_INT.unpack(self._take(4))[0])
-
-    def read_long(self) -> int:
-        return int(_LONG.unpack(self._take(8))[0])
-
-    def read_nullable_string(self) -> str | None:
-        length = self.read_short()
-        return None if length < 0 else bytes(self._take(length)).decode()
-
-    def read_string(self) -> str:
-        return self.read_nullable_string() or ""
-
-    def read_compact_string(self) -> str:
-        length = shift = 0
-        while True:
-            byte = self._take(1)[0]
-            length |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return bytes(self._take(max(length - 1, 0))).decode()
-            shift += 7
-            if shift > 28:
-                raise ValueError("varint is longer than five bytes")
-
-    def read_bytes(self) -> bytes:
-        return bytes(self._take(self.read_int()))
-
-
-def _string(value: str | None) -> bytes:
-    if value is None:
-        return _SHORT.pack(-1)
-    encoded = value.encode()
-    return _SHORT.pack(len(encoded)) + encoded
-
-
-def _compact_string(value: str) -> bytes:
-    encoded = value.encode()
-    length = len(encoded) + 1
-    prefix = bytearray()
-    while length > 0x7F:
-        prefix.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes(prefix) + bytes([length]) + encoded
-
-
-def _bytes(value: bytes) -> bytes:
-    return _INT.pack(len(value)) + value
-
-
 def encode_offset_key(key: OffsetKey) -> bytes:
     """OffsetCommitKey v1."""
-    return _SHORT.pack(1) + _string(key.group_id) + _string(key.topic) + _INT.pack(key.partition)
+    return SHORT.pack(1) + string(key.group_id) + string(key.topic) + INT.pack(key.partition)
 
 
 def encode_group_key(group_id: str) -> bytes:
     """GroupMetadataKey v2."""
-    return _SHORT.pack(GROUP_KEY_VERSION) + _string(group_id)
+    return SHORT.pack(GROUP_KEY_VERSION) + string(group_id)
 
 
 def decode_key(data: Buffer) -> OffsetKey | GroupKey | None:
     """The key of a record, or None for a type that is not a classic group's."""
-    reader = _Reader(data)
+    reader = FieldReader(data)
     version = reader.read_short()
     if version in OFFSET_KEY_VERSIONS:
         return OffsetKey(reader.read_string(), reader.read_string(), reader.read_int())
@@ -151,16 +82,16 @@ def decode_key(data: Buffer) -> OffsetKey | GroupKey | None:
 
 def encode_offset(value: CommittedOffset) -> bytes:
     """OffsetCommitValue v4, or v1 when the position has an expiry of its own, which v4 has no room for."""
-    offset, commit_time = _LONG.pack(value.offset), _LONG.pack(value.commit_timestamp_ms)
+    offset, commit_time = LONG.pack(value.offset), LONG.pack(value.commit_timestamp_ms)
     if value.expire_timestamp_ms is not None:
-        return _SHORT.pack(1) + offset + _string(value.metadata) + commit_time + _LONG.pack(value.expire_timestamp_ms)
-    epoch = _INT.pack(value.leader_epoch)
-    return _SHORT.pack(4) + offset + epoch + _compact_string(value.metadata) + commit_time + b"\x00"
+        return SHORT.pack(1) + offset + string(value.metadata) + commit_time + LONG.pack(value.expire_timestamp_ms)
+    epoch = INT.pack(value.leader_epoch)
+    return SHORT.pack(4) + offset + epoch + compact_string(value.metadata) + commit_time + b"\x00"
 
 
 def decode_offset(data: Buffer, record_offset: int) -> CommittedOffset:
     """OffsetCommitValue v0-v4. Raises ValueError for anything else."""
-    reader = _Reader(data)
+    reader = FieldReader(data)
     version = reader.read_short()
     if not 0 <= version <= 4:
         raise ValueError(f"OffsetCommitValue v{version}")
@@ -178,31 +109,31 @@ def decode_offset(data: Buffer, record_offset: int) -> CommittedOffset:
 def encode_group(group: ClassicGroup, assignments: Mapping[str, bytes]) -> bytes:
     """GroupMetadataValue v3 of the group with these assignments by member id."""
     out = [
-        _SHORT.pack(3),
-        _string(group.protocol_type or ""),
-        _INT.pack(group.generation),
-        _string(group.protocol_name),
-        _string(group.roster.leader),
-        _LONG.pack(-1 if group.state_timestamp_ms is None else group.state_timestamp_ms),
-        _INT.pack(len(group.members)),
+        SHORT.pack(3),
+        string(group.protocol_type or ""),
+        INT.pack(group.generation),
+        string(group.protocol_name),
+        string(group.roster.leader),
+        LONG.pack(-1 if group.state_timestamp_ms is None else group.state_timestamp_ms),
+        INT.pack(len(group.members)),
     ]
     for member in group.members.values():
         out += [
-            _string(member.member_id),
-            _string(member.group_instance_id),
-            _string(member.client_id),
-            _string(member.client_host),
-            _INT.pack(member.rebalance_timeout_ms),
-            _INT.pack(member.session_timeout_ms),
-            _bytes(member.metadata(group.protocol_name)),
-            _bytes(assignments.get(member.member_id, b"")),
+            string(member.member_id),
+            string(member.group_instance_id),
+            string(member.client_id),
+            string(member.client_host),
+            INT.pack(member.rebalance_timeout_ms),
+            INT.pack(member.session_timeout_ms),
+            byte_array(member.metadata(group.protocol_name)),
+            byte_array(assignments.get(member.member_id, b"")),
         ]
     return b"".join(out)
 
 
 def decode_group(data: Buffer) -> StoredGroup:
     """GroupMetadataValue v0-v3. Raises ValueError for anything else."""
-    reader = _Reader(data)
+    reader = FieldReader(data)
     version = reader.read_short()
     if not 0 <= version <= 3:
         raise ValueError(f"GroupMetadataValue v{version}")
@@ -217,7 +148,7 @@ def decode_group(data: Buffer) -> StoredGroup:
     )
 
 
-def _decode_member(reader: _Reader, version: int, protocol_type: str, protocol_name: str | None) -> Member:
+def _decode_member(reader: FieldReader, version: int, protocol_type: str, protocol_name: str | None) -> Member:
     member_id = reader.read_string()
     instance = reader.read_nullable_string() if version >= 3 else None
     client_id = reader.read_string()

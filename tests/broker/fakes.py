@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from broker.groups.internal_topic import Entry, Pair, java_hash
+from broker.groups.internal_topic import Entry, Pair, partition_of
 
 
 class ListLog:
@@ -15,7 +15,7 @@ class ListLog:
         self.entries: list[list[Entry]] = [[] for _ in range(count)]
 
     def partition_for(self, key: str) -> int:
-        return java_hash(key) % len(self.entries)
+        return partition_of(key, len(self.entries))
 
     def partitions(self) -> Iterable[int]:
         return range(len(self.entries))

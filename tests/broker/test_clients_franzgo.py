@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import ConsumerGroupType
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.support.bundled import BundledCluster
@@ -54,15 +55,16 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundled() -> Iterator[BundledCluster]:
-    with BundledCluster(nodes=2) as cluster:
+    with BundledCluster(nodes=2, properties={"group.consumer.heartbeat.interval.ms": "300"}) as cluster:
         admin = AdminClient(cluster.client_config)
         for future in admin.create_topics([NewTopic("from", 6, 2), NewTopic("to", 6, 2)]).values():
             future.result(10)
         yield cluster
 
 
-def run(program: Path, *args: str) -> str:
-    done = subprocess.run([str(program), *args], capture_output=True, text=True, timeout=60)
+def run(program: Path, *args: str, protocol: str = "classic") -> str:
+    environment = {**os.environ, "GROUP_PROTOCOL": protocol}
+    done = subprocess.run([str(program), *args], capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -75,3 +77,22 @@ def test_given_franz_go_when_it_produces_consumes_and_transacts_then_nothing_is_
     copied = run(program, bundled.bootstrap, "transact", "from", "to", "copiers", COUNT)
     assert copied == "committed 1000, aborted some: true\n"
     assert run(program, bundled.bootstrap, "consume", "to", "readers of the copy", COUNT) == "consumed 1000 distinct\n"
+
+
+def test_given_franz_go_with_the_new_group_protocol_when_it_consumes_and_transacts_then_nothing_is_lost(
+    program: Path, bundled: BundledCluster
+) -> None:
+    admin = AdminClient(bundled.client_config)
+    for future in admin.create_topics([NewTopic("newer", 6, 2), NewTopic("copy", 6, 2)]).values():
+        future.result(10)
+    assert run(program, bundled.bootstrap, "produce", "newer", COUNT) == "produced 1000\n"
+    assert run(program, bundled.bootstrap, "consume", "newer", "n", COUNT, protocol="consumer") == (
+        "consumed 1000 distinct\n"
+    )
+    described = admin.describe_consumer_groups(["n"])["n"].result(10)
+    assert described.type == ConsumerGroupType.CONSUMER
+    copied = run(program, bundled.bootstrap, "transact", "newer", "copy", "nc", COUNT, protocol="consumer")
+    assert copied == "committed 1000, aborted some: true\n"
+    assert run(program, bundled.bootstrap, "consume", "copy", "n", COUNT, protocol="consumer") == (
+        "consumed 1000 distinct\n"
+    )

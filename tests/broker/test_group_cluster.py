@@ -9,7 +9,7 @@ from kio.schema.errors import ErrorCode
 
 from broker.clock import ManualClock
 from broker.cluster import Cluster
-from broker.groups.classic_group import GroupState
+from broker.groups.classic_state import GroupState
 from tests.broker.calls import Caller, client_of
 
 SMALL = {"offsets.topic.num.partitions": "2", "group.initial.rebalance.delay.ms": "0"}

@@ -10,9 +10,10 @@ from kio.schema.errors import ErrorCode
 
 from broker.clock import ManualClock
 from broker.errors import KafkaError
-from broker.groups.classic_group import ClassicGroup, GroupSettings, GroupState
+from broker.groups.classic_group import ClassicGroup
+from broker.groups.classic_state import GroupSettings, GroupState
 from broker.groups.coordinator import Commit, Committer, GroupCoordinator, OffsetSettings
-from broker.groups.internal_topic import java_hash
+from broker.groups.internal_topic import java_hash, partition_of
 from broker.groups.member import JoinRequest, JoinResult, SyncResult
 from broker.groups.timers import Timers
 from tests.broker.fakes import ListLog
@@ -230,7 +231,7 @@ async def test_given_commits_when_credentials_are_wrong_then_they_are_refused() 
     world = World()
     assert commit(world, 5) == [ErrorCode.none]
     with pytest.raises(KafkaError) as missing:
-        world.coordinator.commit("new", Committer("m", None, 3), [Commit("t", 0, 1)])
+        world.coordinator.commit("new", Committer("m", None, 3), [Commit("t", 0, 1)], api_version=8)
     assert missing.value.code is ErrorCode.illegal_generation
     a = await world.stable()
     for committer, code in (
@@ -327,5 +328,12 @@ async def test_given_subscribed_topic_when_deleting_offsets_then_only_other_topi
 def test_given_strings_when_hashing_then_the_result_is_javas() -> None:
     assert java_hash("") == 0
     assert java_hash("hello") == 99162322
-    assert java_hash("polygenelubricants") == 0  # hashCode is -2^31, whose absolute value Kafka takes as 0
+    assert java_hash("polygenelubricants") == -(2**31)
     assert java_hash("\U0001f600") == 1772899
+
+
+def test_given_keys_when_a_partition_is_chosen_then_it_is_kafkas() -> None:
+    assert partition_of("hello", 50) == 22
+    assert partition_of("polygenelubricants", 50) == 0  # its hash has no positive counterpart
+    assert java_hash("zzzzzz") == -685785664
+    assert partition_of("zzzzzz", 50) == 14  # of the absolute value, not of the lower 31 bits

@@ -7,7 +7,7 @@ from typing import Any
 
 from kio.schema.errors import ErrorCode
 
-from tests.kafka.guarded import CLUSTER, CLUSTER_NAME, GROUPS, TOPIC, TRANSACTIONAL_ID, Guarded, Rule, produce
+from tests.kafka.guarded import CLUSTER, CLUSTER_NAME, GROUPS, TOPIC, TRANSACTIONAL_ID, Guarded, Rule, produce, until
 from tests.kafka.scene import unique
 from tests.support.rawclient import RawClient, batch
 from tests.support.waiting import wait_for
@@ -119,7 +119,11 @@ def describe_configs(client: RawClient, kind: int, name: str) -> Any:
 
 
 def alter_configs(client: RawClient, kind: int, name: str, *, incremental: bool) -> Any:
-    setting: dict[str, Any] = {"name": "retention.ms" if kind == 2 else "background.threads", "value": "9"}
+    setting: dict[str, Any] = {
+        2: {"name": "retention.ms", "value": "3"},
+        4: {"name": "background.threads", "value": "9"},
+        32: {"name": "consumer.session.timeout.ms", "value": "50000"},
+    }[kind]
     if incremental:
         setting["config_operation"] = 0
     row = {"resource_type": kind, "resource_name": name, "configs": [setting]}
@@ -157,6 +161,25 @@ def sync(client: RawClient, group: str) -> Any:
         protocol_name="range",
         assignments=[],
     ).error_code
+
+
+def beat(client: RawClient, group: str, topic: str) -> Any:
+    return client.call(
+        "consumer_group_heartbeat",
+        1,
+        group_id=group,
+        member_id="m",
+        member_epoch=0,
+        rebalance_timeout=10_000,
+        subscribed_topic_names=[topic],
+        topic_partitions=[],
+    ).error_code
+
+
+def describe_consumer_group(client: RawClient, place: Place) -> Any:
+    until(lambda: beat(place.guarded.admin, place.nowhere, place.t), OK)
+    (row,) = client.call("consumer_group_describe", 1, group_ids=[place.nowhere]).groups
+    return row.error_code, [member.member_id for member in row.members]
 
 
 def leave(client: RawClient, group: str) -> Any:

@@ -15,7 +15,12 @@ from tests.support.kafka import KafkaCluster
 @pytest.fixture(scope="session")
 def bundled_broker() -> Iterator[BundledCluster]:
     """One bundled node for the session."""
-    quick = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000"}
+    quick = {
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+        "group.consumer.heartbeat.interval.ms": "300",
+        "group.consumer.min.heartbeat.interval.ms": "300",
+        "group.consumer.min.session.timeout.ms": "1000",
+    }
     with BundledCluster(properties=quick) as cluster:
         yield cluster
 

@@ -6,22 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.kafka.scene import Scene, unique
+from tests.kafka.scene import Scene
 
 LEFT_OUT: dict[str, tuple[str, int, dict[str, Any]]] = {
-    "consumer groups of KIP-848": (
-        "consumer_group_heartbeat",
-        1,
-        {
-            "group_id": unique("g"),
-            "member_id": unique("m"),
-            "member_epoch": 0,
-            "rebalance_timeout": 10_000,
-            "subscribed_topic_names": ["t"],
-            "topic_partitions": [],
-        },
-    ),
-    "describing consumer groups of KIP-848": ("consumer_group_describe", 1, {"group_ids": ["g"]}),
     "client quotas": ("describe_client_quotas", 1, {"components": [], "strict": False}),
     "changing SCRAM users": ("describe_user_scram_credentials", 0, {"users": None}),
     "feature levels": ("update_features", 2, {"timeout": 1000, "validate_only": True}),

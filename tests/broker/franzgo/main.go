@@ -4,6 +4,8 @@
 //	franzgo BOOTSTRAP consume TOPIC GROUP COUNT  as a group of two members, committing at the end
 //	franzgo BOOTSTRAP transact FROM TO GROUP COUNT  exactly-once: consume, produce and commit in transactions, every
 //	                                            third one aborted and done again
+//
+// With GROUP_PROTOCOL=consumer in the environment, groups are consumer groups of KIP-848.
 package main
 
 import (
@@ -36,6 +38,15 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// groupProtocol is what franz-go wants to be told before it uses the new protocol.
+func groupProtocol() kgo.Opt {
+	ctx := context.Background()
+	if os.Getenv("GROUP_PROTOCOL") == "consumer" {
+		ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true)
+	}
+	return kgo.WithContext(ctx)
 }
 
 func number(text string) int {
@@ -76,7 +87,7 @@ func consume(ctx context.Context, bootstrap, topic, group string, count int) err
 	for member := range partitions {
 		partitions[member] = map[int32]bool{}
 		client, err := kgo.NewClient(
-			kgo.SeedBrokers(strings.Split(bootstrap, ",")...), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
+			kgo.SeedBrokers(strings.Split(bootstrap, ",")...), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(), groupProtocol(),
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond),
 			kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, assigned map[string][]int32) {
 				lock.Lock()
@@ -127,7 +138,7 @@ func transact(ctx context.Context, bootstrap, from, to, group string, count int)
 	session, err := kgo.NewGroupTransactSession(
 		kgo.SeedBrokers(strings.Split(bootstrap, ",")...), kgo.ConsumerGroup(group), kgo.ConsumeTopics(from), kgo.TransactionalID(group+"-t"),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchMaxWait(200*time.Millisecond), kgo.RequireStableFetchOffsets())
+		kgo.FetchMaxWait(200*time.Millisecond), kgo.RequireStableFetchOffsets(), groupProtocol())
 	if err != nil {
 		return err
 	}
