@@ -10,7 +10,6 @@ _SECURITY = ("clusters", "*", "security")
 _KEYS: dict[KeyPath, str] = {
     (*_LINK, "bandwidth"): "limiting bandwidth",
     (*_LINK, "drill"): "scheduled drills",
-    (*_LINK, "origins"): "choosing origins",
     (*_LINK, "use_defaults_from"): "choosing whose topic defaults count",
     (*_LINK, "sync", "every"): "a sync interval (topics are looked for every 5 s)",
     (*_LINK, "sync", "new_groups"): "copying consumer-group positions",

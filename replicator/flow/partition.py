@@ -24,7 +24,7 @@ from replicator.flow.backpressure import Lease
 from replicator.flow.batch import PASSED, Batch, Outcome
 from replicator.flow.ports import Gate, Outlet, Runs, Surroundings
 from replicator.flow.rebuild import split
-from replicator.flow.stage import Stage, Staged
+from replicator.flow.stage import Stage
 from replicator.flow.target_log import TargetLog
 from replicator.states import PartitionFault, Reason, State, Way
 from replicator.telemetry.counters import Histogram, PartitionCounters
@@ -180,7 +180,7 @@ class PartitionFlow:
         self.source_end = fetched.last_stable_offset if fetched.last_stable_offset >= 0 else fetched.high_watermark
         self.source_tries = 0
         staged = self._stage.stage(fetched, self.fetch_offset, lease)
-        self._count(staged)
+        self._counters.drop(staged.dropped, staged.looped_records, staged.looped_bytes)
         for batch in staged.batches:
             self.queued_bytes += len(batch.data)
         if staged.batches:
@@ -194,6 +194,9 @@ class PartitionFlow:
         self._full = self.queued_bytes >= QUEUE_BYTES
         if staged.fault is not None:
             self.fault(staged.fault)
+        elif staged.unknown:
+            self.stop_fetching()
+            self._outside.find_origins(self, staged.unknown)
         elif self._probing:
             self.source_is_well()
         if self.queue:
@@ -220,11 +223,6 @@ class PartitionFlow:
         """Whether it is faulted for something that may heal on the source side: `try_fetching` finds out."""
         reason = self.reason
         return self.state is State.FAULTED and reason is not None and reason.heals and not self._fault_of_target
-
-    def _count(self, staged: Staged) -> None:
-        counters = self._counters
-        for why, count in staged.dropped.items():
-            counters.batches_dropped[why] = counters.batches_dropped.get(why, 0) + count
 
     # writing
 

@@ -31,6 +31,7 @@ from replicator.ledger.log import KeyValue, LedgerLog
 from replicator.ledger.map_chunks import encode_chunk_key
 from replicator.ledger.map_tail import MapTail
 from replicator.ledger.moved import Moved, encode_moved, moved_from_records
+from replicator.ledger.provenance import Provenance
 from replicator.ledger.recovery import Recovered
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic_problem import StoredProblem, problem_changes, problems_from_records
@@ -61,7 +62,8 @@ Chunks = list[tuple[Key, MapTail, list[tuple[int, bytes]]]]  # of whose map, fro
 
 
 class Lane:
-    """One lane owned by this worker."""
+    """One lane owned by this worker. `origin` is the id of the source cluster; `shared` says that others may write to
+    the target topics as well, `origins` what isn't copied because of where it is from (identical naming)."""
 
     def __init__(
         self,
@@ -72,6 +74,9 @@ class Lane:
         *,
         ids: TransactionalIds | None = None,
         gates: Gates | None = None,
+        origin: str = "",
+        shared: bool = False,
+        origins: Provenance | None = None,
     ) -> None:
         self.number = number
         self.entries: dict[Key, Entry] = {}
@@ -96,12 +101,14 @@ class Lane:
         self._problems: dict[str, StoredProblem] = {}
         self._written: dict[Key, Entry] = {}
         self._gates = gates
+        self._origin = origin
+        self._shared = shared
         self._transactions: TransactionalProducer | None = None
         self._takeover: Takeover | None = None
         if ids is not None:
             self._transactions = TransactionalProducer(target, ids.transactions, timeout_ms=TIMEOUT_MS)
             fence = TransactionalProducer(target, ids.fenced, timeout_ms=TIMEOUT_MS)
-            self._takeover = Takeover(fence, number, target, now_ms)
+            self._takeover = Takeover(fence, number, target, now_ms, shared=shared, origins=origins)
         self._plain = PlainState(target, link, number, self._new_producer if ids is None else None)
         self.transaction: LaneTransaction | None = None
         self.fenced: FencedWriting | None = None
@@ -158,7 +165,8 @@ class Lane:
         self._takeover.knows(self.record.producers)
         if self._gates is not None:
             self.transaction, self.fenced = self._gates(self, self._transactions)
-        record = self.record.with_producers(self._producer.producer_id, own.producer_id)
+        record = self.record.with_origin(self._origin)  # until now a lane has written for its source alone
+        record = record.with_producers(self._producer.producer_id, own.producer_id, origin=self._origin)
         if record is not self.record:  # before anything is written as one of them (rule A)
             await self._write([(LANE_KEY, encode_lane(record))])
             self.record = record
@@ -203,7 +211,7 @@ class Lane:
         for key, answer in found.items():
             entry = self.entries[key]
             if isinstance(answer, Recovered):
-                if answer.foreign:
+                if answer.foreign and not self._shared:
                     log.warning(
                         "somebody else writes to the target topic",
                         target_topic=entry.target_topic, partition=entry.partition, batches=answer.foreign,

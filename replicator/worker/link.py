@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 
@@ -28,6 +28,7 @@ from replicator.flow.writer import Writer
 from replicator.ledger.configuration import Reload
 from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_topic
 from replicator.ledger.moved import encode_wish
+from replicator.ledger.provenance import Provenance, fault_of
 from replicator.states import Reason
 from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, WorkerCounters
 from replicator.wire import kafka_errors as codes
@@ -106,6 +107,14 @@ class LinkWorker:
         self._waiting_since = self._look_at_target = 0.0
         self._trouble = "not connected yet"
         self._controller = Controller(settings, link)
+        self._origins: Provenance | None = None
+        if link.topics.naming == "identical":
+            self._origins = Provenance(
+                self._source,
+                self._target,
+                native_only=link.origins == "native",
+                expected=[other.name for other in settings.links_into(link.source)],
+            )
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
         self._suspension = Suspension()
         self._say = ControlWriter(link.name, self._target)
@@ -147,6 +156,8 @@ class LinkWorker:
             counters=self._counters,
             latency=self._latency,
             now_ms=_now_ms,
+            origins=self._origins,
+            two_way=self.settings.returns(self.link),
         )
         properties = client_properties(
             self.settings.clusters[self.link.target], client_id=f"replicator-{self.link.name}-member"
@@ -236,6 +247,23 @@ class LinkWorker:
     def replace_producer(self, flow: PartitionFlow) -> None:
         self._spawn(self._replace_producer(flow))
 
+    def find_origins(self, flow: PartitionFlow, producers: Collection[int]) -> None:
+        self._spawn(self._find_origins(flow, producers))
+
+    async def _find_origins(self, flow: PartitionFlow, producers: Collection[int]) -> None:
+        """The partition waits, and says so when that takes long: nothing is copied in doubt."""
+        assert self._origins is not None
+        began = time.monotonic()
+        while not flow.closed:
+            try:
+                await self._origins.learn(producers)
+                flow.try_fetching()
+                return
+            except ReplicatorError as error:
+                if time.monotonic() - began > QUIET_S:
+                    flow.fault(fault_of(error, flow.fetch_offset))
+                await asyncio.sleep(RETRY_S)
+
     def changed(self, flow: PartitionFlow) -> None:
         lane = lane_of_flow(self._lanes, flow, self.link.lanes)
         if lane is not None:
@@ -295,7 +323,17 @@ class LinkWorker:
         if self.link.delivery == "exactly_once":
             stem = f"replicator.{self.link.name}.{number}.{self._source.cluster_id}"
             ids = TransactionalIds(f"{stem}.t", f"{stem}.f")
-        return Lane(number, self.link.name, self._target, _now_ms, ids=ids, gates=self._gates)
+        return Lane(
+            number,
+            self.link.name,
+            self._target,
+            _now_ms,
+            ids=ids,
+            gates=self._gates,
+            origin=self._source.cluster_id,
+            shared=self._origins is not None,
+            origins=self._origins,
+        )
 
     def _gates(self, lane: Lane, producer: TransactionalProducer) -> tuple[LaneTransaction, FencedWriting]:
         ways = Ways(self._conditions, lambda flow, way: self._spawn(lane.change_way(flow, way)), _now_ms)

@@ -108,6 +108,8 @@ class Schedule:
 
     def find_target_leader(self, flow: PartitionFlow) -> None: ...
 
+    def find_origins(self, flow: PartitionFlow, producers: Collection[int]) -> None: ...
+
     def replace_producer(self, flow: PartitionFlow) -> None:
         self.producers_wanted += 1
         self.lost_producer = True
