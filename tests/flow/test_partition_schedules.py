@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from collections.abc import Collection
 
 import pytest
 
