@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from uuid import UUID
 
 import structlog
@@ -61,14 +61,12 @@ class Provenance:
         *,
         native_only: bool = False,
         expected: Collection[str] = (),
-        clock: Callable[[], float] = time.monotonic,
         max_native: int = MAX_NATIVE,
     ) -> None:
         self._source = source
         self._target = target
         self._native_only = native_only
         self._expected = [ledger_topic(link) for link in expected]
-        self._clock = clock
         self._max_native = max_native
         self._natives: dict[int, None] = {}
         self._copiers: dict[int, str] = {}  # producer id -> cluster id; in no ledger is more than a few thousand
@@ -119,10 +117,10 @@ class Provenance:
 
     async def _read_ledgers(self) -> None:
         pause = min(_PAUSE_MOST_S, _PAUSE_PER_TOPIC_S * len(self._source.topics))
-        if (left := self._listed_at + pause - self._clock()) > 0:
+        if (left := self._listed_at + pause - time.monotonic()) > 0:
             await asyncio.sleep(left)
         view = await self._source.all_topics()
-        self._listed_at = self._clock()
+        self._listed_at = time.monotonic()
         ledgers = {name: topic for name, topic in view.topics.items() if link_of_ledger(name) is not None}
         await self._missing([name for name in self._expected if name not in ledgers])
         self._source.watch(ledgers)
@@ -142,9 +140,7 @@ class Provenance:
                 self._source.refresh_soon()
                 raise _unread(reading.topic, self._source.alias, f"partition {reading.partition} has no leader")
             reading.until(end.offset)
-        failed = await read_all(
-            self._source, readings, isolation=READ_UNCOMMITTED, slot=_SLOT, patience_s=PATIENCE_S, clock=self._clock
-        )
+        failed = await read_all(self._source, readings, isolation=READ_UNCOMMITTED, slot=_SLOT, patience_s=PATIENCE_S)
         for reading in readings:
             for record in reading.taken():
                 self._take(reading.topic, record)
