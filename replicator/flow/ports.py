@@ -59,6 +59,10 @@ class Gate(Protocol):
         """Whether batches are parts of a transaction."""
 
     @property
+    def origin(self) -> str:
+        """Where the records were written first that go through it."""
+
+    @property
     def transactional_id(self) -> str | None:
         """The transactional id that requests with its batches name, None outside of transactions."""
 

@@ -29,19 +29,19 @@ from replicator.ledger.configuration import Reload
 from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_topic
 from replicator.ledger.moved import encode_wish
 from replicator.ledger.provenance import Provenance, fault_of
-from replicator.states import Reason
+from replicator.states import Reason, Way
 from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, WorkerCounters
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.metadata import ClusterView
 from replicator.wire.producer_id import init_producer_id
-from replicator.wire.transactions import TransactionalProducer
 from replicator.worker.acceptance import Acceptance
 from replicator.worker.conditions import Conditions
 from replicator.worker.control_writer import ControlWriter
 from replicator.worker.controller import Controller
 from replicator.worker.gaps import Gaps
 from replicator.worker.lane import Lane, TransactionalIds
+from replicator.worker.lane_share import Share
 from replicator.worker.map_care import MapCare
 from replicator.worker.membership import Membership
 from replicator.worker.partitions import Partitions
@@ -276,8 +276,7 @@ class LinkWorker:
         if reason is Reason.RECORD_TOO_LARGE:
             self._spawn(self._name_limit(flow))
         lane = lane_of_flow(self._lanes, flow, self.link.lanes)
-        transaction = lane.transaction if lane is not None and reason in STOPS_WRITING else None
-        if lane is not None and transaction is not None and flow.uses(transaction) and transaction.doom(flow):
+        if lane is not None and reason in STOPS_WRITING and lane.doom(flow):
             self._spawn(lane.stop(flow, reason, flow.detail))
         self._acceptance.by_policy(flow, reason)
 
@@ -322,7 +321,7 @@ class LinkWorker:
         ids = None
         if self.link.delivery == "exactly_once":
             stem = f"replicator.{self.link.name}.{number}.{self._source.cluster_id}"
-            ids = TransactionalIds(f"{stem}.t", f"{stem}.f")
+            ids = TransactionalIds(f"{stem}.t", f"{stem}.f", f"replicator.{self.link.name}.{number}.{{}}.t".format)
         return Lane(
             number,
             self.link.name,
@@ -335,20 +334,30 @@ class LinkWorker:
             origins=self._origins,
         )
 
-    def _gates(self, lane: Lane, producer: TransactionalProducer) -> tuple[LaneTransaction, FencedWriting]:
-        ways = Ways(self._conditions, lambda flow, way: self._spawn(lane.change_way(flow, way)), _now_ms)
+    def _gates(self, lane: Lane, share: Share) -> tuple[LaneTransaction, FencedWriting | None]:
+        def change(flow: PartitionFlow, way: Way) -> None:
+            self._spawn(lane.change_way(flow, way, flow.head.origin))
+
+        if share.is_native:
+            lane.ways = Ways(self._conditions, change, _now_ms)
+        ways = lane.ways
+        assert ways is not None
         transaction = LaneTransaction(
-            producer,
+            share.producer,
             (ledger_topic(self.link.name), lane.number),
             flows=lane.flows,
-            state=lane,
+            state=share,
             offer=self._writer.offer,
             find_leader=self.find_target_leader,
             has_leader=self._writer.has_leader,
             latency=self._latency,
             now_ms=_now_ms,
             ways=ways,
+            origin=share.origin,
         )
+        if not share.is_native:
+            transaction.broken.add_done_callback(lambda broken: lane.fail(broken.result()))
+            return transaction, None
         transaction.broken.add_done_callback(lambda broken: self._transaction_broken(lane, broken.result()))
         fenced = FencedWriting(
             ways,
