@@ -28,7 +28,6 @@ from replicator.flow.writer import Writer
 from replicator.ledger.configuration import Reload
 from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_topic
 from replicator.ledger.moved import encode_wish
-from replicator.ledger.provenance import Provenance, fault_of
 from replicator.states import Reason, Way
 from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, WorkerCounters
 from replicator.wire import kafka_errors as codes
@@ -44,6 +43,7 @@ from replicator.worker.lane import Lane, TransactionalIds
 from replicator.worker.lane_share import Share
 from replicator.worker.map_care import MapCare
 from replicator.worker.membership import Membership
+from replicator.worker.origins import OriginSearch, provenance_of
 from replicator.worker.partitions import Partitions
 from replicator.worker.placement import Placement, lane_of_flow
 from replicator.worker.placement_choice import Chooser
@@ -107,14 +107,8 @@ class LinkWorker:
         self._waiting_since = self._look_at_target = 0.0
         self._trouble = "not connected yet"
         self._controller = Controller(settings, link)
-        self._origins: Provenance | None = None
-        if link.topics.naming == "identical":
-            self._origins = Provenance(
-                self._source,
-                self._target,
-                native_only=link.origins == "native",
-                expected=[other.name for other in settings.links_into(link.source)],
-            )
+        self._origins = provenance_of(settings, link, self._source, self._target)
+        self._search = OriginSearch(self._origins, self._spawn)
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
         self._suspension = Suspension()
         self._say = ControlWriter(link.name, self._target)
@@ -248,21 +242,7 @@ class LinkWorker:
         self._spawn(self._replace_producer(flow))
 
     def find_origins(self, flow: PartitionFlow, producers: Collection[int]) -> None:
-        self._spawn(self._find_origins(flow, producers))
-
-    async def _find_origins(self, flow: PartitionFlow, producers: Collection[int]) -> None:
-        """The partition waits, and says so when that takes long: nothing is copied in doubt."""
-        assert self._origins is not None
-        began = time.monotonic()
-        while not flow.closed:
-            try:
-                await self._origins.learn(producers)
-                flow.try_fetching()
-                return
-            except ReplicatorError as error:
-                if time.monotonic() - began > QUIET_S:
-                    flow.fault(fault_of(error, flow.fetch_offset))
-                await asyncio.sleep(RETRY_S)
+        self._search.begin(flow, producers)
 
     def changed(self, flow: PartitionFlow) -> None:
         lane = lane_of_flow(self._lanes, flow, self.link.lanes)

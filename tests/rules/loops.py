@@ -252,7 +252,7 @@ def recorded(history: History, link: LinkConfig) -> Iterator[tuple[int, str]]:
 
 
 def run(seed: int, clusters: int, mood: Mood | None = None, **link: Any) -> tuple[dict[str, list[str]], list[str]]:
-    """One schedule: what broke which rule, and the story. StalledError, with the story, if it doesn't come to an end."""
+    """One schedule: what broke which rule, and the story. StalledError, with the story, if it doesn't end."""
     random, mood, said = Random(seed), mood or Mood(steps=110), list[str]()
 
     async def work(loop: VirtualLoop) -> dict[str, list[str]]:
