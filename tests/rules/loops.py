@@ -177,9 +177,22 @@ class Ring:
 def make_ring(loop: VirtualLoop, random: Random, count: int, said: list[str], *, memory_ms: int, **link: Any) -> Ring:
     """The clusters, called a, b and c; each the source of one link. Call `start` of each world."""
     names = NAMES[:count]
+    ways = [(name, names[(at + 1) % count]) for at, name in enumerate(names)]
+    return _made(loop, random, ways, said, memory_ms, **link)
+
+
+def make_mesh(loop: VirtualLoop, random: Random, said: list[str], *, memory_ms: int, **link: Any) -> Ring:
+    """Three clusters, each with a link to each other."""
+    return _made(loop, random, [*itertools.permutations(NAMES, 2)], said, memory_ms, **link)
+
+
+def _made(
+    loop: VirtualLoop, random: Random, ways: Sequence[tuple[str, str]], said: list[str], memory_ms: int, **link: Any
+) -> Ring:
     config = {"producer.id.expiration.ms": str(memory_ms)}
+    names = dict.fromkeys(name for name, _ in ways)
     sites = {name: Site(loop, random, f"id-of-{name}", **config) for name in names}
-    links = tuple(link_of(name, names[(at + 1) % count], **link) for at, name in enumerate(names))
+    links = tuple(link_of(*way, **link) for way in ways)
     numbers = itertools.count(1)
     worlds = []
     for one in links:
