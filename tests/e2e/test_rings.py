@@ -54,3 +54,14 @@ def test_given_two_clusters_that_copy_to_each_other_when_a_worker_is_killed_then
 def test_given_a_ring_of_three_bundled_clusters_when_workers_are_killed_then_all_hold_the_same(tmp_path: Path) -> None:
     with BundledCluster(name="us") as us, BundledCluster(name="eu") as eu, BundledCluster(name="asia") as asia:
         run(Ring({"us": us, "eu": eu, "asia": asia}, tmp_path, "ring"), kills=1)
+
+
+@pytest.mark.kafka
+@pytest.mark.soak
+@pytest.mark.parametrize("writing", ["auto", "transactions"])
+def test_given_a_ring_of_two_kafka_clusters_and_a_bundled_one_when_workers_are_killed_then_all_hold_the_same(
+    kafka_source: KafkaCluster, kafka_target: KafkaCluster, tmp_path: Path, writing: str
+) -> None:
+    with BundledCluster(name="asia") as asia:
+        clusters: dict[str, AnyCluster] = {"us": kafka_source, "eu": kafka_target, "asia": asia}
+        run(Ring(clusters, tmp_path, f"ring-{writing}", writing=writing), kills=3)

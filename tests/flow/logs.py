@@ -114,6 +114,7 @@ class Outside:
         self.faults: list[str] = []
         self.producers_wanted = 0
         self.changes = 0
+        self.asked: list[set[int]] = []
 
     def fetch_again(self, flow: PartitionFlow) -> None: ...
 
@@ -121,7 +122,8 @@ class Outside:
 
     def find_target_leader(self, flow: PartitionFlow) -> None: ...
 
-    def find_origins(self, flow: PartitionFlow, producers: Collection[int]) -> None: ...
+    def find_origins(self, flow: PartitionFlow, producers: Collection[int]) -> None:
+        self.asked.append(set(producers))
 
     def replace_producer(self, flow: PartitionFlow) -> None:
         self.producers_wanted += 1

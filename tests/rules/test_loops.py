@@ -86,9 +86,7 @@ def test_loops_hold_in_many_schedules(clusters: int, writing: str) -> None:
 
 
 @pytest.mark.slow
-def test_given_links_that_all_pass_native_records_only_when_each_cluster_has_one_to_each_other_then_no_record_is_twice() -> (
-    None
-):
+def test_given_a_full_mesh_of_links_that_pass_native_records_only_then_no_record_is_twice() -> None:
     random, said = Random(5), list[str]()
 
     async def work(loop: VirtualLoop) -> list[str]:
