@@ -3,6 +3,7 @@ same records, and nothing circulates."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,12 @@ def run(ring: Ring, *, kills: int) -> None:
             wait_for(lambda: sum(ring.ends().values()) > before + 3000, within=60, what="more is copied")
         assert ring.judge() > 1000
         assert looped(steady.get("/metrics")[1]) > 0
+    done = ring.installation.run("verify", "-o", "json")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    assert sum(link["records"] for link in json.loads(done.stdout)["links"]) > 1000
 
 
+@pytest.mark.soak
 @WRITING
 def test_given_two_bundled_clusters_that_copy_to_each_other_when_workers_are_killed_then_both_hold_the_same(
     tmp_path: Path, writing: str
@@ -58,7 +63,7 @@ def test_given_a_ring_of_three_bundled_clusters_when_workers_are_killed_then_all
 
 @pytest.mark.kafka
 @pytest.mark.soak
-@pytest.mark.parametrize("writing", ["auto", "transactions"])
+@WRITING
 def test_given_a_ring_of_two_kafka_clusters_and_a_bundled_one_when_workers_are_killed_then_all_hold_the_same(
     kafka_source: KafkaCluster, kafka_target: KafkaCluster, tmp_path: Path, writing: str
 ) -> None:
