@@ -117,7 +117,7 @@ class Adoption:
             names = sorted({copy.target_topic for copy in copies})
             raise WrongStateError(
                 f"link {self._link.name}: {', '.join(names[:5])} on {self._link.target} hold records that the ledger "
-                "doesn't know, and can't be adopted: names are kept in both directions, so that their own clients write "
+                "doesn't know, and can't be adopted: names are kept in both directions, so that their clients write "
                 "there too. If this link has never copied them, start without --adopt: they are copied anew"
             )
         self._log.info("looking for the places that copies have got to", partitions=len(copies))

@@ -87,7 +87,9 @@ class Client:
 class Ring:
     """`clusters` by alias, each copied to the next one, the last one to the first."""
 
-    def __init__(self, clusters: Mapping[str, AnyCluster], directory: Path, name: str, **link: Any) -> None:
+    def __init__(
+        self, clusters: Mapping[str, AnyCluster], directory: Path, name: str, *, pause_s: float = 0.05, **link: Any
+    ) -> None:
         self.clusters = dict(clusters)
         self.topics = [f"{name}-{number}" for number in range(2)]
         aliases = list(clusters)
@@ -106,7 +108,7 @@ class Ring:
         for topic in self.topics:
             create(self.clusters[aliases[0]].admin(), topic, PARTITIONS)  # the others get it from there
         self.clients: list[Client] = []
-        self._pause_s = 0.05
+        self._pause_s = pause_s  # of the clients, between rounds: passing on what is mixed takes its time
 
     @property
     def places(self) -> list[Place]:
