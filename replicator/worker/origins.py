@@ -33,19 +33,29 @@ class OriginSearch:
     def __init__(self, provenance: Provenance | None, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         self._provenance = provenance
         self._spawn = spawn
+        self._under_way: set[PartitionFlow] = set()
 
     def begin(self, flow: PartitionFlow, producers: Collection[int]) -> None:
         """Find out what these producers write; `flow` is fetched again when that is known."""
-        self._spawn(self._find(flow, producers))
+        if flow not in self._under_way:  # else it is fetched again all the same, and asks for what is left
+            self._under_way.add(flow)
+            self._spawn(self._find(flow, producers))
 
     async def _find(self, flow: PartitionFlow, producers: Collection[int]) -> None:
         """The partition waits, and says so when that takes long: nothing is copied in doubt."""
+        try:
+            await self._learn(flow, producers)
+        finally:
+            self._under_way.discard(flow)
+        if not flow.closed:
+            flow.try_fetching()
+
+    async def _learn(self, flow: PartitionFlow, producers: Collection[int]) -> None:
         assert self._provenance is not None
         began = time.monotonic()
         while not flow.closed:
             try:
                 await self._provenance.learn(producers)
-                flow.try_fetching()
                 return
             except ReplicatorError as error:
                 if time.monotonic() - began > SHOW_AFTER_S:
