@@ -113,7 +113,7 @@ async def refuse_missing_ledger(
     if not holding:
         return
     ledger = ledger_topic(link.name)
-    if two_way and (ledger in topics or not {map_topic(link.name), control_topic(link.name)} & topics.keys()):
+    if two_way and not await _had_ledger(link, target, topics):
         return
     if ledger in topics:
         entries = await target.log_spans((ledger, p) for p in range(topics[ledger].partitions))
@@ -130,6 +130,15 @@ async def refuse_missing_ledger(
         f"run --from-scratch` copies everything again behind what is there. Otherwise exclude these topics, or delete "
         f"them on {link.target}"
     )
+
+
+async def _had_ledger(link: LinkConfig, target: AdminCalls, topics: Mapping[str, _Partitioned]) -> bool:
+    """Whether the link has copied before, by its other internal topics: its map is begun behind its ledger."""
+    maps = map_topic(link.name)
+    if ledger_topic(link.name) not in topics:
+        return maps in topics or control_topic(link.name) in topics
+    spans = await target.log_spans((maps, p) for p in range(topics[maps].partitions)) if maps in topics else {}
+    return any(records > 0 for records in spans.values())
 
 
 def _copies(link: LinkConfig, target_topics: Iterable[str], source_topics: Iterable[str]) -> list[str]:
