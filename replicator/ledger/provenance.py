@@ -19,7 +19,7 @@ from uuid import UUID
 
 import structlog
 
-from replicator.errors import ReplicatorError
+from replicator.errors import ReplicatorError, UnreachableError
 from replicator.flow.backpressure import ByteBudget, Lease
 from replicator.flow.ports import NATIVE
 from replicator.flow.stage import Stage
@@ -32,7 +32,12 @@ from replicator.wire import batch as v2
 from replicator.wire import records
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.fetch import READ_UNCOMMITTED, FetchedPartition
-from replicator.wire.kafka_errors import NONE, TOPIC_AUTHORIZATION_FAILED
+from replicator.wire.kafka_errors import (
+    NONE,
+    TOPIC_AUTHORIZATION_FAILED,
+    UNKNOWN_TOPIC_ID,
+    UNKNOWN_TOPIC_OR_PARTITION,
+)
 from replicator.wire.list_offsets import LATEST
 from replicator.wire.primitives import NO_TOPIC_ID
 
@@ -122,7 +127,9 @@ class Provenance:
         view = await self._source.all_topics()
         self._listed_at = time.monotonic()
         ledgers = {name: topic for name, topic in view.topics.items() if link_of_ledger(name) is not None}
-        await self._missing([name for name in self._expected if name not in ledgers])
+        if not view.topics:
+            raise UnreachableError(f"cluster {self._source.alias}: a broker names no topics at all")
+        await self._are_gone({*self._expected, *(name for name, _ in self._readings)} - ledgers.keys())
         self._source.watch(ledgers)
         readings: list[_LedgerReading] = []
         for name, topic in ledgers.items():
@@ -147,8 +154,9 @@ class Provenance:
         for (name, _), error in failed.items():
             raise error if isinstance(error, PartitionFault) else _unread(name, self._source.alias, str(error))
 
-    async def _missing(self, names: Collection[str]) -> None:
-        """PartitionFault if one of them is there, and not for us to see."""
+    async def _are_gone(self, names: Collection[str]) -> None:
+        """Return if none of these ledgers is there. A list of all topics doesn't prove that: brokers leave out what we
+        may not see, all of it when something else is wrong, and what they haven't heard of yet."""
         if not names:
             return
         self._source.watch(names)
@@ -159,6 +167,8 @@ class Provenance:
                 raise PartitionFault(
                     Reason.NOT_AUTHORIZED, f"Describe and Read on topic {name} of cluster {self._source.alias}."
                 )
+            if topic is None or topic.error not in (UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID):
+                raise _unread(name, self._source.alias, "brokers differ on whether it is there")
 
     def _take(self, ledger: str, record: LaneRecord) -> None:
         for producer_id in record.producers:

@@ -12,6 +12,7 @@ from kio.schema.errors import ErrorCode
 
 from broker.cluster import Cluster
 from replicator.config.models import ClusterConfig
+from replicator.errors import ReplicatorError
 from replicator.flow.ports import NATIVE
 from replicator.ledger.lane_record import LANE_KEY, LaneRecord, encode_lane
 from replicator.ledger.provenance import Provenance
@@ -33,6 +34,7 @@ class Source:
 
     async def start(self) -> None:
         await self.cluster.start()
+        self.cluster.create_topic("orders", 1, 1)
         self.client = ClusterClient("us", ClusterConfig(bootstrap_servers=self.cluster.bootstrap), "test")
         await self.client.all_topics()
 
@@ -171,3 +173,35 @@ async def test_given_a_producer_that_a_ledger_names_only_later_then_it_is_said(s
     source.says(LaneRecord(1).with_producers(7, origin="eu-id"))
     await known.learn([8])
     assert known.of(7) == "eu-id"
+
+
+@pytest.mark.parametrize("expected", [(), ("back",)])
+async def test_given_a_broker_that_names_no_topics_then_that_proves_nothing(
+    source: Source, expected: tuple[str, ...]
+) -> None:
+    source.ledger()
+    source.says(LaneRecord(1).with_producers(7, origin="eu-id"))
+    source.cluster.faults.fail("Metadata", ErrorCode.unknown_server_error)
+    known = source.provenance(expected=expected)
+    with pytest.raises(ReplicatorError):
+        await known.learn([7])
+    assert known.of(7) is None
+    await known.learn([7])
+    assert known.of(7) == "eu-id"
+
+
+async def test_given_an_expected_link_that_has_not_begun_then_nobody_waits_for_it(source: Source) -> None:
+    known = source.provenance(expected=["back"])
+    await known.learn([7])
+    assert known.of(7) == NATIVE
+
+
+async def test_given_a_ledger_that_is_deleted_then_it_is_not_waited_for(source: Source) -> None:
+    source.ledger()
+    known = source.provenance()
+    await known.learn([7])
+    topic = source.cluster.topics.get(LEDGER)
+    assert topic is not None
+    source.cluster.delete_topic(topic)
+    await known.learn([8])
+    assert known.of(8) == NATIVE
