@@ -193,7 +193,7 @@ async def _link(settings: Settings, link: LinkConfig, where: str) -> list[Findin
     findings += await _creatable(link, target_admin, plan)
     findings += await _internal(link, where, target, target_admin)
     try:
-        await refuse_missing_ledger(link, source_admin, target_admin)
+        await refuse_missing_ledger(link, source_admin, target_admin, two_way=settings.returns(link))
     except WrongStateError as error:
         findings.append(_problem(where, str(error), exit_code=WrongStateError.exit_code))
     findings += await _group(link, target)

@@ -41,6 +41,7 @@ def find_warnings(settings: Settings, tree: Tree) -> list[Problem]:
             text = f"{both}: a topic that both select is copied twice"
             warnings.append(Problem(("links", index, "topics"), text))
         seen.setdefault(key, link.name)
+    warnings += _twice(settings)
     if settings.service.cert_file is None and not _is_loopback(settings.service.http):
         warnings.append(Problem(("service", "http"), "the token travels in clear; set service.cert_file and key_file"))
     return warnings
@@ -176,27 +177,49 @@ def _glob_hint(pattern: str) -> str:
 
 
 def _directions(settings: Settings) -> Iterator[Problem]:
-    """Rings of links that keep names: what one writes, the next would copy again, for ever."""
-    identical: dict[str, list[tuple[str, int]]] = {}
+    """Links that keep names, and lead back to where they began: each must be able to tell copies from originals."""
     for index, link in enumerate(settings.links):
-        if link.topics.naming == "identical":
-            identical.setdefault(link.source, []).append((link.target, index))
-    for index, link in enumerate(settings.links):
-        if link.topics.naming != "identical" or link.source == link.target:
+        if link.source == link.target or not settings.returns(link):
             continue
-        reachable: set[str] = set()
-        waiting = [link.target]
-        while waiting:
-            alias = waiting.pop()
-            if alias not in reachable:
-                reachable.add(alias)
-                waiting += [target for target, other in identical.get(alias, []) if other < index]
-        if link.source in reachable:
+        if link.delivery == "at_least_once":
             text = (
-                f"identical naming in both directions between {link.source} and {link.target}: records would go round "
-                "for ever, because this version can't tell its own copies yet; use `naming: prefix` in both directions"
+                f"at_least_once can't be used with identical naming in both directions between {link.source} and "
+                f"{link.target}: such a link's copies can't be told from originals, and would go round for ever; use "
+                "exactly_once, or `naming: prefix`"
             )
-            yield Problem(("links", index, "topics", "naming"), text)
+            yield Problem(("links", index, "delivery"), text)
+
+
+def _twice(settings: Settings) -> Iterator[Problem]:
+    """Clusters that get the same records on two ways, under the same names."""
+    keeping = [link for link in settings.links if link.topics.naming == "identical"]
+
+    def brings(link: LinkConfig, passed: frozenset[str]) -> set[str]:
+        """The clusters whose clients' records it carries to its target."""
+        found = {link.source}
+        if link.origins == "all":
+            for before in keeping:
+                if before.target == link.source and before.source not in passed:
+                    found |= brings(before, passed | {before.source})
+        return found - {link.target}
+
+    for index, link in enumerate(settings.links):
+        if link.topics.naming != "identical":
+            continue
+        ours = brings(link, frozenset({link.source, link.target}))
+        for other in keeping:
+            if other.name == link.name:
+                break
+            if other.target != link.target or other.source == link.source:
+                continue
+            if common := ours & brings(other, frozenset({other.source, other.target})):
+                text = (
+                    f"links {other.name} and {link.name} both bring records of cluster {min(common)} to {link.target} "
+                    "under the same names: a topic that both select gets them twice; use `origins: native` in all "
+                    "links where each cluster has one to each other"
+                )
+                yield Problem(("links", index, "topics"), text)
+                break
 
 
 def _service(settings: Settings) -> Iterator[Problem]:

@@ -42,10 +42,15 @@ def key_changes(before: Section, after: Section) -> list[KeyChange]:
 
 
 def same_link(name: str, before: Settings, after: Settings) -> bool:
-    """Whether nothing has changed for the link of this name: neither its own section nor its clusters'."""
+    """Whether nothing has changed for the link of this name: neither its own section nor its clusters', nor the links
+    that lead back to its source."""
     one, other = before.link(name), after.link(name)
     clusters = (one.source, one.target)
-    return one == other and all(before.clusters[alias] == after.clusters[alias] for alias in clusters)
+    back = [
+        (settings.returns(link), settings.links_into(link.source)) for settings, link in ((before, one), (after, other))
+    ]
+    same_back = one.topics.naming == "prefix" or back[0] == back[1]
+    return one == other and same_back and all(before.clusters[alias] == after.clusters[alias] for alias in clusters)
 
 
 def _changes(path: str, before: Section, after: Section) -> Iterator[KeyChange]:

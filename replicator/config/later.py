@@ -10,7 +10,6 @@ _SECURITY = ("clusters", "*", "security")
 _KEYS: dict[KeyPath, str] = {
     (*_LINK, "bandwidth"): "limiting bandwidth",
     (*_LINK, "drill"): "scheduled drills",
-    (*_LINK, "origins"): "choosing origins",
     (*_LINK, "sync", "new_groups"): "copying consumer-group positions",
     (*_SECURITY, "region"): "AWS_MSK_IAM",
     (*_SECURITY, "role_arn"): "AWS_MSK_IAM",

@@ -126,6 +126,7 @@ class LinkConfig(_Frozen):
     compression: Literal["source", "none", "gzip", "snappy", "lz4", "zstd"] = "source"
     lanes: Annotated[int, Field(ge=1, le=1024)] = 32
     placement: Literal["fixed", "by_load"] = "fixed"  # by_load: hot partitions move to lanes of less busy workers
+    origins: Literal["all", "native"] = "all"  # native: under identical naming, only what clients of the source wrote
     replication_factor: Annotated[int, Field(ge=1, le=32)] | None = None  # None: the source's, at most the brokers
     separator: str = "."
     on_gap: Literal["stop", "continue"] = "stop"  # what is missing for good waits for a human, or is only recorded
@@ -169,3 +170,18 @@ class Settings(_Frozen):
             if link.name == name:
                 return link
         raise KeyError(name)
+
+    def links_into(self, cluster: str) -> tuple[LinkConfig, ...]:
+        """The links that write to this cluster."""
+        return tuple(link for link in self.links if link.target == cluster)
+
+    def returns(self, link: LinkConfig) -> bool:
+        """Whether a topic that the link writes to is also written to by clients and comes back: links that keep names
+        lead from its target to its source again."""
+        reached, waiting = set[str](), [link.target] if link.topics.naming == "identical" else []
+        while waiting:
+            alias = waiting.pop()
+            if alias not in reached:
+                reached.add(alias)
+                waiting += [o.target for o in self.links if o.source == alias and o.topics.naming == "identical"]
+        return link.source in reached

@@ -37,6 +37,7 @@ links:                                    # one per direction
     lanes: 32                             # units of work shared by all workers; fixed once the link has started
     # placement: by_load                  # move hot partitions to lanes of less busy workers; fixed: never
     # replication_factor: 3               # of created topics; else the source's, at most the target's brokers
+    # origins: native                     # identical names, each cluster with a link to each other: pass nothing on
     # separator: "."                      # between alias and topic name
     # delete_topics: true                 # delete the copy of a topic that was deleted
     # use_defaults_from: source           # where a topic has no setting of its own; target: the target's defaults hold

@@ -72,6 +72,7 @@ class Adoption:
         target: ClusterClient,
         *,
         prepare: Callable[[], Awaitable[None]],
+        two_way: bool = False,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
         settle_s: float = _SETTLE_S,
         pause_s: Callable[[int], float] = lambda turn: random.uniform(0.1, 1.0 + turn),
@@ -80,6 +81,7 @@ class Adoption:
         self._source = source
         self._target = target
         self._prepare = prepare
+        self._two_way = two_way
         self._now_ms = now_ms
         self._settle_s = settle_s
         self._pause_s = pause_s
@@ -111,6 +113,13 @@ class Adoption:
         copies = await self._unknown_copies()
         if not copies:
             return Outcome(0, 0)
+        if self._two_way:
+            names = sorted({copy.target_topic for copy in copies})
+            raise WrongStateError(
+                f"link {self._link.name}: {', '.join(names[:5])} on {self._link.target} hold records that the ledger "
+                "doesn't know, and can't be adopted: names are kept in both directions, so that their clients write "
+                "there too. If this link has never copied them, start without --adopt: they are copied anew"
+            )
         self._log.info("looking for the places that copies have got to", partitions=len(copies))
         copies = await self._settled(copies)
         places, firsts = Places(self._source, self._target), await self._first_offsets(copies)

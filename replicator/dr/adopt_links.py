@@ -53,7 +53,7 @@ async def _once(settings: Settings, link: LinkConfig, from_scratch: bool) -> Out
         properties = client_properties(settings.clusters[link.target], client_id=f"{client_id}-admin")
         await ensure_topics(link, Admin(properties, link.target), TopicSpec)
 
-    adoption = Adoption(link, source, target, prepare=make_topics)
+    adoption = Adoption(link, source, target, prepare=make_topics, two_way=settings.returns(link))
     try:
         return await (adoption.copy_again() if from_scratch else adoption.adopt())
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -33,6 +33,7 @@ class Side:
 
     def __init__(self, alias: str, cluster: ClusterConfig, *, client_id: str, group: str) -> None:
         self.alias = alias
+        self.left_out: Mapping[Partition, Container[int]] = {}  # offsets that `read` passes over
         properties = client_properties(cluster, client_id=client_id)
         self._topics = ClusterSide(cluster, alias, client_id, _CALL_TIMEOUT_S)
         self._admin = AdminClient(properties)
@@ -92,10 +93,11 @@ class Side:
         return found
 
     def read(self, partition: Partition, start: int, end: int) -> Iterator[Record]:
-        """The committed records of [start, end), in order."""
+        """The committed records of [start, end), in order, but for those that are `left_out`."""
         if start >= end:
             return
         topic, number = partition
+        left_out = self.left_out.get(partition, ())
         place = TopicPartition(topic, number, start)
         try:
             self._consumer.get_watermark_offsets(
@@ -119,9 +121,10 @@ class Side:
                 offset = message.offset()
                 if offset >= end:
                     return
-                yield Record(
-                    offset, message.key(), message.value(), tuple(message.headers() or ()), message.timestamp()[1]
-                )
+                if offset not in left_out:
+                    yield Record(
+                        offset, message.key(), message.value(), tuple(message.headers() or ()), message.timestamp()[1]
+                    )
                 if offset + 1 == end:
                     return
             if messages:

@@ -1,7 +1,8 @@
 """`replicator verify`: read both sides of a link through an independent client and compare every record.
 
 What is compared, per partition: from the start of both logs up to the position that the ledger had when the call
-began; without a ledger, up to the ends that both sides then had. What is newer is lag, reported as `uncopied`.
+began; without a ledger, up to the ends that both sides then had. What is newer is lag, reported as `uncopied`. Where
+names are kept in both directions, only what the link itself copies is (`origins`).
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 
 from replicator.config.models import LinkConfig, Settings
 from replicator.dr.compare import Comparison, Limits, Record
+from replicator.dr.origins import find_skips
 from replicator.dr.positions import ledger_positions
 from replicator.dr.reader import Partition, Side
 from replicator.dr.report import PartitionReport, VerifyReport
@@ -75,6 +77,8 @@ def verify(
         if positions is None:
             positions = ledger_positions(target, link)
         ranges = plan(link, source, target, positions, topic)
+        if settings.returns(link):
+            ranges = _left_out(settings, link, source, target, ranges)
         total = sum(r.source_end - r.source_start for r in ranges)
         done = 0
         reports = []
@@ -153,6 +157,24 @@ def plan(
             )
         )
     return ranges
+
+
+def _left_out(settings: Settings, link: LinkConfig, source: Side, target: Side, ranges: list[Range]) -> list[Range]:
+    """Names are kept in both directions: have what isn't this link's passed over. The ranges, with a note each."""
+    copies = [(here.target_topic, here.partition) for here in ranges if here.target_end != 0]
+    ends = target.ends(copies)
+    source.left_out, target.left_out = find_skips(
+        settings,
+        link,
+        [((here.topic, here.partition), here.source_start, here.source_end) for here in ranges],
+        [
+            (copy, here.target_start, here.target_end if here.target_end is not None else ends[copy])
+            for here in ranges
+            if (copy := (here.target_topic, here.partition)) in ends
+        ],
+    )
+    note = "names are kept in both directions: compared is what this link copies, by the batches' producer ids"
+    return [replace(here, notes=(*here.notes, note)) for here in ranges]
 
 
 class _Meter:

@@ -24,11 +24,12 @@ class Batch:
 
     `data` is a writable view, either into the fetch response or of its own; `lease` keeps that counted.
     `source_base` is the offset of the first record, `source_next` where to go on behind the last one; in between the
-    offsets are contiguous unless `offsets` lists them. `way` is PASSED or the reason for the rebuild.
+    offsets are contiguous unless `offsets` lists them. `way` is PASSED or the reason for the rebuild; `origin` is where
+    the records were written first (`ports.Origins`).
     """
 
     __slots__ = (
-        "code", "data", "lease", "max_timestamp", "message", "offsets", "outcome", "record_count", "sequence",
+        "code", "data", "lease", "max_timestamp", "message", "offsets", "origin", "outcome", "record_count", "sequence",
         "source_base", "source_epoch", "source_next", "target_base", "uncertain", "way",
     )  # fmt: skip
 
@@ -53,6 +54,7 @@ class Batch:
         self.max_timestamp = max_timestamp
         self.way = way
         self.offsets = offsets
+        self.origin = ""
         self.lease = lease
         self.sequence = -1  # -1: not stamped
         self.outcome = Outcome.WAITING

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from replicator.flow.batch import Batch
+from replicator.flow.ports import NATIVE, Origins
 from replicator.flow.rebuild import Rebuild, merge
 from replicator.wire import batch as v2
 from replicator.wire.batch import BatchHeader
@@ -73,8 +74,8 @@ class Singles(NamedTuple):
     end: int
 
 
-def merge_singles(view: memoryview, position: int, start: int) -> Singles:
-    """The one-record batches without compression, transaction or peculiarity from `position` on, as one batch.
+def merge_singles(view: memoryview, position: int, start: int, origins: Origins | None = None) -> Singles:
+    """The native one-record batches without compression, transaction or peculiarity from `position` on, as one batch.
 
     Without a batch if there are fewer than `LEAST_RUN` of them, or the first begins before offset `start`. A batch that
     isn't perfectly plain, or whose CRC is wrong, ends the run: the ordinary way decides about it.
@@ -89,7 +90,7 @@ def merge_singles(view: memoryview, position: int, start: int) -> Singles:
     first_time = latest = leader_epoch = at = count = 0
     expected, limit = start, len(data)
     while at + _HEAD < limit and at < MERGED_BYTES and count < MERGED_RECORDS:
-        base, length, epoch, magic, crc, attributes, last_delta, time, _, _, _, _, records = unpack(data, at)
+        base, length, epoch, magic, crc, attributes, last_delta, time, _, producer, _, _, records = unpack(data, at)
         end = at + 12 + length
         body = at + _HEAD
         rest = end - body
@@ -99,6 +100,8 @@ def merge_singles(view: memoryview, position: int, start: int) -> Singles:
         if end > limit or not len(_PLAIN) < size < MERGED_RECORDS or not data.startswith(beginnings[size], body):
             break
         if crc32c(data[at + 21 : end]) != crc:
+            break
+        if origins is not None and producer >= 0 and origins.of(producer) != NATIVE:
             break
         if not count:
             first_time = latest = time

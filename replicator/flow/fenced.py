@@ -11,6 +11,7 @@ from collections.abc import Callable
 from replicator.errors import ReplicatorError
 from replicator.flow.batch import Batch
 from replicator.flow.partition import PartitionFlow
+from replicator.flow.ports import NATIVE
 from replicator.flow.ways import Ways
 
 ENTRIES_AFTER_BYTES = 32 << 20  # a new owner has to read as much of the target's tails
@@ -24,6 +25,7 @@ class FencedWriting:
     """
 
     transactional = False
+    origin = NATIVE
     transactional_id: str | None = None
 
     def __init__(

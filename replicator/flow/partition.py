@@ -24,7 +24,7 @@ from replicator.flow.backpressure import Lease
 from replicator.flow.batch import PASSED, Batch, Outcome
 from replicator.flow.ports import Gate, Outlet, Runs, Surroundings
 from replicator.flow.rebuild import split
-from replicator.flow.stage import Stage, Staged
+from replicator.flow.stage import Stage
 from replicator.flow.target_log import TargetLog
 from replicator.states import PartitionFault, Reason, State, Way
 from replicator.telemetry.counters import Histogram, PartitionCounters
@@ -119,7 +119,7 @@ class PartitionFlow:
         self._counters = counters
         self._latency = latency
         self._now_ms = now_ms
-        self._gate = gate
+        self.gate = gate
         self.changing = False  # about to `go_through` another gate
         counters.state, counters.reason = self.state.value, None
 
@@ -135,14 +135,10 @@ class PartitionFlow:
         """The target's log position behind what is acknowledged, -1 unknown."""
         return self.target_log.next
 
-    def uses(self, gate: object) -> bool:
-        """Whether its batches go through this gate."""
-        return self._gate is gate
-
     @property
     def way(self) -> Way:
         """How it is written just now."""
-        return Way.FENCED if self._gate is not None and not self._gate.transactional else Way.TRANSACTIONS
+        return Way.FENCED if self.gate is not None and not self.gate.transactional else Way.TRANSACTIONS
 
     @property
     def sequences(self) -> dict[ProducerIdAndEpoch, int]:
@@ -180,7 +176,7 @@ class PartitionFlow:
         self.source_end = fetched.last_stable_offset if fetched.last_stable_offset >= 0 else fetched.high_watermark
         self.source_tries = 0
         staged = self._stage.stage(fetched, self.fetch_offset, lease)
-        self._count(staged)
+        self._counters.drop(staged.dropped, staged.looped_records, staged.looped_bytes)
         for batch in staged.batches:
             self.queued_bytes += len(batch.data)
         if staged.batches:
@@ -194,6 +190,9 @@ class PartitionFlow:
         self._full = self.queued_bytes >= QUEUE_BYTES
         if staged.fault is not None:
             self.fault(staged.fault)
+        elif staged.unknown:
+            self.stop_fetching()
+            self._outside.find_origins(self, staged.unknown)
         elif self._probing:
             self.source_is_well()
         if self.queue:
@@ -221,17 +220,12 @@ class PartitionFlow:
         reason = self.reason
         return self.state is State.FAULTED and reason is not None and reason.heals and not self._fault_of_target
 
-    def _count(self, staged: Staged) -> None:
-        counters = self._counters
-        for why, count in staged.dropped.items():
-            counters.batches_dropped[why] = counters.batches_dropped.get(why, 0) + count
-
     # writing
 
     @property
     def transactional_id(self) -> str | None:
         """The transactional id that its batches are sent under; None outside of transactions."""
-        return self._gate.transactional_id if self._gate is not None else None
+        return self.gate.transactional_id if self.gate is not None else None
 
     @property
     def waiting(self) -> bool:
@@ -245,7 +239,7 @@ class PartitionFlow:
     @property
     def sendable(self) -> bool:
         """Whether the writer may take a batch now."""
-        return self.waiting and (self._gate is None or self._gate.admits(self, again=bool(self._resend)))
+        return self.waiting and (self.gate is None or self.gate.admits(self, again=bool(self._resend)))
 
     @property
     def uncertain(self) -> bool:
@@ -254,21 +248,21 @@ class PartitionFlow:
 
     def offer(self) -> None:
         """Have the writer look at it; in a transaction, ask to be part of it."""
-        if self._gate is not None and self.waiting:
-            self._gate.ask(self)
+        if self.gate is not None and self.waiting:
+            self.gate.ask(self)
         self._outside.write_again(self)
 
     def _answered(self) -> None:
-        if self._gate is not None:
-            self._gate.settled(self)
+        if self.gate is not None:
+            self.gate.settled(self)
 
     def go_through(self, gate: Gate, producer: ProducerIdAndEpoch) -> None:
         """Write in another way from now on, as this producer. Only while nothing is in flight or uncommitted."""
         assert not self.unresolved, f"{self} changes its way with batches in flight"
-        if self._gate is not None and self._gate.transactional and not gate.transactional:
+        if self.gate is not None and self.gate.transactional:
             self.target_log.overtakes_marker()
         self._sequences[self.producer] = self.next_sequence
-        self._gate, self.producer = gate, producer
+        self.gate, self.producer = gate, producer
         self.next_sequence = self._sequences.pop(producer, 0)
         self._producer_known = False
 
@@ -282,7 +276,7 @@ class PartitionFlow:
         if self._resend:
             batch = self._resend.popleft()
         else:
-            if not self.unresolved and self._gate is not None and self._gate.forgotten(self.record_timestamp_ms):
+            if not self.unresolved and self.gate is not None and self.gate.forgotten(self.record_timestamp_ms):
                 self._producer_known = False
             batch = self.queue.popleft()
             self.queued_bytes -= len(batch.data)
@@ -296,8 +290,8 @@ class PartitionFlow:
             self._stamp(batch)
         batch.outcome = Outcome.SENT
         self.in_flight += 1
-        if self._gate is not None:
-            self._gate.sent(self, batch)
+        if self.gate is not None:
+            self.gate.sent(self, batch)
         return batch
 
     def _stamp(self, batch: Batch) -> None:
@@ -306,14 +300,14 @@ class PartitionFlow:
             producer_id=self.producer.producer_id,
             producer_epoch=self.producer.epoch,
             base_sequence=batch.sequence,
-            transactional=self._gate is not None and self._gate.transactional,
+            transactional=self.gate is not None and self.gate.transactional,
         )
 
     def acknowledged(self, batch: Batch, target_base: int) -> None:
         """The target has this batch at `target_base` (-1: it had it before, and doesn't say where)."""
         if self.closed or batch.outcome is not Outcome.SENT:
             return
-        if target_base < 0 and self._gate is not None:  # exactly once wants to know where: the target's tail says it
+        if target_base < 0 and self.gate is not None:  # exactly once wants to know where: the target's tail says it
             self.failed(batch, codes.OUT_OF_ORDER_SEQUENCE_NUMBER, "the target has it, and doesn't say where")
             return
         self.in_flight -= 1
@@ -374,10 +368,10 @@ class PartitionFlow:
         self.source_next, self.source_epoch = batch.source_next, batch.source_epoch
         if batch.max_timestamp >= 0:
             self.record_timestamp_ms = batch.max_timestamp
-            if self._gate is None or not self._gate.transactional:
+            if self.gate is None or not self.gate.transactional:
                 self._latency.observe(max(0, self._now_ms() - batch.max_timestamp) / 1000)
-        if self._gate is not None:
-            self._gate.acknowledged(batch)
+        if self.gate is not None:
+            self.gate.acknowledged(batch)
         counters = self._counters
         counters.records += batch.record_count
         counters.bytes += len(batch.data)
@@ -408,9 +402,9 @@ class PartitionFlow:
         code = head.code
         if code in target_errors.TOO_LARGE and head.record_count > 1 and self._split(head):
             self._retry_now()
-        elif self._gate is not None and code in target_errors.TRANSACTION_OVER:
+        elif self.gate is not None and code in target_errors.TRANSACTION_OVER:
             where = f"{self.target_topic}-{self.partition}"
-            self._gate.fail(codes.BrokerError(code, f"written as producer {self.producer}: {where}", head.message))
+            self.gate.fail(codes.BrokerError(code, f"written as producer {self.producer}: {where}", head.message))
         elif code in target_errors.NEW_PRODUCER:
             self._retry_count()
             log.warning(

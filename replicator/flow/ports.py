@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from replicator.errors import ReplicatorError
@@ -11,6 +11,19 @@ from replicator.states import Reason
 
 if TYPE_CHECKING:
     from replicator.flow.partition import PartitionFlow
+
+
+NATIVE = ""  # the origin of what clients of the source wrote
+
+
+class Origins(Protocol):
+    """Where records of the source were written first, by the producer ids of their batches (`ledger.provenance`)."""
+
+    def of(self, producer_id: int) -> str | None:
+        """The id of the cluster, `NATIVE` if it is the source; None if that has to be found out."""
+
+    def passes(self, origin: str) -> bool:
+        """Whether records of this origin are to be copied."""
 
 
 class Surroundings(Protocol):
@@ -28,6 +41,9 @@ class Surroundings(Protocol):
     def replace_producer(self, flow: PartitionFlow) -> None:
         """Call `adopt_producer` with a fresh producer id, soon."""
 
+    def find_origins(self, flow: PartitionFlow, producers: Collection[int]) -> None:
+        """Find out what these producers write, then call `try_fetching`."""
+
     def changed(self, flow: PartitionFlow) -> None:
         """The ledger entry of this partition is out of date."""
 
@@ -41,6 +57,10 @@ class Gate(Protocol):
     @property
     def transactional(self) -> bool:
         """Whether batches are parts of a transaction."""
+
+    @property
+    def origin(self) -> str:
+        """Where the records were written first that go through it."""
 
     @property
     def transactional_id(self) -> str | None:

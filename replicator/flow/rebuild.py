@@ -81,6 +81,8 @@ def split(batch: Batch) -> list[Batch]:
         _batch(everything[:middle], codec, everything[middle].offset, batch.source_epoch, Rebuild.SPLIT),
         _batch(everything[middle:], codec, batch.source_next, batch.source_epoch, Rebuild.SPLIT),
     ]
+    for half in halves:
+        half.origin = batch.origin
     if batch.lease is not None:
         for half in halves:
             half.lease = batch.lease.another(len(half.data), parked=batch.lease.parked)

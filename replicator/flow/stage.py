@@ -1,18 +1,21 @@
 """What becomes of each batch of a fetch response: dropped, passed through, or rebuilt.
 
 Rules, in this order: a batch whose CRC is wrong stops the partition (it is never re-stamped into a valid one);
-control batches, empty ones and those of aborted transactions are dropped; runs of small ones are merged (`coalesce`);
-the rest passes through, unless `Rebuild` has a reason.
+control batches, empty ones and those of aborted transactions are dropped, and under identical names those that links
+brought here and that aren't to go further (`looped`); runs of small ones of one origin are merged (`coalesce`); the
+rest passes through, unless `Rebuild` has a reason.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from replicator.errors import ProtocolError
 from replicator.flow import coalesce
 from replicator.flow.backpressure import Lease
 from replicator.flow.batch import PASSED, Batch
+from replicator.flow.ports import NATIVE, Origins
 from replicator.flow.rebuild import Rebuild, rebuild, rebuild_legacy
 from replicator.states import PartitionFault, Reason
 from replicator.wire import batch as v2
@@ -20,12 +23,16 @@ from replicator.wire.compression import CODECS
 from replicator.wire.fetch import FetchedPartition
 from replicator.wire.records import Record, decode_legacy
 
+LOOPED = "looped"
 _ABORT_MARKER = 0
 
 
 @dataclass(slots=True)
 class Staged:
-    """What one partition's part of a response came to. `next_offset` is where to fetch next, also after a fault."""
+    """What one partition's part of a response came to. `next_offset` is where to fetch next, also after a fault.
+
+    `unknown` are producers of which nobody has said yet what they write: what follows is to be fetched again then.
+    """
 
     batches: list[Batch]
     next_offset: int
@@ -33,12 +40,17 @@ class Staged:
     dropped: dict[str, int] = field(default_factory=dict)
     fault: PartitionFault | None = None
     small: coalesce.Run = field(default_factory=list)  # may be merged with what follows
+    small_origin: str = NATIVE
+    looped_records: int = 0
+    looped_bytes: int = 0
+    unknown: Collection[int] = ()
 
 
 class Stage:
-    """Stages the partitions of one link; `compression` is the link's setting."""
+    """Stages the partitions of one link; `compression` is the link's setting. Without `origins` all is copied."""
 
-    def __init__(self, compression: str) -> None:
+    def __init__(self, compression: str, origins: Origins | None = None) -> None:
+        self._origins = origins
         self._codec = None if compression == "source" else CODECS[compression]
         self._merges_singles = not self._codec  # as they are: without compression
 
@@ -58,7 +70,7 @@ class Stage:
             data = view[position : position + size]
             try:
                 if position >= not_before and self._merges_singles and not legacy:
-                    singles = coalesce.merge_singles(view, position, staged.next_offset)
+                    singles = coalesce.merge_singles(view, position, staged.next_offset, self._origins)
                     if singles.batch is not None:
                         self._flush_small(staged, lease)
                         _append(staged, singles.batch, lease)
@@ -70,6 +82,9 @@ class Stage:
                 else:
                     self._flush_legacy(staged, legacy, lease)
                     self._take(data, magic, staged, aborted, aborting, lease)
+            except _UnknownOriginError:
+                staged.unknown = self._unknown_in(view[position:])
+                break
             except Exception as error:  # noqa: BLE001 - bytes that nobody thought of stop this partition, no other
                 staged.fault = _as_fault(error, staged)
                 break
@@ -79,7 +94,7 @@ class Stage:
         except Exception as error:  # noqa: BLE001 - as above; it is before whatever stopped the loop
             staged.fault = _as_fault(error, staged)
         self._flush_legacy(staged, legacy, lease)
-        if position == 0 and len(view) and staged.fault is None:
+        if position == 0 and len(view) and staged.fault is None and not staged.unknown:
             staged.fault = _no_batch(view, staged.next_offset)
         return staged
 
@@ -114,22 +129,44 @@ class Stage:
         if last < staged.next_offset:
             return  # the broker begins with the batch that holds the offset; an empty one may be before
         why_dropped = _dropped(header, data, last, aborted, aborting)
+        origin = NATIVE
+        if why_dropped is None and self._origins is not None and header.producer_id >= 0:
+            found = self._origins.of(header.producer_id)
+            if found is None:
+                raise _UnknownOriginError
+            origin = found
+            if not self._origins.passes(origin):
+                why_dropped = LOOPED
+                staged.looped_records += header.record_count
+                staged.looped_bytes += len(data)
         if why_dropped:
             staged.dropped[why_dropped] = staged.dropped.get(why_dropped, 0) + 1
         else:
-            self._keep(data, header, staged, lease)
+            self._keep(data, header, origin, staged, lease)
         staged.next_offset = last + 1
         staged.last_epoch = header.leader_epoch
 
-    def _keep(self, data: memoryview, header: v2.BatchHeader, staged: Staged, lease: Lease) -> None:
-        if staged.small and not self._alike(staged.small[-1][1], header):
+    def _unknown_in(self, view: memoryview) -> set[int]:
+        """All producers that are to be asked about, in one go."""
+        assert self._origins is not None
+        return {producer_id for producer_id in v2.producers_in(view) if self._origins.of(producer_id) is None}
+
+    def drops(self, header: v2.BatchHeader) -> bool:
+        """Whether a batch that isn't control was dropped for where its records are from."""
+        origin = None if self._origins is None else self._origins.of(header.producer_id)
+        return origin is not None and self._origins is not None and not self._origins.passes(origin)
+
+    def _keep(self, data: memoryview, header: v2.BatchHeader, origin: str, staged: Staged, lease: Lease) -> None:
+        if staged.small and (origin != staged.small_origin or not self._alike(staged.small[-1][1], header)):
             self._flush_small(staged, lease)
+        staged.small_origin = origin
         if header.base_offset >= staged.next_offset and coalesce.is_small(header, len(data)):
             staged.small.append((data, header))
             return
         self._flush_small(staged, lease)
         batch = self._convert(data, header, staged.next_offset, lease)
         if batch is not None:
+            batch.origin = origin
             staged.batches.append(batch)
 
     def _flush_small(self, staged: Staged, lease: Lease) -> None:
@@ -143,6 +180,7 @@ class Stage:
                 staged.next_offset = header.base_offset
                 one = self._convert(data, header, header.base_offset, lease)
                 if one is not None:
+                    one.origin = staged.small_origin
                     staged.batches.append(one)
         staged.next_offset = behind
 
@@ -154,6 +192,7 @@ class Stage:
             return False
         for batch in batches:
             batch.lease = lease.another(len(batch.data))
+            batch.origin = staged.small_origin
         staged.batches += batches
         return True
 
@@ -213,6 +252,10 @@ class Stage:
                 batch.lease = lease.another(len(batch.data))
             staged.batches += batches
             legacy.clear()
+
+
+class _UnknownOriginError(Exception):
+    """Who wrote the next batch has to be found out first."""
 
 
 def _as_fault(error: Exception, staged: Staged) -> PartitionFault:

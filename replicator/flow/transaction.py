@@ -24,6 +24,7 @@ import structlog
 from replicator.errors import ReplicatorError
 from replicator.flow.batch import Batch
 from replicator.flow.partition import HEAL_AFTER_S, PartitionFlow
+from replicator.flow.ports import NATIVE
 from replicator.flow.ways import Ways
 from replicator.states import PartitionFault, Reason
 from replicator.telemetry.counters import Histogram
@@ -75,7 +76,9 @@ class LaneTransaction:
         latency: Histogram,
         now_ms: Callable[[], int],
         ways: Ways | None = None,
+        origin: str = NATIVE,
     ) -> None:
+        self.origin = origin
         self.transactional_id: str | None = producer.transactional_id
         self.broken: asyncio.Future[ReplicatorError] = asyncio.get_running_loop().create_future()
         self._producer = producer
@@ -116,12 +119,21 @@ class LaneTransaction:
         """Whether the partition may send now; `again`: only what it has sent in this transaction before."""
         if self.broken.done() or self._doomed or self._sealed or (self._closing and not again):
             return False
+        if flow.head.origin != self.origin:
+            return False
         return (flow.target_topic, flow.partition) in self._added
 
     def ask(self, flow: PartitionFlow) -> None:
         """The partition has something to send: it is offered to the writer as soon as it may."""
         place = flow.target_topic, flow.partition
-        if self.broken.done() or place in self._added or place in self._being_added:
+        if self.broken.done():
+            return
+        if place in self._added or place in self._being_added:
+            self._end_for(flow)
+            return
+        if flow.head.origin != self.origin:
+            if self._ways is not None and not self._closing:  # else it is asked again behind the commit
+                self._ways.reconsider(flow)
             return
         if self._ways is None or self._closing or not self._ways.reconsider(flow):
             self._asking.add(flow)
@@ -140,6 +152,13 @@ class LaneTransaction:
         """Something was answered: the barrier may be over."""
         if self._closing:
             self._settled.set()
+        elif flow.waiting:
+            self._end_for(flow)
+
+    def _end_for(self, flow: PartitionFlow) -> None:
+        """Commit without delay if the partition has to leave: what it sends next is of another origin."""
+        if flow.head.origin != self.origin:
+            self._due.set()
 
     def doom(self, flow: PartitionFlow) -> bool:
         """Whether this partition has sent something in the open transaction: then that is never committed, for the
@@ -267,11 +286,11 @@ class LaneTransaction:
         elif self._state.places():  # changed while the commit was under way, when nobody's touch was heard
             self.touch()
         for flow in self._flows.values():
-            if flow.waiting and flow.uses(self):
+            if flow.waiting and flow.gate is self:
                 self.ask(flow)
 
     def _is_ours(self, flow: PartitionFlow) -> bool:
-        return flow.uses(self) and not (flow.closed or flow.changing)
+        return flow.gate is self and not (flow.closed or flow.changing)
 
     async def _until_settled(self) -> None:
         try:

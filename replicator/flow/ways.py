@@ -3,7 +3,8 @@
 Fenced writing relies on what brokers remember of a producer, and they forget it by the time of its last *record*. So
 old records go in transactions, which keep a producer from being forgotten; fresh ones needn't. What counts as fresh is
 half of what brokers remember; a partition comes back from transactions only for what is younger than a quarter of it,
-and not more often than every `RETURN_AFTER_MS`.
+and not more often than every `RETURN_AFTER_MS`. Records of other origins than the source always go in transactions, of
+that origin's own producer (`worker.lane_share`).
 
 Invariant: a partition changes its way only when nothing of it is in flight, nothing is uncommitted, and its entry is
 acknowledged; until the change is done nothing of it is sent.
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from replicator.flow.partition import PartitionFlow
+from replicator.flow.ports import NATIVE
 from replicator.states import Way
 
 RETURN_AFTER_MS = 15_000
@@ -42,7 +44,7 @@ class Ways:
 
     def fits(self, flow: PartitionFlow) -> bool:
         """Whether what it sends next may go in the fenced way."""
-        return self._is_young(flow, flow.head.max_timestamp, 2)
+        return flow.head.origin == NATIVE and self._is_young(flow, flow.head.max_timestamp, 2)
 
     def forgotten(self, timestamp_ms: int) -> bool:
         """Whether brokers may have forgotten a producer whose last record was of this time."""
@@ -59,6 +61,13 @@ class Ways:
             self._left[flow] = self._now_ms()
             self._begin(flow, Way.TRANSACTIONS)
             return True
+        if flow.head.origin != NATIVE:
+            self._left[flow] = self._now_ms()  # where records of other origins come in between, all go in transactions
+        if flow.gate is not None and flow.head.origin != flow.gate.origin:
+            self._begin(flow, Way.TRANSACTIONS)
+            return True
+        if flow.head.origin != NATIVE:
+            return False
         if not self._is_young(flow, flow.head.max_timestamp, 4):
             return False
         if self._now_ms() - self._left.get(flow, 0) < RETURN_AFTER_MS:

@@ -11,6 +11,7 @@ from typing import overload
 from uuid import UUID
 
 from replicator.flow.backpressure import ByteBudget, Lease
+from replicator.flow.ports import Origins
 from replicator.flow.stage import Stage
 from replicator.ledger.align import FINGERPRINT_BYTES, Alignment, AmbiguousError, fingerprint
 from replicator.ledger.entry import Entry
@@ -133,7 +134,14 @@ class SourceContent(_Limited):
     """
 
     def __init__(
-        self, topic: str, partition: int, topic_id: UUID, start: int, wanted: int, into: Alignment | None = None
+        self,
+        topic: str,
+        partition: int,
+        topic_id: UUID,
+        start: int,
+        wanted: int,
+        into: Alignment | None = None,
+        origins: Origins | None = None,
     ) -> None:
         super().__init__(MAX_RECORDS if into is None else ALIGN_RECORDS)
         self.topic, self.partition, self.topic_id = topic, partition, topic_id
@@ -147,7 +155,7 @@ class SourceContent(_Limited):
         self._enough = wanted == 0
         self._into = into
         self._taken = 0
-        self._stage = Stage("source")
+        self._stage = Stage("source", origins)
 
     @property
     def done(self) -> bool:

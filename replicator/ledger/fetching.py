@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Protocol
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from replicator.errors import ReplicatorError, UnreachableError
 from replicator.states import PartitionFault, Reason
 from replicator.wire import fetch
 from replicator.wire import kafka_errors as codes
+from replicator.wire.batch import producers_in
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.fetch import FetchedPartition, FetchPosition, TopicKey
 from replicator.wire.kafka_errors import BrokerError
@@ -80,14 +81,16 @@ async def read_all(
     isolation: int,
     slot: str,
     patience_s: float = 30.0,
+    learn: Callable[[Collection[int]], Awaitable[None]] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[Key, ReplicatorError]:
     """Read until each is done; what ended those that never were.
 
     A reading that gets no further for `patience_s`, or for `GRACE_S` once another one is done, ends with an
-    UnreachableError that names the last trouble.
+    UnreachableError that names the last trouble. `learn` is told the producer ids of what was read before a reading
+    takes it.
     """
-    reader = _Reader(cluster, readings, isolation, slot, patience_s, clock)
+    reader = _Reader(cluster, readings, isolation, slot, patience_s, learn, clock)
     await reader.run()
     return reader.failed
 
@@ -100,6 +103,7 @@ class _Reader:
         isolation: int,
         slot: str,
         patience_s: float,
+        learn: Callable[[Collection[int]], Awaitable[None]] | None,
         clock: Callable[[], float],
     ) -> None:
         self.failed: dict[Key, ReplicatorError] = {}
@@ -107,6 +111,7 @@ class _Reader:
         self._isolation = isolation
         self._slot = slot
         self._patience_s = patience_s
+        self._learn = learn
         self._clock = clock
         # Those that got something last are asked for last: a response that is full begins with others.
         self._open: dict[Key, Reading] = {(r.topic, r.partition): r for r in readings if not r.done}
@@ -187,6 +192,8 @@ class _Reader:
             outside = []
             for fetched in response.partitions:
                 reading_of = asked.get((fetched.topic, fetched.partition))
+                if reading_of is not None and not await self._knows_origins(reading_of, fetched):
+                    continue
                 if reading_of is not None and self._take(reading_of, fetched):
                     outside.append(reading_of)
                 if len(fetched.records) > _YIELD_AFTER_BYTES:
@@ -202,6 +209,18 @@ class _Reader:
             await asyncio.sleep(_PAUSE_S)
         finally:
             self._busy.difference_update((r.topic, r.partition) for r in group)
+
+    async def _knows_origins(self, reading: Reading, fetched: FetchedPartition) -> bool:
+        if self._learn is None:
+            return True
+        try:
+            await self._learn(set(producers_in(fetched.records)))
+        except ReplicatorError as error:
+            self._trouble[reading.topic, reading.partition] = str(error)
+            if isinstance(error, PartitionFault):
+                self._end(reading, error)
+            return False
+        return True
 
     def _topic_id(self, reading: Reading) -> UUID:
         if reading.topic_id != NO_TOPIC_ID:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from replicator.flow.ports import Origins
 from replicator.ledger.content import SETTLE_S
 from replicator.ledger.entry import Entry
 from replicator.ledger.tail import Tail
@@ -58,9 +59,12 @@ class TailReading:
 class WalkReading:
     """Reads the source until the walk has counted enough, or the log ends. A `fetching.Reading`, read_committed."""
 
-    def __init__(self, entry: Entry, count: int, *, from_log_start: bool = False) -> None:
+    def __init__(
+        self, entry: Entry, count: int, *, from_log_start: bool = False, origins: Origins | None = None
+    ) -> None:
         self.topic, self.partition, self.topic_id = entry.topic, entry.partition, entry.source_topic_id
-        self.walk = Walk(entry.source_next, count)
+        self.walk = Walk(entry.source_next, count, origins)
+        self._origins = origins
         self.short = False  # the log ends before so many records
         self._count = count
         self._from_log_start = from_log_start  # where the log begins behind the entry
@@ -80,7 +84,7 @@ class WalkReading:
         if self.position >= end:
             self.short = True
         elif self.position < start and self._from_log_start:
-            self.walk = Walk(start, self._count)
+            self.walk = Walk(start, self._count, self._origins)
         elif self.position < start:
             self.walk.hole = self.position
 

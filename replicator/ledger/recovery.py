@@ -18,6 +18,7 @@ from replicator.ledger.content import MAX_RECORDS, SourceContent, TargetContent
 from replicator.ledger.entry import Entry
 from replicator.ledger.fetching import Key, read_all
 from replicator.ledger.map_tail import MapOrderError, MapTail
+from replicator.ledger.provenance import Provenance
 from replicator.ledger.reading import TailReading, WalkReading
 from replicator.ledger.tail import Copied, Tail, TailGoneError, copied_since
 from replicator.states import PartitionFault, Reason
@@ -53,6 +54,8 @@ async def recover_entries(
     now_ms: Callable[[], int],
     patience_s: float = PATIENCE_S,
     to_end: bool = False,
+    shared: bool = False,
+    origins: Provenance | None = None,
 ) -> dict[Key, Recovered | ReplicatorError]:
     """Each entry's partition (source topic, number): where it goes on, or why it can't.
 
@@ -62,10 +65,12 @@ async def recover_entries(
     up for now. Both clients must watch the topics.
 
     `to_end`: the owner has another producer id than the former one, which its markers don't fence. Then the tails are
-    read to the end of the logs; call it when the former owner is surely gone.
+    read to the end of the logs; call it when the former owner is surely gone. `shared`: others may write to the target
+    as well. `origins`: what the link doesn't copy because of where it is from.
     """
     clusters = source.alias, target.alias
-    recoveries = [_Recovery(entry, owner, frozenset(producers), clusters, to_end) for entry in entries]
+    recoveries = [_Recovery(e, owner, frozenset(producers), clusters, to_end, shared, origins) for e in entries]
+    learn = origins.learn if origins is not None else None
     results: dict[Key, Recovered | ReplicatorError] = {}
 
     failed = await read_all(
@@ -85,7 +90,7 @@ async def recover_entries(
             results[recovery.key] = recovery.named(fault)
 
     failed = await read_all(
-        source, [r.walk for r in moved], isolation=READ_COMMITTED, slot=_SLOT, patience_s=patience_s
+        source, [r.walk for r in moved], isolation=READ_COMMITTED, slot=_SLOT, patience_s=patience_s, learn=learn
     )
     doubtful: list[_Recovery] = []
     for recovery in moved:
@@ -97,20 +102,27 @@ async def recover_entries(
             doubtful.append(recovery)
 
     for group in _groups(doubtful):
-        await _compare(group, source, target, patience_s)
+        await _compare(group, source, target, patience_s, origins)
         for recovery in group:
             results[recovery.key] = recovery.outcome(recovery.compared, now_ms())
     return results
 
 
-async def _compare(group: Sequence[_Recovery], source: ClusterClient, target: ClusterClient, patience_s: float) -> None:
+async def _compare(
+    group: Sequence[_Recovery],
+    source: ClusterClient,
+    target: ClusterClient,
+    patience_s: float,
+    origins: Provenance | None,
+) -> None:
     """Read the contents of both sides, for those of the group for which nothing stands in the way."""
     there = {recovery: recovery.read_target() for recovery in group}
     failed = await read_all(target, there.values(), isolation=READ_UNCOMMITTED, slot=_SLOT, patience_s=patience_s)
     for recovery, reading in there.items():
         recovery.error = failed.get((reading.topic, reading.partition))
     here = [recovery.read_source() for recovery in group if recovery.error is None]
-    failed = await read_all(source, here, isolation=READ_COMMITTED, slot=_SLOT, patience_s=patience_s)
+    learn = origins.learn if origins is not None else None
+    failed = await read_all(source, here, isolation=READ_COMMITTED, slot=_SLOT, patience_s=patience_s, learn=learn)
     await source.refresh()
     for recovery in group:
         leader = source.leader(*recovery.key)
@@ -144,6 +156,8 @@ class _Recovery:
         producers: frozenset[int],
         clusters: tuple[str, str],
         to_end: bool,
+        shared: bool,
+        origins: Provenance | None,
     ) -> None:
         self.key = entry.topic, entry.partition
         self._entry = entry
@@ -156,7 +170,8 @@ class _Recovery:
         self.gone: TailGoneError | None = None  # the target has lost what would tell
         self.source_epoch = -1  # the leader epoch of the source partition when its contents are compared
         self.error: ReplicatorError | None = None
-        tail = Tail(entry, owner, self._producers, to_end=to_end)
+        self._origins = origins
+        tail = Tail(entry, owner, self._producers, to_end=to_end, shared=shared)
         self.tail = TailReading(entry, tail, f"{entry.target_topic}-{entry.partition} of cluster {target_alias}")
         self._copied = Copied(0, (), True)
         self.walk = WalkReading(entry, 0)
@@ -167,9 +182,9 @@ class _Recovery:
             self._copied = copied_since(self._entry, self.tail.tail)
         except TailGoneError as error:
             self.gone = error
-            self.walk = WalkReading(self._entry, 1, from_log_start=True)
+            self.walk = WalkReading(self._entry, 1, from_log_start=True, origins=self._origins)
         else:
-            self.walk = WalkReading(self._entry, self._copied.count)
+            self.walk = WalkReading(self._entry, self._copied.count, origins=self._origins)
         return self._copied.count
 
     def unmoved(self, now_ms: int) -> Recovered:
@@ -237,7 +252,9 @@ class _Recovery:
         if self.walk.walk.hole is not None:
             there = self._there
             self._alignment = Alignment(there.contents, complete=there.complete, start=entry.source_next)
-        self._here = SourceContent(*self.key, entry.source_topic_id, entry.source_next, self.copied, self._alignment)
+        self._here = SourceContent(
+            *self.key, entry.source_topic_id, entry.source_next, self.copied, self._alignment, self._origins
+        )
         return self._here
 
     def compared(self, now_ms: int) -> Recovered:

@@ -62,11 +62,17 @@ class Tail:
     """One partition's tail. Give it the headers of the batches from `position` on, in log order.
 
     It ends with the owner's first marker; with `to_end` (a former owner of another producer id isn't fenced by it) at
-    the end of the log, if the marker was seen before: say so with `ends_at`.
+    the end of the log, if the marker was seen before: say so with `ends_at`. In a `shared` log others write as well.
     """
 
     def __init__(
-        self, entry: Entry, owner: ProducerIdAndEpoch, producers: Collection[int], *, to_end: bool = False
+        self,
+        entry: Entry,
+        owner: ProducerIdAndEpoch,
+        producers: Collection[int],
+        *,
+        to_end: bool = False,
+        shared: bool = False,
     ) -> None:
         self.start = max(entry.target_next, 0)
         self.next_offset = self.start
@@ -81,6 +87,7 @@ class Tail:
         self._owner = owner
         self._producers = producers
         self._to_end = to_end
+        self._shared = shared
         # Who accepts a gap goes on from wherever the target ends, as another producer than wrote there last.
         accepted = bool(entry.gaps) and entry.gaps[-1].at_ms == entry.written_ms
         self._looked_back = self.start == 0 or accepted
@@ -129,11 +136,11 @@ class Tail:
         plain = not header.attributes & (v2.CONTROL | v2.TRANSACTIONAL)
         next_sequence = (header.base_sequence + header.last_offset_delta + 1) & SEQUENCE_MASK
         if (
-            end > self.start  # entries stand between batches
+            (end > self.start and (who[0] in self._producers or not self._shared))  # entries stand between batches
             or (who == self._owner and self._owner != own)
             or (who[0] == own[0] and who[1] > own[1])
             or (who == own and plain and next_sequence != entry.next_sequence)
-            or (who[0] not in self._producers and entry.next_sequence and not entry.gaps)
+            or (who[0] not in self._producers and entry.next_sequence and not entry.gaps and not self._shared)
         ):
             raise PartitionFault(
                 Reason.TARGET_TRUNCATED,

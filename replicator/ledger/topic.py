@@ -96,10 +96,14 @@ async def ensure_topics(
         await _check(target, link, wanted)
 
 
-async def refuse_missing_ledger(link: LinkConfig, source: AdminCalls, target: AdminCalls) -> None:
+async def refuse_missing_ledger(
+    link: LinkConfig, source: AdminCalls, target: AdminCalls, *, two_way: bool = False
+) -> None:
     """Raise WrongStateError when copies on the target hold records and the ledger that should know them doesn't exist.
 
-    The copies are looked at before the ledger: one that a worker has just begun has its entry already (rule A).
+    The copies are looked at before the ledger: one that a worker has just begun has its entry already (rule A). Where
+    names are kept in both directions (`two_way`) they may hold what the target's clients wrote: then the other internal
+    topics tell that there was a ledger.
     """
     source_topics = await source.list_topics() if link.topics.naming == "identical" else ()
     topics = await target.list_topics()
@@ -109,6 +113,8 @@ async def refuse_missing_ledger(link: LinkConfig, source: AdminCalls, target: Ad
     if not holding:
         return
     ledger = ledger_topic(link.name)
+    if two_way and not await _had_ledger(link, target, topics):
+        return
     if ledger in topics:
         entries = await target.log_spans((ledger, p) for p in range(topics[ledger].partitions))
         if any(records > 0 for records in entries.values()):
@@ -124,6 +130,15 @@ async def refuse_missing_ledger(link: LinkConfig, source: AdminCalls, target: Ad
         f"run --from-scratch` copies everything again behind what is there. Otherwise exclude these topics, or delete "
         f"them on {link.target}"
     )
+
+
+async def _had_ledger(link: LinkConfig, target: AdminCalls, topics: Mapping[str, _Partitioned]) -> bool:
+    """Whether the link has copied before, by its other internal topics: its map is begun behind its ledger."""
+    maps = map_topic(link.name)
+    if ledger_topic(link.name) not in topics:
+        return maps in topics or control_topic(link.name) in topics
+    spans = await target.log_spans((maps, p) for p in range(topics[maps].partitions)) if maps in topics else {}
+    return any(records > 0 for records in spans.values())
 
 
 def _copies(link: LinkConfig, target_topics: Iterable[str], source_topics: Iterable[str]) -> list[str]:

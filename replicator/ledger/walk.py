@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from replicator.flow.backpressure import ByteBudget, Lease
 from replicator.flow.batch import Batch
+from replicator.flow.ports import Origins
 from replicator.flow.stage import Stage
 from replicator.states import PartitionFault, Reason
 from replicator.wire import batch as v2
@@ -30,16 +31,17 @@ class SourceRun(NamedTuple):
 
 
 class Walk:
-    """Walks one partition. Give it what was fetched (read_committed) from `position` on."""
+    """Walks one partition. Give it what was fetched (read_committed) from `position` on, when the origins of what is
+    in it are known. What `origins` doesn't let pass wasn't copied, and isn't counted."""
 
-    def __init__(self, start: int, count: int) -> None:
+    def __init__(self, start: int, count: int, origins: Origins | None = None) -> None:
         self.position = start
         self.found = 0
         self.runs: list[SourceRun] = []
         self.epochs: list[tuple[int, int]] = []  # (offset, leader epoch) of the first record of each stretch of them
         self.hole: int | None = None  # the first offset of which nobody knows whether a record was there
         self._count = count
-        self._stage = Stage("source")
+        self._stage = Stage("source", origins)
 
     @property
     def done(self) -> bool:
@@ -54,7 +56,7 @@ class Walk:
     def take(self, fetched: FetchedPartition) -> None:
         """The next part of the log. PartitionFault for what can't be read before the walk's end."""
         staged = self._stage.stage(fetched, self.position, Lease(ByteBudget(1 << 40), 0))
-        hole = _first_hole(fetched.records, self.position, staged.next_offset, staged.batches)
+        hole = _first_hole(fetched.records, self.position, staged.next_offset, staged.batches, self._stage)
         for batch in staged.batches:
             for source, length in runs_of(batch):
                 if hole is not None and source + length > hole:
@@ -104,7 +106,7 @@ def runs_of(batch: Batch) -> Iterator[tuple[int, int]]:
     yield first, before - first + 1
 
 
-def _first_hole(view: memoryview, start: int, end_offset: int, staged: list[Batch]) -> int | None:
+def _first_hole(view: memoryview, start: int, end_offset: int, staged: list[Batch], stage: Stage) -> int | None:
     """The first offset of [start, end_offset) that no stored batch in `view` accounts for."""
     expected = start
     position = 0
@@ -122,7 +124,7 @@ def _first_hole(view: memoryview, start: int, end_offset: int, staged: list[Batc
                 header.base_offset + header.last_offset_delta + 1,
                 header.record_count,
             )
-            control = bool(header.attributes & v2.CONTROL)
+            control = bool(header.attributes & v2.CONTROL) or stage.drops(header)
         if end <= expected:
             continue
         if base > expected:

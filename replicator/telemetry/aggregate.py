@@ -22,6 +22,8 @@ def by_topic(partitions: Iterable[PartitionCounters]) -> list[PartitionCounters]
         whole.records += part.records
         whole.bytes += part.bytes
         whole.retries += part.retries
+        whole.looped_records += part.looped_records
+        whole.looped_bytes += part.looped_bytes
         whole.batches_passed += part.batches_passed
         for mine, theirs in (
             (whole.batches_rebuilt, part.batches_rebuilt),

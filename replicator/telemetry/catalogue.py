@@ -30,7 +30,17 @@ BATCHES = Metric(
     "replicator_batches",
     "counter",
     (*PARTITION, "way", "reason"),
-    "Record batches by way: passed through undecoded, rebuilt (with the reason), or dropped (control, aborted, empty).",
+    "Record batches by way: passed through undecoded, rebuilt (with the reason), or dropped (control, aborted, empty, "
+    "looped).",
+)
+LOOPED_RECORDS = Metric(
+    "replicator_looped_records",
+    "counter",
+    PARTITION,
+    "Records of the source that were read and not copied, since a link had brought them there (identical naming).",
+)
+LOOPED_BYTES = Metric(
+    "replicator_looped_bytes", "counter", PARTITION, "Bytes of the record batches behind replicator_looped_records."
 )
 RETRIES = Metric("replicator_retries", "counter", PARTITION, "Produce requests that were sent again.")
 LAG_RECORDS = Metric(
@@ -86,6 +96,8 @@ CATALOGUE = (
     RECORDS,
     BYTES,
     BATCHES,
+    LOOPED_RECORDS,
+    LOOPED_BYTES,
     RETRIES,
     LAG_RECORDS,
     LAG_SECONDS,

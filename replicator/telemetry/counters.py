@@ -7,6 +7,7 @@ hot path pays an integer addition and no label look-up.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -23,13 +24,22 @@ class PartitionCounters:
     bytes: int = 0  # of batches acknowledged by the target, as written
     batches_passed: int = 0
     batches_rebuilt: dict[str, int] = field(default_factory=dict)  # by reason
-    batches_dropped: dict[str, int] = field(default_factory=dict)  # by reason: control, aborted, empty
+    batches_dropped: dict[str, int] = field(default_factory=dict)  # by reason: control, aborted, empty, looped
+    looped_records: int = 0  # dropped because they came from the target, or from elsewhere
+    looped_bytes: int = 0
     retries: int = 0
     lag_records: int = 0
     lag_ms: int = 0
     source_end: int = -1
     source_next: int = -1
     target_next: int = -1
+
+    def drop(self, batches: Mapping[str, int], looped_records: int, looped_bytes: int) -> None:
+        """So many batches weren't copied, by reason."""
+        for why, count in batches.items():
+            self.batches_dropped[why] = self.batches_dropped.get(why, 0) + count
+        self.looped_records += looped_records
+        self.looped_bytes += looped_bytes
 
     def place(self, source_end: int, source_next: int, target_next: int, waiting_ms: int, now_ms: int) -> None:
         """Where it stands. `waiting_ms` is the time of the first record that isn't copied, -1 when it has none."""

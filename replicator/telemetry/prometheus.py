@@ -115,6 +115,9 @@ def _counts(labelled: Labelled, known: Labelled) -> Iterator[Metric]:
     yield _counter(catalogue.RECORDS, [(labels, part.records) for labels, part in labelled])
     yield _counter(catalogue.BYTES, [(labels, part.bytes) for labels, part in labelled])
     yield _counter(catalogue.BATCHES, _batches(labelled))
+    looping = [(labels, part) for labels, part in labelled if part.looped_records]
+    yield _counter(catalogue.LOOPED_RECORDS, [(labels, part.looped_records) for labels, part in looping])
+    yield _counter(catalogue.LOOPED_BYTES, [(labels, part.looped_bytes) for labels, part in looping])
     yield _counter(catalogue.RETRIES, [(labels, part.retries) for labels, part in labelled])
     yield _gauge(catalogue.LAG_RECORDS, [(labels, part.lag_records) for labels, part in known])
     yield _gauge(catalogue.LAG_SECONDS, [(labels, part.lag_ms / 1000) for labels, part in known])

@@ -11,7 +11,7 @@ Source: `org.apache.kafka.common.record.DefaultRecordBatch` (KIP-98). Layout, bi
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 try:
@@ -76,6 +76,18 @@ def frame_at(records: memoryview, position: int) -> tuple[int, int] | None:
     if size > left or length < LEGACY_HEADER_BYTES - 12:
         return None
     return size, magic
+
+
+def producers_in(records: memoryview) -> Iterator[int]:
+    """The producer ids of the whole v2 batches in `records` that hold records of idempotent producers."""
+    position = 0
+    while (frame := frame_at(records, position)) is not None:
+        size, magic = frame
+        if magic == 2 and size >= HEADER_BYTES:
+            header = read_header(records, position)
+            if header.producer_id >= 0 and not header.attributes & CONTROL:
+                yield header.producer_id
+        position += size
 
 
 def assembled(header: BatchHeader, records: Iterable[bytes]) -> bytearray:

@@ -40,6 +40,7 @@ class Controller:
         control: ControlWriter,
     ) -> None:
         self._link = link
+        self._two_way = settings.returns(link)
         self._target_config = settings.clusters[link.target]
         client_id = f"replicator-{link.name}-admin"
         self.source = Admin(client_properties(settings.clusters[link.source], client_id=client_id), link.source)
@@ -70,7 +71,7 @@ class Controller:
         WrongStateError if the ledger is gone while remote topics hold data."""
         ids = (probe_id(self._link.name),) if self._link.delivery == "exactly_once" else ()
         await require_producers(self._link.target, self._target_config, f"replicator-{self._link.name}", ids)
-        await refuse_missing_ledger(self._link, self.source, self.target)
+        await refuse_missing_ledger(self._link, self.source, self.target, two_way=self._two_way)
         await ensure_topics(self._link, self.target, TopicSpec)
 
     async def max_message_bytes(self, topic: str) -> str:

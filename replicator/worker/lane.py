@@ -20,9 +20,10 @@ import structlog
 from replicator.errors import ReplicatorError
 from replicator.flow.fenced import FencedWriting
 from replicator.flow.partition import PartitionFlow
-from replicator.flow.ports import Gate
+from replicator.flow.ports import NATIVE, Gate
 from replicator.flow.target_errors import STOPS_WRITING
 from replicator.flow.transaction import TIMEOUT_MS, LaneTransaction
+from replicator.flow.ways import Ways
 from replicator.ledger.entry import Entry, encode_entry, encode_key
 from replicator.ledger.lane_record import LANE_KEY, LaneRecord, decode_lane, encode_lane
 from replicator.ledger.lanes import ledger_topic, map_topic
@@ -31,13 +32,16 @@ from replicator.ledger.log import KeyValue, LedgerLog
 from replicator.ledger.map_chunks import encode_chunk_key
 from replicator.ledger.map_tail import MapTail
 from replicator.ledger.moved import Moved, encode_moved, moved_from_records
+from replicator.ledger.provenance import Provenance
 from replicator.ledger.recovery import Recovered
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic_problem import StoredProblem, problem_changes, problems_from_records
 from replicator.states import PartitionFault, Reason, State, Way
 from replicator.wire.cluster import ClusterClient
+from replicator.wire.fetch import READ_UNCOMMITTED
 from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
 from replicator.wire.transactions import TransactionalProducer
+from replicator.worker.lane_share import Chunks, Share, entry_pairs, forget, map_pairs
 from replicator.worker.plain_state import PlainState
 from replicator.worker.takeover import Takeover
 
@@ -50,18 +54,19 @@ _OF_TAKEOVER = frozenset({Reason.RECOVERY_AMBIGUOUS})
 
 
 class TransactionalIds(NamedTuple):
-    """The lane's two: of its transactions, and of its fenced writing."""
+    """The lane's: of its transactions, of its fenced writing, and of its transactions for another origin."""
 
     transactions: str
     fenced: str
+    passing: Callable[[str], str]
 
 
-Gates = Callable[["Lane", TransactionalProducer], tuple[LaneTransaction, FencedWriting]]
-Chunks = list[tuple[Key, MapTail, list[tuple[int, bytes]]]]  # of whose map, from which tail: number and value
+Gates = Callable[["Lane", Share], tuple[LaneTransaction, FencedWriting | None]]
 
 
 class Lane:
-    """One lane owned by this worker."""
+    """One lane owned by this worker. `origin` is the id of the source cluster; `shared` says that others may write to
+    the target topics as well, `origins` what isn't copied because of where it is from (identical naming)."""
 
     def __init__(
         self,
@@ -72,6 +77,9 @@ class Lane:
         *,
         ids: TransactionalIds | None = None,
         gates: Gates | None = None,
+        origin: str = "",
+        shared: bool = False,
+        origins: Provenance | None = None,
     ) -> None:
         self.number = number
         self.entries: dict[Key, Entry] = {}
@@ -90,25 +98,29 @@ class Lane:
         self._tails: dict[Key, MapTail] = {}
         self._now_ms = now_ms
         self._producer: ProducerIdAndEpoch | None = None
-        self._dirty: set[Key] = set()  # of partitions in transactions
-        self._committing: set[Key] = set()
         self._dirty_plain: set[Key] = set()
         self._problems: dict[str, StoredProblem] = {}
-        self._written: dict[Key, Entry] = {}
         self._gates = gates
-        self._transactions: TransactionalProducer | None = None
+        self._origin = origin
+        self._shared = shared
+        self._ids = ids
+        self._link = link
+        self._native: Share | None = None
+        self._passing: dict[str, Share] = {}  # by origin
         self._takeover: Takeover | None = None
         if ids is not None:
-            self._transactions = TransactionalProducer(target, ids.transactions, timeout_ms=TIMEOUT_MS)
+            self._native = Share(self, link, target, ids.transactions, NATIVE)
             fence = TransactionalProducer(target, ids.fenced, timeout_ms=TIMEOUT_MS)
-            self._takeover = Takeover(fence, number, target, now_ms)
+            self._takeover = Takeover(fence, number, target, now_ms, shared=shared, origins=origins)
         self._plain = PlainState(target, link, number, self._new_producer if ids is None else None)
         self.transaction: LaneTransaction | None = None
         self.fenced: FencedWriting | None = None
+        self.ways: Ways | None = None
         self.found_records = 0  # that the last `take_over` found on the target, and no entry knew
         self._taken_over: set[Key] = set()  # whose former owner is fenced
         self._fencing = asyncio.Lock()
         self._saving = asyncio.Lock()
+        self._joining = asyncio.Lock()
 
     @property
     def running(self) -> bool:
@@ -123,7 +135,7 @@ class Lane:
     @property
     def trouble(self) -> ReplicatorError | None:
         """What it is waiting for, or why it hasn't recovered so far (`worker.troubles`)."""
-        asking = (self._transactions, self._takeover)
+        asking = (*(share.producer for share in self._shares), self._takeover)
         waiting = next((who.waiting_for for who in asking if who is not None and who.waiting_for is not None), None)
         return waiting or (None if self.recovered else self.failure)
 
@@ -143,7 +155,7 @@ class Lane:
         In this order: when the ledger is read, a former owner can write neither state nor anything that counts in a
         transaction, and what it had written is readable. What it may have written plainly, `take_over` finds.
         """
-        if self._transactions is None or self._takeover is None:
+        if self._native is None or self._takeover is None:
             self._producer = await self._new_producer()
             self._plain.begin(self._producer)
             self._read_in(await self._ledger.read())
@@ -151,18 +163,65 @@ class Lane:
             return
         await self._ledger.served()
         await self._map.served()
-        self._producer = await self._transactions.init()
+        self._producer = await self._native.producer.init()
+        if self._shared:
+            await self._recover_passing()
         own = await self._takeover.claim((self._ledger.topic, self.number), (self._map.topic, self.number))
         self._plain.begin(own)
         self._read_in(await self._ledger.read())
         self._takeover.knows(self.record.producers)
         if self._gates is not None:
-            self.transaction, self.fenced = self._gates(self, self._transactions)
-        record = self.record.with_producers(self._producer.producer_id, own.producer_id)
+            self.transaction, self.fenced = self._gates(self, self._native)
+            for share in self._shares:
+                share.transaction = self.transaction if share.is_native else self._gates(self, share)[0]
+        record = self.record.with_origin(self._origin)  # until now a lane has written for its source alone
+        record = record.with_producers(self._producer.producer_id, own.producer_id, origin=self._origin)
+        for origin, share in self._passing.items():
+            record = record.with_producers(share.producer.identity.producer_id, origin=origin)
         if record is not self.record:  # before anything is written as one of them (rule A)
             await self._write([(LANE_KEY, encode_lane(record))])
             self.record = record
         self.recovered = True
+
+    @property
+    def _shares(self) -> list[Share]:
+        return [] if self._native is None else [self._native, *self._passing.values()]
+
+    async def _recover_passing(self) -> None:
+        """Become the only writer for other origins as well, so that nothing of the lane is left open. From here on
+        nobody can add an origin: that takes the lane's first producer."""
+        ledger = LedgerLog(self._target, self._ledger.topic, self.number, isolation=READ_UNCOMMITTED)
+        known: set[str] = set()
+        for key, value in await ledger.read():
+            if key == LANE_KEY and value is not None:
+                known.update(decode_lane(value).origins.values())
+        for origin in sorted(known - {self._origin}):
+            share = self._passing[origin] = self._new_share(origin)
+            await share.producer.init()
+
+    def _new_share(self, origin: str) -> Share:
+        assert self._ids is not None
+        return Share(self, self._link, self._target, self._ids.passing(origin), origin)
+
+    async def _share_for(self, origin: str) -> Share:
+        """The one for this origin; a new one is in the ledger before it is used (rule A)."""
+        async with self._joining:
+            if origin == NATIVE:
+                assert self._native is not None
+                return self._native
+            if (known := self._passing.get(origin)) is not None:
+                return known
+            assert self._gates is not None
+            share = self._new_share(origin)
+            identity = await share.producer.init()
+            record = self.record.with_producers(identity.producer_id, origin=origin)
+            await self._write([(LANE_KEY, encode_lane(record))])
+            if self.closed:
+                raise ReplicatorError(f"lane {self.number} was given up")
+            self.record = record
+            share.transaction, _ = self._gates(self, share)
+            self._passing[origin] = share
+            return share
 
     def _read_in(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         self.entries, self.moved = entries_from_records(pairs), moved_from_records(pairs)
@@ -203,7 +262,7 @@ class Lane:
         for key, answer in found.items():
             entry = self.entries[key]
             if isinstance(answer, Recovered):
-                if answer.foreign:
+                if answer.foreign and not self._shared:
                     log.warning(
                         "somebody else writes to the target topic",
                         target_topic=entry.target_topic, partition=entry.partition, batches=answer.foreign,
@@ -223,7 +282,7 @@ class Lane:
         if chunks:
             await self._plain.write_map(chunks)
         if written:
-            await self._plain.write_ledger(_pairs(written))
+            await self._plain.write_ledger(entry_pairs(written))
         self.entries.update(written)
         self._taken_over |= found.keys() - later.keys()
         return later
@@ -232,31 +291,31 @@ class Lane:
         """Use both transactional ids; the coordinator forgets unused ones (`transactional.id.expiration.ms`)."""
         if self._takeover is None or not self.running:
             return
-        await self._write([(LANE_KEY, encode_lane(self.record))])
+        async with self._joining:
+            await self._write([(LANE_KEY, encode_lane(self.record))])
+        for share in self._passing.values():
+            await share.renew()
         async with self._fencing:
             await self._takeover.renew()
 
     # ways of writing
 
-    async def change_way(self, flow: PartitionFlow, way: Way) -> None:
-        """Change how this partition is written; nothing of it is in flight, and nothing is sent until this is done.
+    async def change_way(self, flow: PartitionFlow, way: Way, origin: str) -> None:
+        """Change how this partition is written, or for which origin; nothing of it is in flight, and nothing is sent
+        until this is done.
 
         What was written the former way is in the ledger before; that the fenced way begins, as well.
         """
-        assert self.transaction is not None
         assert self.fenced is not None
         assert self._takeover is not None
-        assert self._producer is not None
         try:
-            if way is Way.FENCED:
-                # The plain entry must not be followed by one of a commit that was under way.
-                while flow.key in self._dirty or flow.key in self._committing:
-                    await self.transaction.commit_with([])
-            else:
+            if flow.way is Way.FENCED:
                 await self._write_plain({flow.key})
+            else:  # what comes next must not be followed by an entry of a commit that was under way
+                await self._share_of(flow).settled(flow.key)
+            share = await self._share_for(origin)
             if flow.closed:
                 return
-            self._dirty.discard(flow.key)
             self._dirty_plain.discard(flow.key)
             if way is Way.FENCED:
                 flow.go_through(self.fenced, self._takeover.identity)
@@ -264,7 +323,8 @@ class Lane:
                 self.changed(flow)
                 await self._write_plain({flow.key})
             else:
-                flow.go_through(self.transaction, self._producer)
+                assert share.transaction is not None
+                flow.go_through(share.transaction, share.producer.identity)
                 self.changed(flow)
         except ReplicatorError as error:
             self.fail(error)
@@ -272,12 +332,23 @@ class Lane:
             flow.changing = False
             flow.offer()
 
+    def _share_of(self, flow: PartitionFlow) -> Share:
+        """The one that the partition, which is in transactions, goes through."""
+        assert self._native is not None
+        return self._passing.get(flow.gate.origin, self._native) if flow.gate is not None else self._native
+
+    def doom(self, flow: PartitionFlow) -> bool:
+        """Whether what the partition has sent is in an open transaction, which is never committed then; the `stop` that
+        has to follow ends the lane's run."""
+        gate = flow.gate
+        return isinstance(gate, LaneTransaction) and gate.doom(flow)
+
     async def stop(self, flow: PartitionFlow, reason: Reason, detail: str) -> None:
         """Record that this partition can't be written any more, as of its committed entry, and give the open
         transaction up: what it had sent went to another log than it was meant for."""
         try:
             entry = self.entries[flow.key]
-            await self._plain.write_ledger(_pairs({flow.key: self._faulted(entry, reason, detail)}))
+            await self._plain.write_ledger(entry_pairs({flow.key: self._faulted(entry, reason, detail)}))
         except ReplicatorError as error:
             log.warning("the ledger doesn't say why the partition stopped", partition=str(flow), error=str(error))
         finally:
@@ -285,8 +356,9 @@ class Lane:
 
     def fail(self, error: ReplicatorError) -> None:
         """The lane can't go on like this; it starts over from the ledger."""
-        if self.transaction is not None:
-            self.transaction.fail(error)
+        for share in self._shares:
+            if share.transaction is not None:
+                share.transaction.fail(error)
 
     def changed(self, flow: PartitionFlow) -> None:
         """The partition's entry is out of date."""
@@ -295,8 +367,10 @@ class Lane:
         if self.transaction is None or flow.way is Way.FENCED:
             self._dirty_plain.add(flow.key)
         else:
-            self._dirty.add(flow.key)
-            self.transaction.touch()
+            share = self._share_of(flow)
+            share.dirty.add(flow.key)
+            if share.transaction is not None:
+                share.transaction.touch()
 
     # writing
 
@@ -310,6 +384,9 @@ class Lane:
         if entries:
             async with self._saving:
                 pass  # older entries may be on their way, and must not come to stand behind these
+            for share in self._passing.values():
+                for entry in entries:
+                    await share.settled((entry.topic, entry.partition))
             await self._write([(encode_key(e.topic, e.partition), encode_entry(e)) for e in entries])
             for entry in entries:
                 self.entries[entry.topic, entry.partition] = entry
@@ -326,10 +403,11 @@ class Lane:
 
     async def write_begun(self) -> None:
         """Note that the lane has begun: partitions that come from now on were born after the link."""
-        if self.record.begun_ms is None:
-            record = replace(self.record, begun_ms=self._now_ms())
-            await self._write([(LANE_KEY, encode_lane(record))])
-            self.record = record
+        async with self._joining:  # two that change the record at once would lose what one of them adds
+            if self.record.begun_ms is None:
+                record = replace(self.record, begun_ms=self._now_ms())
+                await self._write([(LANE_KEY, encode_lane(record))])
+                self.record = record
 
     async def write_problems(self, problems: Mapping[str, TopicProblem]) -> None:
         """Which topics aren't copied and why (lane 0): what has changed of it."""
@@ -353,8 +431,9 @@ class Lane:
         """
         if self.closed:
             return
-        if self.transaction is not None and self._dirty:
-            await self.transaction.commit_with([])
+        for share in self._shares:
+            if share.transaction is not None and share.dirty:
+                await share.transaction.commit_with([])
         await self._write_plain(self._dirty_plain)
 
     async def _write_plain(self, keys: set[Key]) -> None:
@@ -363,11 +442,11 @@ class Lane:
             if not dirty or self.closed:
                 return
             self._dirty_plain -= dirty
-            chunks, written = self._chunks(dirty), self._entries_of(dirty)  # of one instant: more runs come meanwhile
+            chunks, written = self.chunks(dirty), self.entries_of(dirty)  # of one instant: more runs come meanwhile
             try:
                 if chunks:  # before the entries, which count on them
-                    await self._plain.write_map(_map_pairs(chunks))
-                await self._plain.write_ledger(_pairs(written))
+                    await self._plain.write_map(map_pairs(chunks))
+                await self._plain.write_ledger(entry_pairs(written))
             except BaseException as error:
                 self._dirty_plain |= {key for key in dirty if key in self.flows and not self.flows[key].closed}
                 for _, tail, _ in chunks:
@@ -375,13 +454,14 @@ class Lane:
                 if isinstance(error, ReplicatorError):
                     self.fail(error)  # maybe it is there: whoever takes over sees
                 raise
-            _forget(chunks)
+            forget(chunks)
             self.entries.update(written)
 
     def retire(self, flow: PartitionFlow) -> None:
         """End this partition's run without letting another one begin: it writes no entry any more."""
         flow.close()
-        self._dirty.discard(flow.key)
+        for share in self._shares:
+            share.dirty.discard(flow.key)
         self._dirty_plain.discard(flow.key)
 
     def drop(self, flow: PartitionFlow) -> None:
@@ -408,42 +488,13 @@ class Lane:
     def close(self) -> None:
         """Let go of all partitions; nothing is written any more."""
         self.closed = True
-        if self.transaction is not None:
-            self.transaction.fail(ReplicatorError(f"lane {self.number} was given up"))
-            closing = asyncio.ensure_future(self.transaction.close())
-            closing.add_done_callback(_done)
+        for share in self._shares:
+            if share.transaction is not None:
+                share.transaction.fail(ReplicatorError(f"lane {self.number} was given up"))
+                closing = asyncio.ensure_future(share.transaction.close())
+                closing.add_done_callback(_done)
         for flow in self.flows.values():
             flow.close()
-
-    # the state that goes with a transaction (`flow.transaction.LaneState`)
-
-    def places(self) -> list[tuple[str, int]]:
-        """The internal partitions that `write` would write to now."""
-        logs = [self._ledger] if self._dirty else []
-        if self._chunks(self._dirty):
-            logs.append(self._map)
-        return [(log.topic, self.number) for log in logs]
-
-    async def write(self, pairs: Sequence[KeyValue]) -> None:
-        """Append the parts of the map and the entries that changed, and `pairs`, within the open transaction."""
-        dirty, self._dirty = self._dirty, set()
-        self._committing = dirty
-        chunks = self._chunks(dirty)
-        if chunks:
-            await self._in_transaction(self._map, _map_pairs(chunks))
-            _forget(chunks)
-        self._written = self._entries_of(dirty)
-        await self._in_transaction(self._ledger, [*_pairs(self._written), *pairs])
-
-    def committed(self) -> None:
-        """What was written is in the ledger."""
-        self.entries.update(self._written)
-        self._written = {}
-        self._committing = set()
-
-    async def _in_transaction(self, log: LedgerLog, pairs: Sequence[KeyValue]) -> None:
-        assert self._transactions is not None
-        await log.write(self._transactions.identity, pairs, transactional_id=self._transactions.transactional_id)
 
     async def _write(self, pairs: list[KeyValue]) -> None:
         if self.transaction is not None:
@@ -471,12 +522,13 @@ class Lane:
             reason = Reason.SOURCE_UNREACHABLE if of_source else Reason.TARGET_UNREACHABLE
         return self._faulted(entry, reason, f"What a former worker wrote can't be told yet: {error}.")
 
-    def _chunks(self, keys: set[Key]) -> Chunks:
+    def chunks(self, keys: set[Key]) -> Chunks:
         """The chunks of these partitions' maps that are to be written now."""
         tails = [(key, self._tails[key]) for key in keys if key in self._tails]
         return [(key, tail, written) for key, tail in tails if (written := tail.flush())]
 
-    def _entries_of(self, keys: set[Key]) -> dict[Key, Entry]:
+    def entries_of(self, keys: set[Key]) -> dict[Key, Entry]:
+        """The entries of these partitions as of now."""
         return {key: self._entry(self.flows[key]) for key in keys if key in self.flows}
 
     async def _new_producer(self) -> ProducerIdAndEpoch:
@@ -511,20 +563,6 @@ class Lane:
             way=flow.way,
             moves=known.moves if known is not None else 0,
         )
-
-
-def _map_pairs(chunks: Chunks) -> list[KeyValue]:
-    return [(encode_chunk_key(*key, number), value) for key, _, written in chunks for number, value in written]
-
-
-def _forget(chunks: Chunks) -> None:
-    """They are in the map topic: the tails go on without what they hold."""
-    for _, tail, written in chunks:
-        tail.flushed([number for number, _ in written])
-
-
-def _pairs(entries: dict[Key, Entry]) -> list[KeyValue]:
-    return [(encode_key(*key), encode_entry(entry)) for key, entry in entries.items()]
 
 
 def _done(closing: asyncio.Future[None]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 
 import structlog
@@ -30,21 +30,22 @@ from replicator.flow.writer import Writer
 from replicator.ledger.configuration import Reload
 from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_topic
 from replicator.ledger.moved import encode_wish
-from replicator.states import Reason
+from replicator.states import Reason, Way
 from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, WorkerCounters
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.metadata import ClusterView
 from replicator.wire.producer_id import init_producer_id
-from replicator.wire.transactions import TransactionalProducer
 from replicator.worker.acceptance import Acceptance
 from replicator.worker.conditions import Conditions
 from replicator.worker.control_writer import ControlWriter
 from replicator.worker.controller import Controller
 from replicator.worker.gaps import Gaps
 from replicator.worker.lane import Lane, TransactionalIds
+from replicator.worker.lane_share import Share
 from replicator.worker.map_care import MapCare
 from replicator.worker.membership import Membership
+from replicator.worker.origins import OriginSearch, provenance_of
 from replicator.worker.partitions import Partitions
 from replicator.worker.placement import Placement, lane_of_flow
 from replicator.worker.placement_choice import Chooser
@@ -109,6 +110,8 @@ class LinkWorker:
         self._trouble = "not connected yet"
         self._say = ControlWriter(link.name, self._target)
         self._controller = Controller(settings, link, self._say)
+        self._origins = provenance_of(settings, link, self._source, self._target)
+        self._search = OriginSearch(self._origins, self._spawn)
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
         self._suspension = Suspension()
         self._troubles = Troubles(link.name, self._say, self._lanes.values, _now_ms)
@@ -149,6 +152,8 @@ class LinkWorker:
             counters=self._counters,
             latency=self._latency,
             now_ms=_now_ms,
+            origins=self._origins,
+            two_way=self.settings.returns(self.link),
         )
         properties = client_properties(
             self.settings.clusters[self.link.target], client_id=f"replicator-{self.link.name}-member"
@@ -241,6 +246,9 @@ class LinkWorker:
     def replace_producer(self, flow: PartitionFlow) -> None:
         self._spawn(self._replace_producer(flow))
 
+    def find_origins(self, flow: PartitionFlow, producers: Collection[int]) -> None:
+        self._search.begin(flow, producers)
+
     def changed(self, flow: PartitionFlow) -> None:
         lane = lane_of_flow(self._lanes, flow, self.link.lanes)
         if lane is not None:
@@ -253,8 +261,7 @@ class LinkWorker:
         if reason is Reason.RECORD_TOO_LARGE:
             self._spawn(self._name_limit(flow))
         lane = lane_of_flow(self._lanes, flow, self.link.lanes)
-        transaction = lane.transaction if lane is not None and reason in STOPS_WRITING else None
-        if lane is not None and transaction is not None and flow.uses(transaction) and transaction.doom(flow):
+        if lane is not None and reason in STOPS_WRITING and lane.doom(flow):
             self._spawn(lane.stop(flow, reason, flow.detail))
         self._acceptance.by_policy(flow, reason)
 
@@ -299,23 +306,43 @@ class LinkWorker:
         ids = None
         if self.link.delivery == "exactly_once":
             stem = f"replicator.{self.link.name}.{number}.{self._source.cluster_id}"
-            ids = TransactionalIds(f"{stem}.t", f"{stem}.f")
-        return Lane(number, self.link.name, self._target, _now_ms, ids=ids, gates=self._gates)
+            ids = TransactionalIds(f"{stem}.t", f"{stem}.f", f"replicator.{self.link.name}.{number}.{{}}.t".format)
+        return Lane(
+            number,
+            self.link.name,
+            self._target,
+            _now_ms,
+            ids=ids,
+            gates=self._gates,
+            origin=self._source.cluster_id,
+            shared=self._origins is not None,
+            origins=self._origins,
+        )
 
-    def _gates(self, lane: Lane, producer: TransactionalProducer) -> tuple[LaneTransaction, FencedWriting]:
-        ways = Ways(self._conditions, lambda flow, way: self._spawn(lane.change_way(flow, way)), _now_ms)
+    def _gates(self, lane: Lane, share: Share) -> tuple[LaneTransaction, FencedWriting | None]:
+        def change(flow: PartitionFlow, way: Way) -> None:
+            self._spawn(lane.change_way(flow, way, flow.head.origin))
+
+        if share.is_native:
+            lane.ways = Ways(self._conditions, change, _now_ms)
+        ways = lane.ways
+        assert ways is not None
         transaction = LaneTransaction(
-            producer,
+            share.producer,
             (ledger_topic(self.link.name), lane.number),
             flows=lane.flows,
-            state=lane,
+            state=share,
             offer=self._writer.offer,
             find_leader=self.find_target_leader,
             has_leader=self._writer.has_leader,
             latency=self._latency,
             now_ms=_now_ms,
             ways=ways,
+            origin=share.origin,
         )
+        if not share.is_native:
+            transaction.broken.add_done_callback(lambda broken: lane.fail(broken.result()))
+            return transaction, None
         transaction.broken.add_done_callback(lambda broken: self._transaction_broken(lane, broken.result()))
         fenced = FencedWriting(
             ways,

@@ -17,7 +17,7 @@ from replicator.config.models import LinkConfig
 from replicator.errors import ReplicatorError
 from replicator.flow.fetcher import Fetcher
 from replicator.flow.partition import PartitionFlow
-from replicator.flow.ports import Surroundings
+from replicator.flow.ports import Origins, Surroundings
 from replicator.flow.stage import Stage
 from replicator.flow.writer import Writer
 from replicator.ledger.entry import Entry
@@ -53,6 +53,8 @@ class Partitions:
         counters: WorkerCounters,
         latency: Histogram,
         now_ms: Callable[[], int],
+        origins: Origins | None = None,
+        two_way: bool = False,
     ) -> None:
         self.wanted: dict[int, set[Key]] = {}  # by lane: what the source has, and the link selects
         self.found = 0  # how many that are, in all lanes
@@ -66,9 +68,10 @@ class Partitions:
         self._counters = counters
         self._latency = latency
         self._now_ms = now_ms
-        self._stage = Stage(link.compression)
+        self._exclusive = link.topics.naming == "prefix"
+        self._stage = Stage(link.compression, origins)
         self._claims = Claims(link, target, now_ms)
-        self._starting = StartingPoints(link, source, target, now_ms)
+        self._starting = StartingPoints(link, source, target, now_ms, two_way=two_way)
         self._log = structlog.get_logger(__name__).bind(link=link.name)
 
     def find(self, source: ClusterView) -> set[str]:
@@ -230,7 +233,7 @@ class Partitions:
             target_topic=entry.target_topic,
             target_topic_id=entry.target_topic_id,
             source_next=entry.source_next,
-            target_next=max(entry.target_next, target_end),
+            target_next=max(entry.target_next, target_end) if self._exclusive else entry.target_next,
             source_epoch=entry.source_leader_epoch,
             record_timestamp_ms=entry.record_timestamp_ms,
             producer=producer,
@@ -239,7 +242,7 @@ class Partitions:
             counters=counters,
             latency=self._latency,
             now_ms=self._now_ms,
-            exclusive=self.link.topics.naming == "prefix",
+            exclusive=self._exclusive,
             gate=gate,
             runs=lane.map_tail(entry),
             sequences=lane.sequences.pop((entry.topic, entry.partition), None),

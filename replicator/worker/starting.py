@@ -30,12 +30,19 @@ class StartingPoints:
     """Decides first entries for new partitions, and holds old entries against what the clusters are now."""
 
     def __init__(
-        self, link: LinkConfig, source: ClusterClient, target: ClusterClient, now_ms: Callable[[], int]
+        self,
+        link: LinkConfig,
+        source: ClusterClient,
+        target: ClusterClient,
+        now_ms: Callable[[], int],
+        *,
+        two_way: bool = False,
     ) -> None:
         self._link = link
         self._source = source
         self._target = target
         self._now_ms = now_ms
+        self._two_way = two_way  # then what a target topic holds may well be its own clients'
 
     async def first_entries(self, keys: Collection[Key], *, born_after_link: bool) -> list[Entry]:
         """Entries for partitions that have none. Partitions whose leaders aren't known now are left out."""
@@ -48,7 +55,7 @@ class StartingPoints:
             end = ends.get((topic, partition))
             if end is None:
                 continue
-            reason = Reason.FOREIGN_WRITER if end > 0 else None
+            reason = Reason.FOREIGN_WRITER if end > 0 and not self._two_way else None
             entries.append(
                 Entry(
                     topic=topic,

@@ -14,6 +14,7 @@ import structlog
 
 from replicator.errors import ReplicatorError
 from replicator.ledger.entry import Entry
+from replicator.ledger.provenance import Provenance
 from replicator.ledger.recovery import Recovered, recover_entries
 from replicator.states import PartitionFault
 from replicator.wire import kafka_errors as codes
@@ -35,12 +36,21 @@ class Takeover:
     """The fence of one lane, owned by its new owner. One call at a time."""
 
     def __init__(
-        self, producer: TransactionalProducer, lane: int, target: ClusterClient, now_ms: Callable[[], int]
+        self,
+        producer: TransactionalProducer,
+        lane: int,
+        target: ClusterClient,
+        now_ms: Callable[[], int],
+        *,
+        shared: bool = False,
+        origins: Provenance | None = None,
     ) -> None:
         self._producer = producer
         self._lane = lane
         self._target = target
         self._now_ms = now_ms
+        self._shared = shared
+        self._origins = origins
         self._own: Place | None = None
         self._unsure = False
         self._waited = False
@@ -102,6 +112,8 @@ class Takeover:
                 source=source,
                 target=self._target,
                 now_ms=self._now_ms,
+                shared=self._shared,
+                origins=self._origins,
                 to_end=self._unsure,  # our markers fence our producer id alone: what counts may stand behind them
             )
 

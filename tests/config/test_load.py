@@ -215,18 +215,37 @@ def test_given_two_links_with_one_name_then_it_is_refused(name: str) -> None:
     assert "is the name of links[0] too" in text
 
 
-def test_given_identical_naming_in_both_directions_then_it_is_refused() -> None:
+def test_given_identical_naming_in_both_directions_then_it_loads_and_each_link_returns() -> None:
     first = changed("naming: prefix", "naming: identical")
-    text = refusal(first + SECOND.format(name="back", source="eu", target="us", naming="identical"))
-    assert "r.yaml:14: links[1].topics.naming: identical naming in both directions between eu and us" in text
+    loaded = settings(first + SECOND.format(name="back", source="eu", target="us", naming="identical"))
+    assert [loaded.returns(link) for link in loaded.links] == [True, True]
 
 
-def test_given_identical_naming_in_a_ring_then_it_is_refused() -> None:
+def test_given_identical_naming_in_a_ring_then_each_link_returns_once_the_ring_is_closed() -> None:
     text = changed("links:", "  ap: {bootstrap_servers: 'b3:9092'}\nlinks:")
     text = changed("naming: prefix", "naming: identical", text)
     text += SECOND.format(name="b", source="eu", target="ap", naming="identical")
-    assert settings(text)
-    assert "between ap and us" in refusal(text + SECOND.format(name="c", source="ap", target="us", naming="identical"))
+    loaded = settings(text)
+    assert not any(loaded.returns(link) for link in loaded.links)
+    loaded = settings(text + SECOND.format(name="c", source="ap", target="us", naming="identical"))
+    assert all(loaded.returns(link) for link in loaded.links)
+
+
+def test_given_at_least_once_with_identical_naming_in_both_directions_then_it_is_refused() -> None:
+    first = changed("naming: prefix", "naming: identical")
+    back = SECOND.format(name="back", source="eu", target="us", naming="identical")
+    text = refusal(first + back + "    delivery: at_least_once\n")
+    assert "links[1].delivery: at_least_once can't be used with identical naming in both directions" in text
+
+
+def test_given_a_full_mesh_with_identical_naming_then_it_warns_unless_links_replicate_native_records_only() -> None:
+    text = "clusters:\n" + "".join(f"  {c}: {{bootstrap_servers: '{c}:9092'}}\n" for c in "abc") + "links:\n"
+    for source, target in ("ab", "ba", "bc", "cb", "ca", "ac"):
+        text += SECOND.format(name=f"{source}{target}", source=source, target=target, naming="identical").lstrip("\n")
+        text += "    origins: ORIGINS\n"
+    warnings = load_text(text.replace("ORIGINS", "all"), environ={}).warnings
+    assert any("under the same names" in warning for warning in warnings)
+    assert load_text(text.replace("ORIGINS", "native"), environ={}).warnings == ()
 
 
 def test_given_identical_naming_one_way_and_prefix_the_other_then_it_loads() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -114,12 +114,16 @@ class Outside:
         self.faults: list[str] = []
         self.producers_wanted = 0
         self.changes = 0
+        self.asked: list[set[int]] = []
 
     def fetch_again(self, flow: PartitionFlow) -> None: ...
 
     def write_again(self, flow: PartitionFlow) -> None: ...
 
     def find_target_leader(self, flow: PartitionFlow) -> None: ...
+
+    def find_origins(self, flow: PartitionFlow, producers: Collection[int]) -> None:
+        self.asked.append(set(producers))
 
     def replace_producer(self, flow: PartitionFlow) -> None:
         self.producers_wanted += 1

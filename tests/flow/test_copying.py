@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 import pytest
@@ -140,6 +140,8 @@ class Copying:
 
     def find_target_leader(self, flow: PartitionFlow) -> None:
         self.to.refresh_soon()
+
+    def find_origins(self, flow: PartitionFlow, producers: Collection[int]) -> None: ...
 
     def replace_producer(self, flow: PartitionFlow) -> None:
         self.replaced += 1

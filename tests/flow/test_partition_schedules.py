@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
+from collections.abc import Collection
 
 import pytest
 
@@ -107,6 +108,8 @@ class Schedule:
     def write_again(self, flow: PartitionFlow) -> None: ...
 
     def find_target_leader(self, flow: PartitionFlow) -> None: ...
+
+    def find_origins(self, flow: PartitionFlow, producers: Collection[int]) -> None: ...
 
     def replace_producer(self, flow: PartitionFlow) -> None:
         self.producers_wanted += 1

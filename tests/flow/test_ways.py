@@ -28,6 +28,7 @@ class OpenTransaction:
 
     transactional = True
     transactional_id: str | None = "t"
+    origin = ""
 
     def __init__(self, ways: Ways) -> None:
         self._ways = ways

@@ -251,3 +251,22 @@ def test_given_a_gap_that_was_just_accepted_when_read_then_whatever_stands_befor
     tail.take(marker(START - 1, LATER[1]))
     tail.take(marker(START, OWNER))
     assert copied_since(entry, tail).count == 0
+
+
+def test_given_a_log_that_others_write_too_then_what_stands_before_the_entry_proves_nothing() -> None:
+    for before in (header(START - 2, 2, FOREIGN, 0), header(START - 1, 4, FOREIGN, 0)):
+        tail = Tail(entry_of(40), OWNER, PRODUCERS, shared=True)
+        tail.take(before)
+        tail.take(header(START + 3, 2, OWN, 40))
+        tail.take(header(START + 5, 2, FOREIGN, 9))
+        tail.take(header(START + 7, 1, OWN, 42))
+        tail.take(marker(START + 8, OWNER))
+        assert copied_since(entry_of(40), tail).count == 3
+        with pytest.raises(PartitionFault):
+            Tail(entry_of(40), OWNER, PRODUCERS).take(before)
+
+
+def test_given_a_log_that_others_write_too_when_our_own_batch_before_the_entry_is_another_then_it_was_cut() -> None:
+    tail = Tail(entry_of(40), OWNER, PRODUCERS, shared=True)
+    with pytest.raises(PartitionFault, match="cut"):
+        tail.take(header(START - 2, 2, OWN, 20))

@@ -79,3 +79,30 @@ async def test_given_identical_names_when_started_then_copies_are_told_by_the_so
     source.add("orders")
     with pytest.raises(WrongStateError, match="orders"):
         await refuse_missing_ledger(link, source, target)
+
+
+async def test_given_identical_names_in_both_directions_when_started_first_then_what_clients_wrote_is_no_copy() -> None:
+    link = LINK.model_copy(update={"topics": TopicsConfig(naming="identical")})
+    source, target = FakeAdmin("us"), FakeAdmin("eu")
+    source.add("orders")
+    target.add("orders", 1, records=5)
+    await refuse_missing_ledger(link, source, target, two_way=True)
+    target.add(LEDGER, 8)  # another worker has just made them
+    target.add(map_topic("l"), 8)
+    target.add(control_topic("l"), 1, records=3)
+    await refuse_missing_ledger(link, source, target, two_way=True)
+
+
+@pytest.mark.parametrize("ledger", ["gone", "empty"])
+async def test_given_identical_names_in_both_directions_when_the_ledger_alone_is_gone_then_it_is_refused(
+    ledger: str,
+) -> None:
+    link = LINK.model_copy(update={"topics": TopicsConfig(naming="identical")})
+    source, target = FakeAdmin("us"), FakeAdmin("eu")
+    source.add("orders")
+    target.add("orders", 1, records=5)
+    target.add(map_topic("l"), 8, records=1)
+    if ledger == "empty":
+        target.add(LEDGER, 8)
+    with pytest.raises(WrongStateError, match="orders"):
+        await refuse_missing_ledger(link, source, target, two_way=True)

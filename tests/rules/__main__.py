@@ -13,6 +13,7 @@ import sys
 import time
 from typing import Any
 
+from tests.rules import loops
 from tests.rules.checks import RULES
 from tests.rules.schedule import Mood, run
 
@@ -47,19 +48,36 @@ def judge(
     return result
 
 
+def judge_loops(seed: int, writing: str, clusters: int, **link: Any) -> dict[str, Any]:
+    """Run one schedule of clusters that copy one another's topics."""
+    began = time.perf_counter()
+    result: dict[str, Any] = {"seed": seed, "writing": writing, "loops": clusters}
+    try:
+        result["wrong"], said = loops.run(seed, clusters, writing=writing, **link)
+    except AssertionError as error:
+        result["wrong"], said = {"end": [str(error).partition("\n")[0]]}, str(error).splitlines()[1:]
+    result["seconds"] = round(time.perf_counter() - began, 2)
+    result["story"] = said[-STORY_LINES:] if result["wrong"] else said
+    return result
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.rules", description=__doc__)
     parser.add_argument("seeds", help="one seed, or FIRST-LAST")
     parser.add_argument("--writing", default="auto", choices=("auto", "transactions"))
     parser.add_argument("--gaps", action="store_true", help="the source loses records before they are copied")
     parser.add_argument("--moves", action="store_true", help="partitions are to move between lanes")
+    parser.add_argument("--loops", type=int, help="so many clusters copy to one another under the same names")
     parser.add_argument("--story", action="store_true", help="print what happened")
     parser.add_argument("--rules", default="".join(RULES))
     arguments = parser.parse_args()
     first, _, last = arguments.seeds.partition("-")
     red = 0
     for seed in range(int(first), int(last or first) + 1):
-        result = judge(seed, arguments.writing, gaps=arguments.gaps, moves=arguments.moves, rules=arguments.rules)
+        if arguments.loops:
+            result = judge_loops(seed, arguments.writing, arguments.loops)
+        else:
+            result = judge(seed, arguments.writing, gaps=arguments.gaps, moves=arguments.moves, rules=arguments.rules)
         red += bool(result["wrong"])
         story = result.pop("story") if not result["wrong"] or arguments.story else ()
         if arguments.story:

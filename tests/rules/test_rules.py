@@ -48,8 +48,9 @@ def holds(rule: str, results: tuple[dict[str, Any], ...]) -> None:
         wrong = result["wrong"].get(rule)
         if wrong:
             again = f"python -m tests.rules {result['seed']} --writing {result['writing']}"
-            again += " --gaps" if result["gaps"] else ""
-            again += " --moves" if result["moves"] else ""
+            again += " --gaps" if result.get("gaps") else ""
+            again += " --moves" if result.get("moves") else ""
+            again += f" --loops {result['loops']}" if "loops" in result else ""
             story = "\n".join(result["story"])
             pytest.fail(f"{again}\n" + "\n".join(wrong[:10]) + f"\n{story}", pytrace=False)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from contextvars import copy_context
 from random import Random
@@ -226,41 +227,67 @@ class Worker:
         return self.link._membership  # type: ignore[return-value]
 
 
+class Site:
+    """A cluster, what can be made to go wrong with requests to it, and what happened to its logs."""
+
+    def __init__(self, loop: VirtualLoop, random: Random, cluster_id: str, *, nodes: int = 2, **config: str) -> None:
+        self.faults = TrappedFaults(random)
+        self.cluster = Cluster(nodes=nodes, config=CONFIG | config, clock=LoopClock(loop), faults=self.faults)
+        self.cluster.cluster_id = cluster_id
+        self.recorder = Recorder(self.cluster)
+        self.started = False
+
+    async def start(self) -> None:
+        """Once."""
+        if not self.started:
+            self.started = True
+            await self.cluster.start()
+
+
 class World:
-    """Made inside the loop; `start` before anything else."""
+    """Made inside the loop; `start` before anything else. Several may share clusters: `sites`, by alias."""
 
     def __init__(
-        self, loop: VirtualLoop, random: Random, link: LinkConfig, *, nodes: int = 2, memory_ms: int = 86_400_000
+        self,
+        loop: VirtualLoop,
+        random: Random,
+        link: LinkConfig,
+        *,
+        nodes: int = 2,
+        memory_ms: int = 86_400_000,
+        sites: tuple[Site, Site] | None = None,
+        numbers: Iterator[int] | None = None,
     ) -> None:
         self.loop = loop
         self.random = random
         self.link = link
+        self.links: tuple[LinkConfig, ...] = (link,)
         self.harsh = True
         self.said: list[str] = []
-        self.faults = TrappedFaults(random)
-        self.source_faults = TrappedFaults(random)
-        clock = LoopClock(loop)
-        self.source = Cluster(nodes=nodes, config=CONFIG, clock=clock, faults=self.source_faults)
         remembers = {"producer.id.expiration.ms": str(memory_ms)}
-        self.target = Cluster(nodes=nodes, config=CONFIG | remembers, clock=clock, faults=self.faults)
-        self.source.cluster_id, self.target.cluster_id = "source", "target"
-        self.written, self.copied = Recorder(self.source), Recorder(self.target)
+        self.sites = sites or (
+            Site(loop, random, "source", nodes=nodes),
+            Site(loop, random, "target", nodes=nodes, **remembers),
+        )
+        self.source, self.target = (site.cluster for site in self.sites)
+        self.source_faults, self.faults = (site.faults for site in self.sites)
+        self.written, self.copied = (site.recorder for site in self.sites)
         self.partitions: dict[Place, int] = {}
         self.workers: dict[int, Worker] = {}
         self.owners: dict[int, int] = {}  # lane -> worker, as the group sees it
-        self._count = 0
+        self._numbers = numbers or itertools.count(1)
         self._ledger_read: dict[Place, int] = {}
         self.positions: dict[Place, Entry] = {}
 
     async def start(self) -> None:
         """Both clusters and the internal topics."""
-        await self.source.start()
-        await self.target.start()
+        for site in self.sites:
+            await site.start()
         clusters = {
             alias: ClusterConfig(bootstrap_servers=cluster.bootstrap)
             for alias, cluster in ((self.link.source, self.source), (self.link.target, self.target))
         }
-        self.settings = Settings(clusters=clusters, links=(self.link,))
+        self.settings = Settings(clusters=clusters, links=self.links)
         compacted = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"}
         for name in (ledger_topic(self.link.name), map_topic(self.link.name)):
             self.copied.watch(self.target.create_topic(name, self.link.lanes, len(self.target.nodes), compacted))
@@ -281,8 +308,8 @@ class World:
 
     def begin_worker(self) -> Worker:
         """Start another process."""
-        self._count += 1
-        worker = self.workers[self._count] = Worker(self, self._count)
+        number = next(self._numbers)
+        worker = self.workers[number] = Worker(self, number)
         self.say(f"worker {worker.number} starts")
         return worker
 
@@ -402,13 +429,13 @@ class World:
     async def until_copied(self, *, within_s: float = 240.0) -> None:
         """Until the ledger says that everything is copied; StalledError if it doesn't come to that."""
         deadline = self.loop.time() + within_s
-        while behind := self._behind():
+        while behind := self.behind():
             if self.loop.time() > deadline:
                 raise StalledError(f"not copied within {within_s} s: {behind}")
             await asyncio.sleep(0.5)
         await asyncio.sleep(3.0)
 
-    def _behind(self) -> dict[Place, str]:
+    def behind(self) -> dict[Place, str]:
         self._read_ledger()
         behind = {}
         for place in self.partitions:

@@ -50,3 +50,18 @@ async def test_given_a_copy_that_the_ledger_does_not_know_then_it_is_stated_and_
     )  # fmt: skip
     assert "replicator run --adopt" in lost.detail
     assert "offset 15" in lost.detail
+
+
+async def test_given_names_kept_in_both_directions_then_what_the_target_holds_is_its_clients_and_copying_begins(
+    clusters: tuple[Cluster, Cluster, ClusterClient, ClusterClient],
+) -> None:
+    source, target, us, eu = clusters
+    link = LinkConfig(name="l", source="us", target="eu", lanes=1, topics=TopicsConfig(naming="identical"))
+    for cluster in (source, target):
+        cluster.create_topic("orders", 1, 1)
+        cluster.log("orders", 0).append_as_client(logs.batch(logs.rows(0, 15)))
+    await us.all_topics()
+    await eu.all_topics()
+    starting = StartingPoints(link, us, eu, lambda: 7, two_way=True)
+    (entry,) = await starting.first_entries([("orders", 0)], born_after_link=True)
+    assert (entry.state, entry.reason, entry.source_next, entry.target_next) == (State.COPYING, None, 0, 15)
