@@ -58,10 +58,12 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class SyncPlan:
-    """What one syncer found: what it would do now, and what it can't do anything about."""
+    """What one syncer found: what it would do now, and what it can't do anything about. `more`: there is something to
+    be applied that makes no difference on the target, such as to remember what was found."""
 
     changes: tuple[Change, ...] = ()
     held: tuple[Held, ...] = ()
+    more: bool = False
 
 
 class Syncer(Protocol):

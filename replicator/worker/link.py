@@ -42,6 +42,7 @@ from replicator.worker.conditions import Conditions
 from replicator.worker.control_writer import ControlWriter
 from replicator.worker.controller import Controller
 from replicator.worker.gaps import Gaps
+from replicator.worker.group_store import LaneStore
 from replicator.worker.lane import Lane, TransactionalIds
 from replicator.worker.map_care import MapCare
 from replicator.worker.membership import Membership
@@ -108,7 +109,7 @@ class LinkWorker:
         self._waiting_since = self._look_at_target = 0.0
         self._trouble = "not connected yet"
         self._say = ControlWriter(link.name, self._target)
-        self._controller = Controller(settings, link, self._say)
+        self._controller = Controller(settings, link, self._say, LaneStore(self._lanes))
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
         self._suspension = Suspension()
         self._troubles = Troubles(link.name, self._say, self._lanes.values, _now_ms)

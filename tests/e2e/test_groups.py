@@ -1,0 +1,46 @@
+"""Consumer groups that move to the other cluster go on at exactly the next record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.group_scene import GroupScene, groups_at
+from tests.e2e.rig import Pair
+from tests.support.bundled import BundledCluster
+
+PERCENTS = (10, 50, 90, 99, 100)
+
+
+@pytest.fixture(scope="module")
+def bundled_pair() -> Iterator[Pair]:
+    with BundledCluster(name="us") as us, BundledCluster(name="eu") as eu:
+        yield us, eu
+
+
+@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    if request.param == "bundled":
+        found: Any = request.getfixturevalue("bundled_pair")
+        return found
+    return request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
+
+
+@pytest.mark.slow
+def test_given_groups_at_any_lag_when_they_commit_then_within_ten_seconds_the_target_has_the_exact_position(
+    pair: Pair, tmp_path: Path
+) -> None:
+    scene = GroupScene(*pair, tmp_path, f"reach-{tmp_path.name[-6:]}")
+    scene.fill(100_000, compacted=20_000, txn=20_000)
+    with scene.installation.worker() as worker:
+        worker.wait_ready()
+        scene.installation.wait_until_copied(len(scene.places), within=120)
+        groups = groups_at(scene, "at", PERCENTS)
+        scene.wait_exact(groups, within=10)
+        moved = dict.fromkeys(("at10", "at100"), groups["at50"])  # on, and deliberately back
+        for group, positions in moved.items():
+            scene.commit(group, positions)
+        scene.wait_exact(moved, within=10)
