@@ -41,7 +41,7 @@ def judge(
     if held is None:
         return Verdict.WRITE
     if held == wanted:
-        remembered = mark is not None and mark.target == held and mark.source == source and not mark.also
+        remembered = mark is not None and mark.target == held and mark.source == source and set(mark.also) <= set(late)
         return Verdict.IN_STEP if remembered else Verdict.ADOPT
     if pair is not None and pair == (source, held):
         return Verdict.IN_STEP
@@ -58,9 +58,11 @@ def intended(source: int, wanted: int, held: int | None, mark: Mark | None, *, f
     return Mark(source, wanted, final, basis, tuple(also)[-ALSO_MAX:])
 
 
-def written(mark: Mark) -> Mark:
-    """What to remember when it is there."""
-    return Mark(mark.source, mark.target, mark.final, mark.basis)
+def written(mark: Mark, late: Collection[int] = ()) -> Mark:
+    """What to remember when it is there; `late` values may still arrive."""
+    return Mark(
+        mark.source, mark.target, mark.final, mark.basis, tuple(offset for offset in mark.also if offset in late)
+    )
 
 
 def refused(before: Mark | None, held: int | None) -> Mark | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from replicator.config.models import LinkConfig, Settings
@@ -72,6 +72,7 @@ class View:
     target_topic: str | None = None
     held: int | None = None
     wanted: Translated | None = None
+    offset_there: int | None = None  # `wanted`, or where the target's log begins
     why: Why | None = None
     detail: str = ""
 
@@ -100,33 +101,52 @@ class GroupPlan(SyncPlan):
     gone: tuple[str, ...] = ()
 
 
+def make_group_sync(
+    settings: Settings, link: LinkConfig, source: ClusterClient, target: ClusterClient, store: Store | None = None
+) -> GroupSync:
+    """The syncer of a link's groups, with clients of both clusters."""
+    return GroupSync(
+        link,
+        GroupClient(source),
+        GroupClient(target),
+        Positions(settings, link, source, target),
+        LogStarts(target, time.monotonic),
+        store,
+        now_ms=lambda: int(time.time() * 1000),
+        clock=time.monotonic,
+    )
+
+
 class GroupSync:
     """`Syncer` of groups. Without a `store` it only plans. Belongs to one event loop; one call at a time."""
 
     def __init__(
         self,
-        settings: Settings,
         link: LinkConfig,
-        source: ClusterClient,
-        target: ClusterClient,
+        source: GroupClient,
+        target: GroupClient,
+        positions: Positions,
+        starts: LogStarts,
         store: Store | None = None,
         *,
-        now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
-        clock: Callable[[], float] = time.monotonic,
+        now_ms: Callable[[], int],
+        clock: Callable[[], float],
     ) -> None:
         self._link = link
-        self._source, self._target = GroupClient(source), GroupClient(target)
-        self.positions = Positions(settings, link, source, target)
-        self._starts = LogStarts(target, clock)
+        self._source, self._target = source, target
+        self.positions = positions
+        self._starts = starts
         self._filter = GroupFilter(link.groups)
         self._store = store
         self._now_ms, self._clock = now_ms, clock
         self._owner: object | None = None
         self._states: dict[tuple[str, str], GroupTopic] = {}
-        self._late: dict[tuple[str, str, int], tuple[float, tuple[int, ...]]] = {}
+        self._late: dict[tuple[str, str, int], set[int]] = {}
+        self._late_until = 0.0
         self._settled: dict[str, tuple[GroupPositions, GroupPositions, bool, int]] = {}
         self._held: dict[str, tuple[Held, ...]] = {}
         self.views: list[View] = []  # of the last plan, without what is known to be in step
+        self._all_views = False
 
     async def plan(self, only: str | None = None, *, all_views: bool = False) -> GroupPlan:
         """What differs now; `only` of this group. `all_views`: `views` shows what is in step, too."""
@@ -137,7 +157,7 @@ class GroupSync:
         groups = [group for group in self._filter.choose(listed.values()) if only in (None, group)]
         ours, theirs = await asyncio.gather(self._source.positions(groups), self._target.positions(groups))
         await self.positions.refresh()
-        self.views = []
+        self.views, self._all_views = [], all_views
         if not self.positions.exists:
             return GroupPlan()
         self._take_over()
@@ -195,13 +215,17 @@ class GroupSync:
         if owner is not self._owner:
             self._owner, self._states = owner, dict(self.positions.groups)
             self._settled.clear()
-            until = self._clock() + LATE_S
             for (group, topic), state in self._states.items():
                 for partition, mark in state.marks.items():
-                    self._late[group, topic, partition] = until, (mark.target, *mark.also)
+                    self._expect(group, (topic, partition), (mark.target, *mark.also))
         now = self._clock()
-        if self._late and min(until for until, _ in self._late.values()) < now:
-            self._late = {key: value for key, value in self._late.items() if value[0] >= now}
+        if self._late and self._late_until < now:
+            self._late.clear()
+
+    def _expect(self, group: str, at: Key, values: Iterable[int]) -> None:
+        """These may still arrive: until nothing has been expected anew for a while."""
+        self._late_until = self._clock() + LATE_S
+        self._late.setdefault((group, *at), set()).update(values)
 
     async def _look(
         self,
@@ -242,6 +266,9 @@ class GroupSync:
         waiting: list[View],
     ) -> None:
         if not self.positions.copied(view.topic):
+            if self._all_views:
+                view.why, view.detail = not_copied("the link doesn't copy this topic")
+                views.append(view)
             return
         if committed.error:
             if committed.error != codes.UNSTABLE_OFFSET_COMMIT:  # that is decided in a moment
@@ -249,7 +276,7 @@ class GroupSync:
                 views.append(view)
             return
         place = self.positions.place(view.topic, view.partition)
-        if place is not None and self._in_step_for_good(view, place, target):
+        if place is not None and not self._all_views and self._in_step_for_good(view, place, target):
             return
         key = view.topic, view.partition, view.offset
         found = memo.get(key)
@@ -356,9 +383,9 @@ class GroupSync:
         wanted = view.wanted
         if wanted is None:
             return
-        offset = max(wanted.offset, self._starts.get(view.at))
+        offset = view.offset_there = max(wanted.offset, self._starts.get(view.at))
         mark = self._mark(view)
-        late = self._late.get((view.group, *view.at), (0.0, ()))[1]
+        late = self._late.get((view.group, *view.at), ())
         verdict = judge(view.offset, offset, view.held, mark, late, self._pair(view))
         if verdict is Verdict.DIVERGED:
             view.why, view.detail = diverged(view.held, offset, self._link.target)
@@ -440,7 +467,8 @@ class GroupSync:
             for each in moves.values() for move in each
         }  # fmt: skip
         adopted = {(m.view.group, *m.view.at) for each in moves.values() for m in each if not m.write}
-        await self._remember({key: written(mark) if key in adopted else mark for key, mark in marks.items()}, moves)
+        noted = {key: written(mark, self._late.get(key, ())) if key in adopted else mark for key, mark in marks.items()}
+        await self._remember(noted, moves)
         writing = {group: [m for m in each if m.write] for group, each in moves.items() if any(m.write for m in each)}
         if not writing:
             return []
@@ -477,15 +505,14 @@ class GroupSync:
         try:
             answer = await self._target.commit(group, committed)
         except ReplicatorError as error:
-            until = self._clock() + LATE_S
             for at in wanted:
-                self._late[group, *at] = until, (committed[at][0], *marks[group, *at].also)
+                self._expect(group, at, (committed[at][0],))
             return [] if error.retriable else [not_taken(group, getattr(error, "code", -1), self._link.target)]
         failed: dict[int, list[Key]] = {}
         for at, move in wanted.items():
             code = answer.get(at, codes.UNKNOWN_SERVER_ERROR)
             if code == codes.NONE:
-                results[group, *at] = written(marks[group, *at])
+                results[group, *at] = written(marks[group, *at], self._late.get((group, *at), ()))
             else:
                 results[group, *at] = refused(move.before, move.view.held)
                 failed.setdefault(code, []).append(at)

@@ -13,7 +13,7 @@ from replicator.sync.admin import Admin
 from replicator.sync.config_reader import ConfigReader
 from replicator.sync.config_sync import ConfigSync
 from replicator.sync.created_acls import CreatedAcls, ForeignAcls
-from replicator.sync.groups import GroupSync, Store
+from replicator.sync.groups import Store, make_group_sync
 from replicator.sync.plan import Syncer
 from replicator.sync.topics import TopicPair, TopicSync
 from replicator.wire.cluster import ClusterClient
@@ -55,7 +55,7 @@ def make_syncers(
             principals=principals,
         )
     if link.sync.groups:
-        syncers["groups"] = GroupSync(settings, link, clients[0], clients[1], store)
+        syncers["groups"] = make_group_sync(settings, link, clients[0], clients[1], store)
     return syncers
 
 
