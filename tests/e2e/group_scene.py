@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import bisect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 
+from replicator.config.models import ClusterConfig
+from replicator.sync.group_client import GroupClient
+from replicator.wire.cluster import ClusterClient
 from tests.e2e.rig import AnyCluster
 from tests.support.checker import Seen, read_partition
 from tests.support.copying import create
@@ -38,8 +42,13 @@ class GroupScene:
             "name": name, "source": "us", "target": "eu", "lanes": 4, "topics": {"include": [f"{name}-.*"]},
             "groups": {"include": [f"{name}-.*"]}, "sync": {"every": 2},
         }  # fmt: skip
-        self.installation = Installation(directory, {"us": source, "eu": target}, [{**settings, **link}])
+        self._directory, self._link = directory, {**settings, **link}
+        self.installation = Installation(directory, {"us": source, "eu": target}, [self._link])
         self._seen: dict[tuple[bool, Key], list[Seen]] = {}
+
+    def add_link(self, link: Mapping[str, Any]) -> None:
+        """Another link in the same file."""
+        self.installation = Installation(self._directory, {"us": self.source, "eu": self.target}, [self._link, link])
 
     @property
     def places(self) -> list[Key]:
@@ -53,6 +62,12 @@ class GroupScene:
         self.write_plain(count)
         self.write_compacted(compacted)
         self.write_txn(txn)
+
+    def fill_plain(self, count: int) -> None:
+        """Make the topics that `partitions` names, and write so many records into the plain one."""
+        for topic, partitions in self.partitions.items():
+            create(self.source.admin(), topic, partitions)
+        self.write_plain(count)
 
     def write_plain(self, count: int, start: int = 0) -> None:
         """Records that carry their numbers, over all partitions."""
@@ -79,14 +94,14 @@ class GroupScene:
 
         wait_for(cleaned, within=60, every=0.7, what="the source is compacted")
 
-    def write_txn(self, count: int, start: int = 0) -> None:
+    def write_txn(self, count: int, start: int = 0, *, partitions: int = 2) -> None:
         """Transactions of 100 records, every seventh of them aborted; `count` of them committed, about."""
         producer = self._producer(**{"transactional.id": f"{self.name}-{start}"})
         producer.init_transactions(30)
         for index, first in enumerate(range(start, start + count, 100)):
             producer.begin_transaction()
             for number in range(first, first + 100):
-                self._produce(producer, self.txn, number, (first // 100) % 2)
+                self._produce(producer, self.txn, number, (first // 100) % partitions)
             if index % 7 == 6:
                 producer.abort_transaction(30)
             else:
@@ -113,6 +128,25 @@ class GroupScene:
         name = f"{self.name}-{group}"
         found = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)])[name].result(30)
         return {(at.topic, at.partition): at.offset for at in found.topic_partitions if at.offset >= 0}
+
+    def forget(self, group: str, at: Key) -> None:
+        """Delete a group's position on the target."""
+        command = {**self.target.client_config, "group.id": f"{self.name}-{group}"}
+        delete_position(command["bootstrap.servers"], command["group.id"], at)
+
+    def in_step(self, group: str, here: Sequence[Key], there: Sequence[Key], since: Sequence[object] = ()) -> bool:
+        """Whether the group is at the same record on both sides, and past as many as were read."""
+        ours, theirs = self.committed(group, there=False), self.committed(group)
+        self.reread()
+        passed = 0
+        for at, place in zip(here, there, strict=True):
+            if at not in ours or place not in theirs:
+                return False
+            first, other = self._first(False, at, ours[at]), self._first(True, place, theirs[place])
+            if (first and first.content()) != (other and other.content()):
+                return False
+            passed += sum(1 for record in self._records(False, at) if record.offset < ours[at])
+        return passed >= len(since)
 
     def at_percent(self, percent: int) -> Group:
         """Positions so far into each partition."""
@@ -170,6 +204,20 @@ class GroupScene:
                 return
             except BufferError:
                 producer.poll(0.5)
+
+
+def delete_position(bootstrap: str, group: str, at: Key) -> None:
+    """What `kafka-consumer-groups.sh --delete-offsets` does; librdkafka's Python client can't."""
+
+    async def delete() -> None:
+        cluster = ClusterClient("any", ClusterConfig(bootstrap_servers=bootstrap), "test")
+        try:
+            await cluster.all_topics()
+            await GroupClient(cluster).delete(group, [at])
+        finally:
+            await cluster.close()
+
+    asyncio.run(delete())
 
 
 def groups_at(scene: GroupScene, prefix: str, percents: Iterable[int]) -> dict[str, Group]:

@@ -1,0 +1,165 @@
+"""What happens to groups' positions besides copying: users, members, restarts, the way back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from tests.e2e.group_scene import GroupScene
+from tests.e2e.rig import AnyCluster, Pair
+from tests.support.bundled import BundledCluster
+from tests.support.checker import read_partition
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def bundled_pair() -> Iterator[Pair]:
+    with BundledCluster(name="us") as us, BundledCluster(name="eu") as eu:
+        yield us, eu
+
+
+@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    if request.param == "bundled":
+        found: Any = request.getfixturevalue("bundled_pair")
+        return found
+    return request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
+
+
+def eventually(what: str, condition: Callable[[], object], within: float = 20) -> None:
+    wait_for(lambda: bool(condition()), within=within, every=0.2, what=what)
+
+
+def shown(scene: GroupScene, group: str, *, link: str | None = None) -> dict[str, Any]:
+    """The group's only position, as `replicator groups` says."""
+    done = scene.installation.run("groups", f"{scene.name}-{group}", "--link", link or scene.name, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)["links"][0]["groups"]
+    (position,) = found["positions"]
+    return dict(position)
+
+
+def member(cluster: AnyCluster, group: str, topic: str) -> Consumer:
+    """A consumer that is in the group."""
+    consumer = Consumer(
+        {**cluster.client_config, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False}
+    )
+    consumer.subscribe([topic])
+
+    def assigned() -> bool:
+        consumer.poll(0.2)
+        return bool(consumer.assignment())
+
+    wait_for(assigned, within=30, what="the consumer has joined")
+    return consumer
+
+
+def test_given_users_members_and_restarts_then_only_what_is_ours_is_written(pair: Pair, tmp_path: Path) -> None:
+    scene = GroupScene(*pair, tmp_path, f"rules-{tmp_path.parent.name[-4:]}")
+    scene.partitions = {scene.plain: 1}
+    scene.fill_plain(1000)
+    here, there = (scene.plain, 0), (f"us.{scene.plain}", 0)
+    with scene.installation.worker() as worker:
+        worker.wait_ready()
+        scene.commit("a", {here: 700})
+        eventually("a position is written", lambda: scene.committed("a") == {there: 700})
+        assert shown(scene, "a")["synced"]
+
+        scene.commit("a", {here: 300})
+        eventually("a rewind follows", lambda: scene.committed("a") == {there: 300})
+
+        scene.commit("a", {there: 555}, there=True)
+        scene.commit("a", {here: 400})
+        eventually("it shows", lambda: shown(scene, "a")["why"] == "DIVERGED")
+        scene.commit("b", {here: 10})
+        eventually("others go on", lambda: scene.committed("b") == {there: 10})
+        assert scene.committed("a") == {there: 555}
+        scene.forget("a", there)
+        eventually("a deleted position follows again", lambda: scene.committed("a") == {there: 400})
+
+        consumer = member(scene.target, f"{scene.name}-b", there[0])
+        scene.commit("b", {here: 20})
+        eventually("members are seen", lambda: shown(scene, "b")["why"] == "ACTIVE")
+        consumer.close()
+        eventually("it follows when they are gone", lambda: scene.committed("b") == {there: 20}, 30)
+        worker.kill()
+    scene.commit("a", {here: 600})
+    scene.commit("b", {there: 77}, there=True)
+    scene.commit("b", {here: 30})
+    with scene.installation.worker() as worker:
+        worker.wait_ready(within=60)
+        eventually("what was ours is known for ours", lambda: scene.committed("a") == {there: 600}, 30)
+        eventually("what was moved meanwhile is, too", lambda: shown(scene, "b")["why"] == "DIVERGED")
+        assert scene.committed("b") == {there: 77}
+    text = scene.installation.run("groups").stdout
+    assert "DIVERGED" in text
+    assert "exact" in text
+
+
+def test_given_links_both_ways_when_a_consumer_moves_over_and_back_then_it_reads_each_record_once(
+    pair: Pair, tmp_path: Path
+) -> None:
+    name = f"back-{tmp_path.parent.name[-4:]}"
+    scene = GroupScene(*pair, tmp_path, name)
+    back = {
+        "name": f"{name}-back", "source": "eu", "target": "us", "lanes": 2, "topics": {"include": [f"{name}-.*"]},
+        "groups": {"include": [f"{name}-.*"]}, "sync": {"every": 1},
+    }  # fmt: skip
+    scene.add_link(back)
+    scene.partitions = {scene.plain: 1, scene.txn: 1}
+    scene.fill_plain(500)
+    scene.write_txn(500, partitions=1)
+    here, there = [(topic, 0) for topic in scene.partitions], [(f"us.{topic}", 0) for topic in scene.partitions]
+    group = f"{scene.name}-mover"
+    read: list[tuple[str, bytes]] = []
+    with scene.installation.worker() as worker:
+        worker.wait_ready()
+        scene.installation.wait_until_copied(2, link=name)
+        read += consume(scene.source, group, here, 130)
+        eventually("the other side knows", lambda: scene.in_step("mover", here, there))
+        read += consume(scene.target, group, there, 170)
+        eventually("the first side follows", lambda: scene.in_step("mover", here, there, since=read))
+        read += consume(scene.source, group, here, 10_000)
+    expected = [
+        (topic, record.value) for topic, _ in here for record in read_partition(pair[0].client_config, topic, 0)
+    ]
+    assert sorted((topic.removeprefix("us."), value) for topic, value in read) == sorted(expected)
+
+
+def consume(cluster: AnyCluster, group: str, places: list[tuple[str, int]], count: int) -> list[tuple[str, bytes]]:
+    """Read up to so many records of each from where the group is, and commit that."""
+    consumer = Consumer(
+        {
+            **cluster.client_config,
+            "group.id": group,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+        }
+    )
+    found: list[tuple[str, bytes]] = []
+    for topic, partition in places:
+        at = TopicPartition(topic, partition)
+        (committed,) = consumer.committed([at], timeout=20)
+        at.offset = max(0, committed.offset)
+        consumer.assign([at])
+        taken = 0
+        while taken < count:
+            message = consumer.poll(20)
+            assert message is not None
+            if message.error() is not None:
+                break
+            found.append((topic, message.value() or b""))
+            taken += 1
+            at.offset = message.offset() + 1
+        consumer.commit(offsets=[at], asynchronous=False)
+    consumer.close()
+    return found
