@@ -77,7 +77,7 @@ class LinkMap:
         if topic_id != self._generation:
             self._begin_anew(topic_id)
         lanes = range(self._ledger.partitions)
-        failed = await self._ledger.read(lanes, self._take)
+        failed = await self._ledger.read(lanes, self.take)
         if failed and len(failed) == len(lanes):
             raise next(iter(failed.values()))
         self.unreadable = "; ".join(str(error) for error in list(failed.values())[:3])
@@ -88,7 +88,8 @@ class LinkMap:
         for forgotten in (self._raw, self._known, self._topics, self._wanted, self.groups, self._loaded):
             forgotten.clear()
 
-    def _take(self, lane: int, key: bytes, value: bytes | None) -> None:
+    def take(self, lane: int, key: bytes, value: bytes | None) -> None:
+        """Learn a record of its ledger."""
         if (group := decode_group_key(key)) is not None:
             if value is None:
                 self.groups.pop(group, None)
