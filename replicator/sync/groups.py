@@ -189,7 +189,7 @@ class GroupSync:
         changes = [change for each in moves.values() for move in each if (change := _change(move)) is not None]
         changes += [Change(Kind.GROUP, group, "group", "here", None) for group in gone_groups]
         flat = tuple(item for group in sorted(held) for item in held[group])
-        return GroupPlan(tuple(changes), flat, bool(moves), moves, gone_groups)
+        return GroupPlan(tuple(changes), flat, moves, gone_groups)
 
     async def apply(self, plan: SyncPlan) -> tuple[Held, ...]:
         """Write what the plan says, as far as the target still is as it was then."""

@@ -58,12 +58,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class SyncPlan:
-    """What one syncer found: what it would do now, and what it can't do anything about. `more`: there is something to
-    be applied that makes no difference on the target, such as to remember what was found."""
+    """What one syncer found: what it would do now, and what it can't do anything about."""
 
     changes: tuple[Change, ...] = ()
     held: tuple[Held, ...] = ()
-    more: bool = False
 
 
 class Syncer(Protocol):

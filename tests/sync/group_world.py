@@ -60,8 +60,7 @@ class World:
         """Plan and apply; what fails is tried again in another round."""
         try:
             plan = await self.sync.plan()
-            if plan.changes or plan.more:
-                await self.sync.apply(plan)
+            await self.sync.apply(plan)
         except ReplicatorError:
             return
         finally:
