@@ -44,3 +44,32 @@ def test_given_groups_at_any_lag_when_they_commit_then_within_ten_seconds_the_ta
         for group, positions in moved.items():
             scene.commit(group, positions)
         scene.wait_exact(moved, within=10)
+
+
+@pytest.mark.soak
+def test_given_ten_forced_takeovers_under_load_then_positions_are_as_exact_as_before(
+    pair: Pair, tmp_path: Path
+) -> None:
+    scene = GroupScene(*pair, tmp_path, f"kills-{tmp_path.name[-6:]}")
+    scene.fill(20_000, compacted=10_000, txn=10_000)
+    workers = [scene.installation.worker() for _ in range(12)]
+    try:
+        for worker in workers[:2]:
+            worker.start()
+        before = groups_at(scene, "before", PERCENTS)
+        for number in range(10):
+            workers[number].wait_ready(within=60)
+            scene.write_plain(8_000, start=20_000 + 8_000 * number)
+            scene.write_txn(1_000, start=10_000 + 1_000 * number)
+            workers[number].kill()
+            workers[number + 2].start()
+        workers[10].wait_ready(within=60)
+        scene.installation.wait_until_copied(len(scene.places), within=120)
+        scene.reread()
+        after = groups_at(scene, "after", PERCENTS)
+        scene.wait_exact(after, within=15)
+        scene.wait_exact(before, within=15)
+    finally:
+        for worker in workers:
+            if worker.running:
+                worker.kill()
