@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AclOperation, AdminClient, ResourceType
 
-from tests.e2e.group_scene import GroupScene
-from tests.e2e.rig import AnyCluster, Pair
+from tests.e2e.group_scene import Group, GroupScene
+from tests.e2e.rig import AnyCluster, Pair, grant
 from tests.support.bundled import BundledCluster
 from tests.support.checker import read_partition
+from tests.support.kafka import USERNAME, KafkaCluster
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+NEW_PROTOCOL = {"group.protocol": "consumer"}
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +50,10 @@ def shown(scene: GroupScene, group: str, *, link: str | None = None) -> dict[str
     return dict(position)
 
 
-def member(cluster: AnyCluster, group: str, topic: str) -> Consumer:
+def member(cluster: AnyCluster, group: str, topic: str, **more: str) -> Consumer:
     """A consumer that is in the group."""
-    consumer = Consumer(
-        {**cluster.client_config, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False}
-    )
+    config = {"group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False}
+    consumer = Consumer({**cluster.client_config, **config, **more})
     consumer.subscribe([topic])
 
     def assigned() -> bool:
@@ -163,3 +166,76 @@ def consume(cluster: AnyCluster, group: str, places: list[tuple[str, int]], coun
         consumer.commit(offsets=[at], asynchronous=False)
     consumer.close()
     return found
+
+
+@pytest.mark.kafka
+def test_given_groups_of_the_new_protocol_then_they_are_read_and_written_the_same_way(
+    kafka_source: KafkaCluster, kafka_target: KafkaCluster, tmp_path: Path
+) -> None:
+    scene = GroupScene(kafka_source, kafka_target, tmp_path, f"new-{tmp_path.parent.name[-4:]}")
+    scene.partitions = {scene.plain: 1}
+    scene.fill_plain(300)
+    here, there = (scene.plain, 0), (f"us.{scene.plain}", 0)
+    with scene.installation.worker() as worker:
+        worker.wait_ready()
+        name = f"{scene.name}-new"
+        reader = member(scene.source, name, here[0], **NEW_PROTOCOL)
+        reader.commit(offsets=[TopicPartition(*here, 120)], asynchronous=False)
+        eventually("a new group is copied", lambda: scene.committed("new") == {there: 120})
+        other = member(scene.target, name, there[0], **NEW_PROTOCOL)  # a simple group becomes one of the new protocol
+        reader.commit(offsets=[TopicPartition(*here, 200)], asynchronous=False)
+        eventually("members are seen", lambda: shown(scene, "new")["why"] == "ACTIVE")
+        other.close()
+        eventually("it follows when they are gone", lambda: scene.committed("new") == {there: 200}, 30)
+        reader.close()
+
+
+@pytest.mark.kafka
+def test_given_a_group_and_a_topic_that_are_not_granted_then_these_say_what_to_grant_and_the_rest_goes_on(
+    kafka_source: KafkaCluster, tmp_path: Path
+) -> None:
+    with KafkaCluster(name="guarded", security="plain", authorizer=True) as target:
+        scene = GroupScene(kafka_source, target, tmp_path, f"acl-{tmp_path.parent.name[-4:]}", delivery="at_least_once")
+        who = f"User:{USERNAME}"
+        grant(target, ResourceType.TOPIC, "__replicator_", who, prefixed=True)
+        grant(target, ResourceType.GROUP, "replicator.", who, prefixed=True)
+        grant(target, ResourceType.TOPIC, f"us.{scene.name}-", who, AclOperation.WRITE, prefixed=True)
+        grant(target, ResourceType.TOPIC, f"us.{scene.name}-", who, AclOperation.CREATE, prefixed=True)
+        grant(target, ResourceType.TOPIC, f"us.{scene.name}-", who, AclOperation.DESCRIBE, prefixed=True)
+        grant(target, ResourceType.TOPIC, f"us.{scene.plain}", who, AclOperation.READ)
+        grant(target, ResourceType.GROUP, f"{scene.name}-allowed", who)
+        scene.partitions = {scene.plain: 1, scene.txn: 1}
+        scene.fill_plain(100)
+        scene.write_txn(100, partitions=1)
+        places = [(topic, 0) for topic in scene.partitions]
+        with scene.installation.worker() as worker:
+            worker.wait_ready()
+            for group in ("allowed", "forbidden"):
+                scene.commit(group, {(topic, 0): 50 for topic in scene.partitions})
+
+            def positions(group: str) -> Group:
+                return dict(of_admin(target, f"{scene.name}-{group}"))
+
+            eventually("what may be written is", lambda: (f"us.{scene.plain}", 0) in positions("allowed"), 30)
+            said = ""
+
+            def held() -> bool:
+                nonlocal said
+                said = scene.installation.run("status").stdout
+                return "NOT_AUTHORIZED" in said and "forbidden" in said and f"topic us.{scene.txn}" in said
+
+            eventually("status says what to grant", held, 30)
+            assert f"grant Describe on group {scene.name}-forbidden to {who}" in said
+            assert f"grant Read on topic us.{scene.txn} to {who}" in said
+            assert positions("forbidden") == {}
+            grant(target, ResourceType.GROUP, f"{scene.name}-forbidden", who)
+            grant(target, ResourceType.TOPIC, f"us.{scene.txn}", who, AclOperation.READ)
+            for group in ("allowed", "forbidden"):
+                eventually("it heals", lambda group=group: len(positions(group)) == len(places), 30)
+
+
+def of_admin(cluster: KafkaCluster, group: str) -> Group:
+    """A group's positions as a super user sees them."""
+    admin = AdminClient({"bootstrap.servers": cluster.internal, "log_level": 0})
+    found = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(30)
+    return {(at.topic, at.partition): at.offset for at in found.topic_partitions if at.offset >= 0}

@@ -47,6 +47,7 @@ def test_given_groups_at_any_lag_when_they_commit_then_within_ten_seconds_the_ta
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_given_ten_forced_takeovers_under_load_then_positions_are_as_exact_as_before(
     pair: Pair, tmp_path: Path
 ) -> None:
