@@ -39,12 +39,11 @@ def held_back(group: str, views: Sequence[Shown]) -> list[Held]:
     return found
 
 
-def diverged(held: int | None, wanted: int, target: str) -> Said:
-    """Somebody else has moved it."""
+def diverged(target: str) -> Said:
+    """Somebody else has moved it. Without numbers, which would be said anew whenever they change."""
     return Why.DIVERGED, (
-        f"cluster {target} has position {held}, which this link didn't write; it would be {wanted}. It stays as it is; "
-        "to let it follow again, delete the group's offsets of this topic there (kafka-consumer-groups.sh "
-        "--delete-offsets)"
+        f"somebody else has moved it on cluster {target}, and it stays as it is; to let it follow again, delete the "
+        "group's offsets of this topic there (kafka-consumer-groups.sh --delete-offsets)"
     )
 
 
@@ -53,9 +52,12 @@ def active(state: str, target: str) -> Said:
     return Why.ACTIVE, f"the group has members on cluster {target} ({state}); its positions follow when it has none"
 
 
-def inexact(bound: int) -> Said:
+def inexact() -> Said:
     """It may be early."""
-    return Why.INEXACT, f"at most {bound:,} records before the exact position, for the map of what is so old is thinned"
+    return Why.INEXACT, (
+        "some records may be read again, for the offset map of what is so old is thinned; `replicator groups` says how "
+        "many"
+    )
 
 
 def not_copied(detail: str) -> Said:

@@ -388,7 +388,7 @@ class GroupSync:
         late = self._late.get((view.group, *view.at), ())
         verdict = judge(view.offset, offset, view.held, mark, late, self._pair(view))
         if verdict is Verdict.DIVERGED:
-            view.why, view.detail = diverged(view.held, offset, self._link.target)
+            view.why, view.detail = diverged(self._link.target)
         elif verdict is Verdict.WRITE and listed is not None and not listed.empty:
             view.why, view.detail = active(listed.state, self._link.target)
         elif verdict is Verdict.IN_STEP:
@@ -396,7 +396,7 @@ class GroupSync:
         else:
             moves.setdefault(view.group, []).append(Move(view, offset, mark, verdict is Verdict.WRITE))
         if view.why is None and wanted.error_bound:
-            view.why, view.detail = inexact(wanted.error_bound)
+            view.why, view.detail = inexact()
 
     def _finish(self, view: View, mark: Mark | None) -> None:
         """What has become final needn't be translated any more; not worth a record of its own."""

@@ -40,7 +40,7 @@ class GroupScene:
         self.partitions = {self.plain: 4, self.compacted: 1, self.txn: 2}
         settings: dict[str, Any] = {
             "name": name, "source": "us", "target": "eu", "lanes": 4, "topics": {"include": [f"{name}-.*"]},
-            "groups": {"include": [f"{name}-.*"]}, "sync": {"every": 2},
+            "groups": {"include": [f"{name}-.*"]}, "sync": {"every": 1},
         }  # fmt: skip
         self._directory, self._link = directory, {**settings, **link}
         self.installation = Installation(directory, {"us": source, "eu": target}, [self._link])

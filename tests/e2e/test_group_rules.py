@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient, ResourceType
 
 from tests.e2e.group_scene import Group, GroupScene
@@ -17,6 +17,7 @@ from tests.support.bundled import BundledCluster
 from tests.support.checker import read_partition
 from tests.support.kafka import USERNAME, KafkaCluster
 from tests.support.waiting import wait_for
+from tests.support.zookeeper_kafka import ZooKeeperKafkaCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -29,12 +30,19 @@ def bundled_pair() -> Iterator[Pair]:
         yield us, eu
 
 
+OLD = pytest.param("old", marks=[pytest.mark.kafka, pytest.mark.soak])
+
+
 @pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
-def pair(request: pytest.FixtureRequest) -> Pair:
+def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     if request.param == "bundled":
-        found: Any = request.getfixturevalue("bundled_pair")
-        return found
-    return request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
+        yield request.getfixturevalue("bundled_pair")
+        return
+    if request.param == "old":
+        with ZooKeeperKafkaCluster(name="kafka-2-8") as old:
+            yield old, request.getfixturevalue("bundled_pair")[0]
+        return
+    yield request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
 
 
 def eventually(what: str, condition: Callable[[], object], within: float = 20) -> None:
@@ -106,6 +114,7 @@ def test_given_users_members_and_restarts_then_only_what_is_ours_is_written(pair
     assert "exact" in text
 
 
+@pytest.mark.parametrize("pair", ["bundled", pytest.param("kafka", marks=pytest.mark.kafka), OLD], indirect=True)
 def test_given_links_both_ways_when_a_consumer_moves_over_and_back_then_it_reads_each_record_once(
     pair: Pair, tmp_path: Path
 ) -> None:
@@ -239,3 +248,63 @@ def of_admin(cluster: KafkaCluster, group: str) -> Group:
     admin = AdminClient({"bootstrap.servers": cluster.internal, "log_level": 0})
     found = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(30)
     return {(at.topic, at.partition): at.offset for at in found.topic_partitions if at.offset >= 0}
+
+
+def test_given_coordinators_that_move_and_a_target_that_is_away_then_everything_converges_without_a_restart(
+    tmp_path: Path,
+) -> None:
+    with BundledCluster(name="us") as us, BundledCluster(3, name="eu", persistent=True) as eu:
+        scene = GroupScene(us, eu, tmp_path, "away", delete_groups=True)
+        scene.partitions = {scene.plain: 1}
+        scene.fill_plain(200)
+        here, there = (scene.plain, 0), (f"us.{scene.plain}", 0)
+        names = [f"g{number}" for number in range(12)]
+
+        def all_at(offset: int) -> bool:
+            wrong = [name for name in names if scene.committed(name) != {there: offset}]
+            assert not wrong, wrong
+            return True
+
+        with scene.installation.worker() as worker:
+            worker.wait_ready()
+            for offset, trouble in ((10, None), (20, 0), (30, 2)):
+                for name in names:
+                    scene.commit(name, {here: offset})
+                if trouble is not None:
+                    eu.kill_node(trouble)
+                eventually(f"all are at {offset}", lambda offset=offset: all_at(offset), 40)
+                if trouble is not None:
+                    eu.start_node(trouble)
+            eu.kill()
+            for name in names:
+                scene.commit(name, {here: 40})
+            admin = us.admin()
+            admin.delete_consumer_groups([f"{scene.name}-g0"])[f"{scene.name}-g0"].result(10)
+            eu.start_again()
+            names.remove("g0")
+            eventually("all are where they moved meanwhile", lambda: all_at(40), 60)
+            eventually("one that is gone goes", lambda: scene.committed("g0") == {}, 30)
+            assert worker.running
+
+
+def test_given_an_open_transaction_over_positions_then_these_wait_for_its_end(pair: Pair, tmp_path: Path) -> None:
+    scene = GroupScene(*pair, tmp_path, f"open-{tmp_path.parent.name[-4:]}")
+    scene.partitions = {scene.plain: 1}
+    scene.fill_plain(200)
+    here, there = (scene.plain, 0), (f"us.{scene.plain}", 0)
+    with scene.installation.worker() as worker:
+        worker.wait_ready()
+        name = f"{scene.name}-t"
+        consumer = member(scene.source, name, here[0])
+        producer = Producer({**scene.source.client_config, "transactional.id": name})
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        producer.produce(here[0], b"more", partition=0)
+        producer.flush(20)
+        producer.send_offsets_to_transaction([TopicPartition(*here, 150)], consumer.consumer_group_metadata(), 20)
+        scene.commit("u", {here: 20})
+        eventually("others are written meanwhile", lambda: scene.committed("u") == {there: 20})
+        assert scene.committed("t") == {}
+        producer.commit_transaction(20)
+        eventually("it is written when it's decided", lambda: scene.committed("t") == {there: 150})
+        consumer.close()
