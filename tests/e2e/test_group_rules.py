@@ -30,10 +30,15 @@ def bundled_pair() -> Iterator[Pair]:
         yield us, eu
 
 
-OLD = pytest.param("old", marks=[pytest.mark.kafka, pytest.mark.soak])
+# Which of these run in `make test`, and which in the long form alone.
+BUNDLED = "bundled"
+KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
+LONG_BUNDLED = pytest.param("bundled", marks=pytest.mark.soak)
+LONG_KAFKA = pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.soak])
+LONG_OLD = pytest.param("old", marks=[pytest.mark.kafka, pytest.mark.soak])
 
 
-@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     if request.param == "bundled":
         yield request.getfixturevalue("bundled_pair")
@@ -72,6 +77,7 @@ def member(cluster: AnyCluster, group: str, topic: str, **more: str) -> Consumer
     return consumer
 
 
+@pytest.mark.parametrize("pair", [BUNDLED, LONG_KAFKA], indirect=True)
 def test_given_users_members_and_restarts_then_only_what_is_ours_is_written(pair: Pair, tmp_path: Path) -> None:
     scene = GroupScene(*pair, tmp_path, f"rules-{tmp_path.parent.name[-4:]}")
     scene.partitions = {scene.plain: 1}
@@ -114,7 +120,7 @@ def test_given_users_members_and_restarts_then_only_what_is_ours_is_written(pair
     assert "exact" in text
 
 
-@pytest.mark.parametrize("pair", ["bundled", pytest.param("kafka", marks=pytest.mark.kafka), OLD], indirect=True)
+@pytest.mark.parametrize("pair", [LONG_BUNDLED, KAFKA, LONG_OLD], indirect=True)
 def test_given_links_both_ways_when_a_consumer_moves_over_and_back_then_it_reads_each_record_once(
     pair: Pair, tmp_path: Path
 ) -> None:
@@ -178,6 +184,7 @@ def consume(cluster: AnyCluster, group: str, places: list[tuple[str, int]], coun
 
 
 @pytest.mark.kafka
+@pytest.mark.soak
 def test_given_groups_of_the_new_protocol_then_they_are_read_and_written_the_same_way(
     kafka_source: KafkaCluster, kafka_target: KafkaCluster, tmp_path: Path
 ) -> None:
@@ -200,6 +207,7 @@ def test_given_groups_of_the_new_protocol_then_they_are_read_and_written_the_sam
 
 
 @pytest.mark.kafka
+@pytest.mark.soak
 def test_given_a_group_and_a_topic_that_are_not_granted_then_these_say_what_to_grant_and_the_rest_goes_on(
     kafka_source: KafkaCluster, tmp_path: Path
 ) -> None:
@@ -250,6 +258,7 @@ def of_admin(cluster: KafkaCluster, group: str) -> Group:
     return {(at.topic, at.partition): at.offset for at in found.topic_partitions if at.offset >= 0}
 
 
+@pytest.mark.soak
 def test_given_coordinators_that_move_and_a_target_that_is_away_then_everything_converges_without_a_restart(
     tmp_path: Path,
 ) -> None:
@@ -287,6 +296,7 @@ def test_given_coordinators_that_move_and_a_target_that_is_away_then_everything_
             assert worker.running
 
 
+@pytest.mark.parametrize("pair", [BUNDLED, LONG_KAFKA], indirect=True)
 def test_given_an_open_transaction_over_positions_then_these_wait_for_its_end(pair: Pair, tmp_path: Path) -> None:
     scene = GroupScene(*pair, tmp_path, f"open-{tmp_path.parent.name[-4:]}")
     scene.partitions = {scene.plain: 1}

@@ -21,7 +21,11 @@ def bundled_pair() -> Iterator[Pair]:
         yield us, eu
 
 
-@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
+LONG_BUNDLED = pytest.param("bundled", marks=pytest.mark.soak)
+
+
+@pytest.fixture
 def pair(request: pytest.FixtureRequest) -> Pair:
     if request.param == "bundled":
         found: Any = request.getfixturevalue("bundled_pair")
@@ -30,6 +34,7 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("pair", [LONG_BUNDLED, KAFKA], indirect=True)
 def test_given_groups_at_any_lag_when_they_commit_then_within_ten_seconds_the_target_has_the_exact_position(
     pair: Pair, tmp_path: Path
 ) -> None:
@@ -48,6 +53,7 @@ def test_given_groups_at_any_lag_when_they_commit_then_within_ten_seconds_the_ta
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("pair", [LONG_BUNDLED, KAFKA], indirect=True)
 def test_given_ten_forced_takeovers_under_load_then_positions_are_as_exact_as_before(
     pair: Pair, tmp_path: Path
 ) -> None:
