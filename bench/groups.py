@@ -49,15 +49,16 @@ def main(
             if number % 10_000 == 0:
                 producer.flush(60)
         producer.flush(60)
-        without = _measure(source, target, Path(directory, "without"), cycles, groups=False)
+        without, _ = _measure(source, target, Path(directory, "without"), cycles, groups=False)
         move = Move(source, groups, partitions)
         move(1_000)
-        idle = _measure(source, target, Path(directory, "idle"), cycles, groups=True, wait=(target, groups))
-        busy = _measure(source, target, Path(directory, "busy"), cycles, groups=True, move=move)
+        idle, _ = _measure(source, target, Path(directory, "idle"), cycles, groups=True, wait=(target, groups))
+        busy, arrived_s = _measure(source, target, Path(directory, "busy"), cycles, groups=True, move=move)
     typer.echo(
         f"{groups:,} groups x {partitions} partitions, a cycle of {_CYCLE_S:.0f} s, share of a core: "
         f"{100 * (idle - without):.1f} % when nothing moves, {100 * (busy - without):.1f} % when all positions move in "
-        f"each cycle (the worker itself, idle: {100 * without:.1f} %)"
+        f"each cycle, and all are there {arrived_s:.1f} s after the last one moved (the worker itself, idle: "
+        f"{100 * without:.1f} %)"
     )
 
 
@@ -80,8 +81,8 @@ def _measure(
     groups: bool,
     wait: tuple[AnyCluster, int] | None = None,
     move: Move | None = None,
-) -> float:
-    """The worker's share of a core."""
+) -> tuple[float, float]:
+    """The worker's share of a core, and how long the last move took to arrive."""
     link: dict[str, Any] = {
         "name": "bench",
         "source": "us",
@@ -99,7 +100,11 @@ def _measure(
         if move is not None:
             move(1_001)
         time.sleep(2 * _CYCLE_S)
-        return _share(worker, cycles, move)
+        share = _share(worker, cycles, move)
+        began = time.monotonic()
+        if move is not None:
+            wait_for(lambda: move.arrived(target), within=60, every=0.2, what="all positions have arrived")
+        return share, time.monotonic() - began
 
 
 def _share(worker: Worker, cycles: int, move: Move | None) -> float:
@@ -108,7 +113,8 @@ def _share(worker: Worker, cycles: int, move: Move | None) -> float:
         next_s = began + (cycle + 1) * _CYCLE_S
         if move is not None:
             move(2_000 + cycle)
-        time.sleep(max(0.0, next_s - time.monotonic()))
+        if cycle + 1 < cycles or move is None:
+            time.sleep(max(0.0, next_s - time.monotonic()))
     return (cost(worker.pid).cpu_s - before) / (time.monotonic() - began)
 
 
@@ -135,9 +141,25 @@ class Move:
     def __init__(self, source: AnyCluster, groups: int, partitions: int) -> None:
         self._bootstrap = source.bootstrap
         self._groups, self._partitions = groups, partitions
+        self._last = 0
 
     def __call__(self, offset: int) -> None:
+        self._last = offset
         asyncio.run(self._move(offset))
+
+    def arrived(self, target: AnyCluster) -> bool:
+        """Whether the target has what was set last."""
+        return asyncio.run(self._arrived(target))
+
+    async def _arrived(self, target: AnyCluster) -> bool:
+        client = ClusterClient("eu", ClusterConfig(bootstrap_servers=target.bootstrap), "bench")
+        try:
+            await client.all_topics()
+            found = await GroupClient(client).positions([f"group-{number}" for number in range(self._groups)])
+        finally:
+            await client.close()
+        expected = {(f"us.{_TOPIC}", partition): self._last for partition in range(self._partitions)}
+        return all({at: c.offset for at, c in each.committed.items()} == expected for each in found.values())
 
     async def _move(self, offset: int) -> None:
         client = ClusterClient("us", ClusterConfig(bootstrap_servers=self._bootstrap), "bench")
