@@ -20,6 +20,7 @@ from confluent_kafka import Producer
 from bench.brokers import two_clusters
 from bench.processes import cost
 from replicator.config.models import ClusterConfig
+from replicator.errors import ReplicatorError
 from replicator.sync.group_client import GroupClient
 from replicator.wire.cluster import ClusterClient
 from tests.e2e.rig import AnyCluster
@@ -135,6 +136,19 @@ def _written(cluster: AnyCluster, groups: int) -> bool:
     return asyncio.run(count()) >= groups
 
 
+async def _commit(groups: GroupClient, name: str, positions: dict[tuple[str, int], tuple[int, str]]) -> None:
+    """Patiently: a cluster that is new has no coordinators yet."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            if not any((await groups.commit(name, positions)).values()):
+                return
+        except ReplicatorError as error:
+            if not error.retriable or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.5)
+
+
 class Move:
     """Sets all positions of all groups."""
 
@@ -169,7 +183,7 @@ class Move:
             positions = {(_TOPIC, partition): (offset, "") for partition in range(self._partitions)}
             for first in range(0, self._groups, _AT_ONCE):
                 names = [f"group-{number}" for number in range(first, min(first + _AT_ONCE, self._groups))]
-                await asyncio.gather(*(groups.commit(name, positions) for name in names))
+                await asyncio.gather(*(_commit(groups, name, positions) for name in names))
         finally:
             await client.close()
 

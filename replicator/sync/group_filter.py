@@ -27,7 +27,8 @@ class GroupFilter:
         found = self._chosen.get(group)
         if found is None:
             found = (
-                not group.startswith(OWN_PREFIX)
+                group != ""
+                and not group.startswith(OWN_PREFIX)
                 and not any(pattern.fullmatch(group) for pattern in self._exclude)
                 and any(pattern.fullmatch(group) for pattern in self._include)
             )

@@ -8,7 +8,8 @@ from typing import Any
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import WrongStateError
 from replicator.sync.group_filter import GroupFilter
-from replicator.sync.groups import View, make_group_sync
+from replicator.sync.group_plan import View
+from replicator.sync.groups import make_group_sync
 from replicator.sync.plan import Why
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.fetch import READ_COMMITTED

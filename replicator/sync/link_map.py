@@ -156,7 +156,7 @@ class LinkMap:
         return None
 
     async def load(self) -> bool:
-        """Load maps that `locate` had to do without, lane by lane; whether there were any. ReplicatorError if none of
+        """Load maps that `locate` had to do without, some lanes of them; whether any was. ReplicatorError if none of
         them could be read."""
         wanted, self._wanted = self._wanted, {}
         if not wanted:
@@ -166,15 +166,14 @@ class LinkMap:
         done = False
         for lane in lanes:
             try:
-                await self._load_lane(lane, {key for key, of in wanted.items() if of == lane})
-                done = True
+                done |= await self._load_lane(lane, {key for key, of in wanted.items() if of == lane})
             except ReplicatorError as error:
                 last = error
         if last is not None and not done:
             raise last
-        return True
+        return done
 
-    async def _load_lane(self, lane: int, keys: set[Key]) -> None:
+    async def _load_lane(self, lane: int, keys: set[Key]) -> bool:
         chunks: dict[Key, dict[int, bytes]] = {key: {} for key in keys}
         sizes = dict.fromkeys(keys, 0)
 
@@ -191,6 +190,7 @@ class LinkMap:
                 into[number] = value
 
         await scan_chunks(self.cluster, map_topic(self.link), lane, take)
+        done = False
         for key in keys:
             known = self.known(key)
             if known is None:
@@ -201,7 +201,9 @@ class LinkMap:
             loaded = map_of(known.entry, chunks[key])
             self._cache.put(self.link, *key, loaded)
             self._loaded[key] = known.basis, known.entry.map_chunks
+            done = True
             await asyncio.sleep(0)
+        return done
 
 
 def _basis(entry: Entry) -> int:

@@ -13,7 +13,8 @@ from replicator.sync.admin import Admin
 from replicator.sync.config_reader import ConfigReader
 from replicator.sync.config_sync import ConfigSync
 from replicator.sync.created_acls import CreatedAcls, ForeignAcls
-from replicator.sync.groups import Store, make_group_sync
+from replicator.sync.group_writer import Store
+from replicator.sync.groups import make_group_sync
 from replicator.sync.plan import Syncer
 from replicator.sync.topics import TopicPair, TopicSync
 from replicator.wire.cluster import ClusterClient

@@ -15,7 +15,7 @@ from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.sync.admin import Admin, TopicSpec
 from replicator.sync.deletions import Deletions
-from replicator.sync.groups import Store
+from replicator.sync.group_writer import Store
 from replicator.sync.ledger_follower import LedgerFollower
 from replicator.sync.metadata_topics import MetadataTopics
 from replicator.sync.syncers import make_syncers

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from replicator.errors import ReplicatorError
 from replicator.ledger.log import KeyValue
-from replicator.sync.groups import Store
+from replicator.sync.group_writer import Store
 from replicator.worker.lane import Lane
 
 

@@ -11,7 +11,8 @@ from replicator.errors import ReplicatorError, UnreachableError
 from replicator.ledger.group_state import GroupTopic, decode_group, decode_group_key
 from replicator.ledger.translation import COPIED
 from replicator.sync.group_client import GroupClient
-from replicator.sync.groups import GroupSync, KeyValue, Store
+from replicator.sync.group_writer import KeyValue, Store
+from replicator.sync.groups import GroupSync
 from replicator.sync.log_starts import LogStarts
 from replicator.sync.positions import Positions, Translated, Translation
 from replicator.wire import kafka_errors as codes
