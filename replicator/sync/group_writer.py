@@ -13,6 +13,7 @@ from replicator.sync.group_rules import intended, refused, written
 from replicator.sync.group_words import active, not_allowed, not_taken
 from replicator.sync.plan import Held, Kind
 from replicator.wire import kafka_errors as codes
+from replicator.wire.groups import Positions
 
 KeyValue = tuple[bytes, bytes | None]
 GroupKey = tuple[str, str]  # group, target topic
