@@ -120,7 +120,13 @@ class GroupScene:
         admin = (self.target if there else self.source).admin()
         at = [TopicPartition(topic, partition, offset) for (topic, partition), offset in positions.items()]
         name = f"{self.name}-{group}"
-        admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(name, at)])[name].result(30)
+
+        def done() -> bool:  # a new cluster has no coordinators yet
+            answer = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(name, at)])[name].result(30)
+            assert not (failed := [each.error for each in answer.topic_partitions if each.error]), failed
+            return True
+
+        wait_for(done, within=30, every=0.3, what=f"group {name} is at {dict(positions)}")
 
     def committed(self, group: str, *, there: bool = True) -> Group:
         """A group's positions on the target, or on the source."""
