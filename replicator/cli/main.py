@@ -13,6 +13,7 @@ from replicator.cli.apply import apply
 from replicator.cli.check import check
 from replicator.cli.completion import completion
 from replicator.cli.demo import demo
+from replicator.cli.groups import groups
 from replicator.cli.init import init
 from replicator.cli.lag import lag
 from replicator.cli.output import complain
@@ -74,6 +75,7 @@ app.command("apply")(apply)
 app.command("status")(status)
 app.command("lag")(lag)
 app.command("topics")(topics)
+app.command("groups")(groups)
 app.command("resume")(resume)
 app.command("translate")(translate)
 app.command("verify")(verify)

@@ -17,12 +17,9 @@ from replicator.errors import ConfigurationError, WrongStateError
 from replicator.ledger.entry import Entry
 from replicator.ledger.map_reader import MapReader
 from replicator.ledger.offset_map import OffsetMap
-from replicator.states import Reason
+from replicator.ledger.translation import BEFORE, BEYOND, locate
 from replicator.telemetry import logs
 
-COPIED, BEFORE, BEYOND = "copied", "before", "beyond"
-# Gaps behind which the map surely goes on. Where the source was cut it does so too, if what was cut is that new.
-_MAP_GOES_ON = {Reason.RETENTION_OVERRUN, Reason.FOREIGN_WRITER, Reason.RECOVERY_AMBIGUOUS}
 _MOST = (1 << 63) - 1
 _NUMBER = re.compile("[0-9]{1,19}")
 
@@ -147,44 +144,10 @@ def _why_unknown(link: LinkConfig, topic: str, partition: int, reverse: bool) ->
 
 
 def _translation(link: LinkConfig, asked: Position, reverse: bool, entry: Entry, known: OffsetMap) -> Translation | str:
-    if reverse:
-        offset = known.to_source(asked.offset)
-        bound = known.error_bound_reverse(asked.offset)
-        start, beyond = known.target_start, max(entry.source_next, known.source_end if known else -1)
-    else:
-        offset = known.to_target(asked.offset)
-        bound = known.error_bound(asked.offset)
-        start, beyond = known.source_start, max(entry.target_next, known.target_end if known else -1)
-    where = COPIED
-    if offset is None:
-        offset, where = beyond, BEYOND
-    elif asked.offset < start:
-        where = BEFORE
-    begun_anew = [gap.reason.value for gap in entry.gaps if gap.reason not in _MAP_GOES_ON]
-    if where == BEFORE and begun_anew:
-        return (
-            f"link {link.name}: the offset map of {entry.topic}-{entry.partition} began anew at source offset "
-            f"{known.source_start} and target offset {known.target_start}, behind a gap ({begun_anew[-1]}): what lies "
-            "before can't be translated"
-        )
-    written_by_others = [
-        gap
-        for gap in entry.gaps
-        if gap.reason is Reason.FOREIGN_WRITER and asked.offset < (gap.target_from if reverse else gap.source_from)
-    ]
-    if where == BEFORE and written_by_others:
-        at = written_by_others[-1]
-        return (
-            f"link {link.name}: what {entry.target_topic}-{entry.partition} holds of before source offset "
-            f"{at.source_from} was there before the link copied ({at.by}): it can't be translated"
-        )
-    if not known and not entry.gaps and entry.target_next > 0 and asked.offset < beyond:
-        return (
-            f"link {link.name}: no offset map was kept of {entry.topic}-{entry.partition} when it was copied, so what "
-            f"lies before source offset {entry.source_next} and target offset {entry.target_next} can't be translated"
-        )
-    if offset < 0:
-        return f"link {link.name}: nothing of {entry.topic}-{entry.partition} is copied yet"
+    located = locate(entry, known, asked.offset, reverse=reverse)
+    if isinstance(located, str):
+        return f"link {link.name}: {located}"
+    offset, bound, where = located
     source = Place(link.source, entry.topic, entry.partition, offset if reverse else asked.offset)
     target = Place(link.target, entry.target_topic, entry.partition, asked.offset if reverse else offset)
     origin, to = (target, source) if reverse else (source, target)

@@ -18,7 +18,6 @@ _KEYS: dict[KeyPath, str] = {
 }
 
 _VALUES: dict[KeyPath, dict[str, str]] = {
-    (*_LINK, "sync", "groups"): {"true": "this version doesn't copy consumer-group positions; remove it"},
     (*_LINK, "sync", "new_topics"): {"false": "this version always copies new topics; exclude them by name instead"},
     (*_SECURITY, "mechanism"): {
         "AWS_MSK_IAM": "this version can't sign for AWS IAM yet; use SCRAM-SHA-512 on MSK's port 9096",
@@ -27,9 +26,7 @@ _VALUES: dict[KeyPath, dict[str, str]] = {
     },
 }
 
-_UNUSED: dict[KeyPath, str] = {
-    (*_LINK, "groups"): "read, but this version doesn't copy consumer-group positions yet",
-}
+_UNUSED: dict[KeyPath, str] = {}
 
 
 def key_not_available(path: KeyPath) -> str | None:

@@ -83,7 +83,7 @@ class TopicsConfig(_Frozen):
 
 
 class GroupsConfig(_Frozen):
-    """Which consumer groups' positions are kept in step. Read, but not acted upon by this version (`config.later`)."""
+    """Which consumer groups' positions are kept in step."""
 
     include: tuple[str, ...] = (".*",)
     exclude: tuple[str, ...] = ("console-consumer-.*", "connect-.*", "__.*")  # MirrorMaker 2's default
@@ -108,7 +108,7 @@ class SyncConfig(_Frozen):
     configs: Boolean = True  # False: topics are still created with the source's settings, and then let be
     config_exclude: tuple[str, ...] = CONFIG_EXCLUDE  # full match
     acls: Annotated[bool | Literal["full"], BeforeValidator(_boolean)] = True  # True: MirrorMaker 2's and MSK's rules
-    groups: OnlyFalse = False
+    groups: Boolean = True  # the positions of consumer groups
     new_topics: OnlyTrue = True
     every: Annotated[float, Field(ge=0.1, le=3600)] = 5.0  # seconds between two looks at both clusters
 
@@ -132,6 +132,7 @@ class LinkConfig(_Frozen):
     on_gap: Literal["stop", "continue"] = "stop"  # what is missing for good waits for a human, or is only recorded
     delete_topics: Boolean = False  # a topic deleted on the source stays on the target, as with MirrorMaker 2
     use_defaults_from: Literal["source", "target"] = "target"  # MirrorMaker 2's `use.defaults.from`
+    delete_groups: Boolean = False  # whether positions that were written go when the group is gone on the source
     sync: SyncConfig = SyncConfig()
 
     def remote_topic(self, topic: str) -> str:

@@ -39,12 +39,17 @@ links:                                    # one per direction
     # replication_factor: 3               # of created topics; else the source's, at most the target's brokers
     # origins: native                     # identical names, each cluster with a link to each other: pass nothing on
     # separator: "."                      # between alias and topic name
+    # groups:                             # consumer groups whose positions are kept in step
+    #   include: [".*"]
+    #   exclude: ["console-consumer-.*", "connect-.*", "__.*"]
+    # delete_groups: true                 # delete the positions of a group that is gone on the source
     # delete_topics: true                 # delete the copy of a topic that was deleted
     # use_defaults_from: source           # where a topic has no setting of its own; target: the target's defaults hold
     # sync:
     #   every: 5                          # seconds between two looks at what differs beside the records
     #   configs: true                     # settings follow the source; false: only when a copy is created
     #   config_exclude: ['.*throttled.*'] # settings that are let be; else MirrorMaker 2's list
+    #   groups: true                      # consumer groups continue at the next record; false: nothing is written
     #   acls: true                        # readers of a topic may read its copy; full: all ACLs as they are; false
 
 service:

@@ -13,6 +13,8 @@ from replicator.sync.admin import Admin
 from replicator.sync.config_reader import ConfigReader
 from replicator.sync.config_sync import ConfigSync
 from replicator.sync.created_acls import CreatedAcls, ForeignAcls
+from replicator.sync.group_writer import Store
+from replicator.sync.groups import make_group_sync
 from replicator.sync.plan import Syncer
 from replicator.sync.topics import TopicPair, TopicSync
 from replicator.wire.cluster import ClusterClient
@@ -26,9 +28,11 @@ def make_syncers(
     admins: tuple[Admin, Admin],
     clients: tuple[ClusterClient, ClusterClient],
     write: Write,
+    store: Store | None = None,
 ) -> dict[str, Syncer]:
     """By name, in the order in which `plan` shows them. Admins and clients are of source and target; the latter's
-    metadata is that of `topics.plan()`. `write` appends to the control topic.
+    metadata is that of `topics.plan()`. `write` appends to the control topic; without a `store`
+    for what was written of groups, these are planned only.
     """
 
     def pairs() -> Mapping[str, TopicPair]:
@@ -51,6 +55,8 @@ def make_syncers(
             write=write,
             principals=principals,
         )
+    if link.sync.groups:
+        syncers["groups"] = make_group_sync(settings, link, clients[0], clients[1], store)
     return syncers
 
 

@@ -15,6 +15,7 @@ from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.sync.admin import Admin, TopicSpec
 from replicator.sync.deletions import Deletions
+from replicator.sync.group_writer import Store
 from replicator.sync.ledger_follower import LedgerFollower
 from replicator.sync.metadata_topics import MetadataTopics
 from replicator.sync.syncers import make_syncers
@@ -38,6 +39,7 @@ class Controller:
         settings: Settings,
         link: LinkConfig,
         control: ControlWriter,
+        store: Store | None = None,
     ) -> None:
         self._link = link
         self._two_way = settings.returns(link)
@@ -63,7 +65,7 @@ class Controller:
         self._said: dict[str, str] = {}
         self._rounds = SyncRounds(link.name, control, lambda: int(time.time() * 1000))
         self.syncers = make_syncers(
-            settings, link, self._topics, (self.source, self.target), self._clients, control.write
+            settings, link, self._topics, (self.source, self.target), self._clients, control.write, store
         )
 
     async def prepare(self) -> None:

@@ -416,6 +416,10 @@ class Lane:
             await self._write(pairs)
             self._problems = updated
 
+    async def write_state(self, pairs: Sequence[KeyValue]) -> None:
+        """Write records of other kinds into the lane's ledger; they are there when it returns."""
+        await self._write(list(pairs))
+
     async def write_map(self, pairs: Sequence[KeyValue]) -> None:
         """Append to the offset map's topic."""
         try:

@@ -41,6 +41,7 @@ from replicator.worker.conditions import Conditions
 from replicator.worker.control_writer import ControlWriter
 from replicator.worker.controller import Controller
 from replicator.worker.gaps import Gaps
+from replicator.worker.group_store import LaneStore
 from replicator.worker.lane import Lane, TransactionalIds
 from replicator.worker.lane_share import Share
 from replicator.worker.map_care import MapCare
@@ -109,7 +110,7 @@ class LinkWorker:
         self._waiting_since = self._look_at_target = 0.0
         self._trouble = "not connected yet"
         self._say = ControlWriter(link.name, self._target)
-        self._controller = Controller(settings, link, self._say)
+        self._controller = Controller(settings, link, self._say, LaneStore(self._lanes))
         self._origins = provenance_of(settings, link, self._source, self._target)
         self._search = OriginSearch(self._origins, self._spawn)
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)

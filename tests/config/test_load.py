@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from replicator.config.load import load, load_text, load_with_warnings
+from replicator.config.load import load, load_text
 from replicator.config.models import Settings
 from replicator.config.template import TEMPLATE
 from replicator.errors import ConfigurationError
@@ -138,6 +138,7 @@ def test_given_no_such_file_then_the_next_step_is_named(tmp_path: Path) -> None:
         ("name: us-to-eu", "name: l\n    name: m", "links[0].name: is given twice, first in line 5"),
         ("name: us-to-eu", "name: l\n    delivery: at_most_once", "must be exactly_once or at_least_once"),
         ("name: us-to-eu", "name: l\n    writing: fenced", "'fenced' must be auto or transactions"),
+        ("name: us-to-eu", "name: l\n    sync: {groups: some}", "sync.groups: 'some' must be true or false"),
         ("name: us-to-eu", "name: l\n    bandwidth: 1", "bandwidth: isn't available in this version"),
         ("name: us-to-eu", "name: l\n    sync: {acls: some}", "sync.acls: 'some' must be"),
         ("name: us-to-eu", "name: l\n    delete_topics: perhaps", "delete_topics: 'perhaps' must be true or false"),
@@ -251,15 +252,6 @@ def test_given_a_full_mesh_with_identical_naming_then_it_warns_unless_links_repl
 def test_given_identical_naming_one_way_and_prefix_the_other_then_it_loads() -> None:
     first = changed("naming: prefix", "naming: identical")
     assert settings(first + SECOND.format(name="back", source="eu", target="us", naming="prefix"))
-
-
-def test_given_what_is_read_but_not_used_then_it_warns_with_the_line(tmp_path: Path) -> None:
-    path = tmp_path / "r.yaml"
-    path.write_text(changed("name: us-to-eu", "name: l\n    groups: {include: ['a']}"))
-    loaded = load_with_warnings(path)
-    assert [warning.removeprefix(str(path)) for warning in loaded.warnings] == [
-        ":6: links[0].groups: read, but this version doesn't copy consumer-group positions yet"
-    ]
 
 
 def test_given_two_links_over_the_same_way_then_it_warns() -> None:
