@@ -242,6 +242,13 @@ def test_given_a_pattern_when_topics_come_and_go_then_members_follow() -> None:
     assert code(refused) is ErrorCode.invalid_regular_expression
 
 
+def test_given_topics_that_a_member_may_not_see_when_its_pattern_is_resolved_then_they_are_left_out() -> None:
+    world = World(Topics(orders=2, orders_of_others=1))
+    joining = {"rebalance_timeout_ms": 1000, "regex": "orders.*", "owned": NOTHING}
+    world.call("a", 0, **joining, sees=lambda topic: topic != "orders_of_others")
+    assert world.call("a", 1).assignment == world.topics.partitions("orders")
+
+
 def test_given_a_full_group_when_another_member_joins_then_it_is_refused() -> None:
     world = World(max_size=1)
     (a,) = joined(world, "a")
