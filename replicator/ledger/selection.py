@@ -65,7 +65,8 @@ def skip_reason(link: LinkConfig, topic: str, *, internal: bool = False) -> str 
         return "is internal to Kafka"
     if not link.selects(topic):
         return "isn't selected by topics.include and topics.exclude"
-    if link.topics.naming == "prefix" and comes_from(topic, link.target, link.separator):
+    named = link.topics.naming == "prefix" or link.copies_heartbeats(topic)  # the name says where it comes from
+    if named and comes_from(topic, link.target, link.separator):
         return f"came from {link.target} itself"
     return None
 

@@ -1,7 +1,7 @@
-"""MirrorMaker 2's own records and topic names, byte for byte: heartbeats, checkpoints, offset syncs, stored positions.
+"""MirrorMaker 2's own records, byte for byte: heartbeats, checkpoints, offset syncs, stored positions.
 
-The first three are Kafka `Struct`s of `org.apache.kafka.connect.mirror` (Heartbeat, Checkpoint, OffsetSync): big-endian,
-a STRING is an int16 length and UTF-8; key and value are separate, and only the first two have a version (0). Stored
+The first three are Kafka `Struct`s of `org.apache.kafka.connect.mirror` (Heartbeat, Checkpoint, OffsetSync): integers
+are big-endian, a STRING is an int16 length and UTF-8, and only the first two's values begin with a version (0). Stored
 positions are Connect's JSON (`OffsetStorageWriter`, `MirrorUtils.wrapPartition`).
 """
 
@@ -11,7 +11,6 @@ import json
 import struct
 from dataclasses import dataclass
 
-HEARTBEATS = "heartbeats"
 VERSION = 0
 SOURCE_CONNECTOR = "MirrorSourceConnector"  # the name under which a dedicated MirrorMaker stores positions
 
@@ -66,26 +65,6 @@ class StoredPosition:
     topic: str
     partition: int
     offset: int | None
-
-
-def checkpoints_topic(source: str, separator: str = ".") -> str:
-    """On the target: the positions of the source's groups (`DefaultReplicationPolicy.checkpointsTopic`)."""
-    return f"{source}{separator}checkpoints{separator}internal"
-
-
-def offset_syncs_topic(alias: str, separator: str = ".") -> str:
-    """`alias` is that of the cluster that doesn't hold the topic (`DefaultReplicationPolicy.offsetSyncsTopic`)."""
-    return f"mm2-offset-syncs{separator}{alias}{separator}internal"
-
-
-def stored_positions_topic(source: str) -> str:
-    """On the target: Connect's offsets topic of a dedicated MirrorMaker."""
-    return f"mm2-offsets.{source}.internal"
-
-
-def is_heartbeats(topic: str, separator: str = ".") -> bool:
-    """Whether it is a heartbeats topic or a copy of one (`ReplicationPolicy.isHeartbeatsTopic`)."""
-    return topic.split(separator)[-1] == HEARTBEATS
 
 
 def encode_heartbeat(heartbeat: Heartbeat) -> tuple[bytes, bytes]:

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from replicator.config.mm2_names import checkpoints_topic, is_heartbeats, offset_syncs_topic
 from replicator.sync.mm2_formats import (
     Checkpoint,
     Heartbeat,
     Mm2FormatError,
     OffsetSync,
     StoredPosition,
-    checkpoints_topic,
     decode_checkpoint,
     decode_heartbeat,
     decode_offset_sync,
@@ -20,8 +20,6 @@ from replicator.sync.mm2_formats import (
     encode_checkpoint,
     encode_heartbeat,
     encode_offset_sync,
-    is_heartbeats,
-    offset_syncs_topic,
 )
 
 HEARTBEATS = [
