@@ -12,7 +12,7 @@ import yaml
 from replicator.config import mm2_security
 from replicator.config.load import load_text
 from replicator.config.mm2 import Found, Mm2Properties, Note, is_true, listed, without_prefix
-from replicator.config.mm2_names import stored_positions_topic
+from replicator.config.mm2_names import connect_group, stored_positions_topic
 from replicator.config.mm2_reasons import reason
 from replicator.config.mm2_secrets import Secrets, escaped
 from replicator.config.models import TopicsConfig
@@ -29,12 +29,13 @@ _COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What of an enabled flow isn't in the configuration: where MirrorMaker keeps its positions on the target."""
+    """What of an enabled flow isn't in the configuration: MirrorMaker's positions and group on the target."""
 
     link: str
     source: str
     target: str
     positions_topic: str
+    group: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,14 @@ class _Link:
     def flow(self) -> Flow:
         source, target = self._pair
         topic = self._properties.worker(self._pair, "offset.storage.topic")
-        return Flow(self._name, source, target, topic.value.strip() if topic else stored_positions_topic(source))
+        group = self._properties.client(target, "group.id")
+        return Flow(
+            self._name,
+            source,
+            target,
+            topic.value.strip() if topic else stored_positions_topic(source),
+            group.value.strip() if group else connect_group(source),
+        )
 
     def build(self) -> dict[str, Any]:
         """One of `links:`. Values that are defaults on both sides are left out."""

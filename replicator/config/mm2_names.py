@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 HEARTBEATS = "heartbeats"
+SOURCE_CONNECTOR = "MirrorSourceConnector"  # the name under which a dedicated MirrorMaker stores positions
 
 
 def checkpoints_topic(source: str, separator: str = ".") -> str:
@@ -18,6 +19,11 @@ def offset_syncs_topic(alias: str, separator: str = ".") -> str:
 def stored_positions_topic(source: str) -> str:
     """On the target: Connect's offsets topic of a dedicated MirrorMaker."""
     return f"mm2-offsets.{source}.internal"
+
+
+def connect_group(source: str) -> str:
+    """On the target: the group of a dedicated MirrorMaker's Connect workers."""
+    return f"{source}-mm2"
 
 
 def is_heartbeats(topic: str, separator: str = ".") -> bool:

@@ -75,6 +75,8 @@ class Adoption:
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
         settle_s: float = _SETTLE_S,
         pause_s: Callable[[int], float] = lambda turn: random.uniform(0.1, 1.0 + turn),
+        places: Places | None = None,
+        by: str = BY_ADOPT,
     ) -> None:
         self._link = link
         self._source = source
@@ -83,6 +85,8 @@ class Adoption:
         self._now_ms = now_ms
         self._settle_s = settle_s
         self._pause_s = pause_s
+        self._places = places or Places(source, target)
+        self._by = by
         self._log = log.bind(link=link.name)
 
     async def adopt(self) -> Outcome:
@@ -113,13 +117,13 @@ class Adoption:
             return Outcome(0, 0)
         self._log.info("looking for the places that copies have got to", partitions=len(copies))
         copies = await self._settled(copies)
-        places, firsts = Places(self._source, self._target), await self._first_offsets(copies)
+        firsts = await self._first_offsets(copies)
         turns = asyncio.Semaphore(_AT_ONCE)
 
         async def entry_of(copy: Copy) -> Entry:
             async with turns:
                 try:
-                    return self._adopted(copy, await places.find(copy))
+                    return self._adopted(copy, await self._places.find(copy))
                 except (AmbiguousError, PartitionFault) as error:
                     return self._unclear(copy, firsts[copy.topic, copy.partition], error)
 
@@ -269,7 +273,7 @@ class Adoption:
             self._entry(copy, place.source_next),
             record_timestamp_ms=place.record_timestamp_ms,
             map_tail=tail.encoded(),
-            gaps=(Gap(Reason.FOREIGN_WRITER, source_from, source_from, target_from, target_from, now, BY_ADOPT),),
+            gaps=(Gap(Reason.FOREIGN_WRITER, source_from, source_from, target_from, target_from, now, self._by),),
         )
 
     def _unclear(self, copy: Copy, first: int, why: ReplicatorError) -> Entry:

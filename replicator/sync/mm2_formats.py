@@ -12,7 +12,6 @@ import struct
 from dataclasses import dataclass
 
 VERSION = 0
-SOURCE_CONNECTOR = "MirrorSourceConnector"  # the name under which a dedicated MirrorMaker stores positions
 
 _INT16 = struct.Struct(">h")
 _INT32 = struct.Struct(">i")

@@ -1,0 +1,183 @@
+"""Taking over from MirrorMaker 2: its stored positions, checked against its copies, become the link's first entries.
+
+A dedicated MirrorMaker keeps positions in Connect's offsets topic on the target. What it wrote behind them is found by
+content, so that going on is exact whether it was stopped or killed, and whether it copied exactly once or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from replicator.config.mm2_names import SOURCE_CONNECTOR
+from replicator.config.models import LinkConfig
+from replicator.dr.adopt import Adoption, Outcome
+from replicator.dr.mm2_places import StoredPlaces
+from replicator.errors import ReplicatorError, WrongStateError
+from replicator.flow.backpressure import ByteBudget, Lease
+from replicator.flow.stage import Stage
+from replicator.ledger.fetching import read_all
+from replicator.sync.admin import Admin, Group
+from replicator.sync.mm2_formats import Mm2FormatError, StoredPosition, decode_stored_position
+from replicator.wire import batch as v2
+from replicator.wire import records
+from replicator.wire.cluster import ClusterClient
+from replicator.wire.fetch import READ_COMMITTED, FetchedPartition
+from replicator.wire.kafka_errors import NONE, BrokerError
+from replicator.wire.list_offsets import EARLIEST, LATEST
+from replicator.wire.primitives import NO_TOPIC_ID
+
+BY_IMPORT = "import-mm2 --positions"
+MAX_POSITIONS = 1_000_000
+STOPPED_WITHIN_S = 45.0  # a worker of Connect that was killed is a member of its group for ten seconds more, by default
+_PAUSE_S = 0.5
+_SLOT = "import"
+
+log = structlog.get_logger(__name__)
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of it. `stored` positions were found; `partitions` have got entries, `ambiguous` of them stopped."""
+
+    stored: int
+    partitions: int
+    ambiguous: int
+
+
+class KeptPositions:
+    """A `Reading` of one partition of Connect's offsets topic: keeps the newest position of each key."""
+
+    def __init__(self, topic: str, partition: int, start: int, end: int, found: dict[tuple[str, str, str, int], int]):
+        self.topic, self.partition = topic, partition
+        self.topic_id: UUID = NO_TOPIC_ID
+        self.position, self._end = start, end
+        self._found = found
+        self._stage = Stage("source")
+
+    @property
+    def done(self) -> bool:
+        return self.position >= self._end
+
+    def take(self, fetched: FetchedPartition) -> None:
+        staged = self._stage.stage(fetched, self.position, Lease(ByteBudget(1 << 40), 0))
+        if staged.fault is not None:
+            raise staged.fault
+        for batch in staged.batches:
+            for record in records.decode(batch.data, v2.read_header(batch.data, 0)):
+                self._note(record.key, record.value)
+        self.position = staged.next_offset
+
+    def _note(self, key: bytes | None, value: bytes | None) -> None:
+        try:
+            stored = decode_stored_position(key, value)
+        except Mm2FormatError as error:
+            log.warning("a record of Connect's offsets can't be read", topic=self.topic, error=str(error))
+            return
+        if stored is not None:
+            _keep(self._found, stored)
+
+    def out_of_range(self, start: int, end: int) -> None:
+        self.position = start if self.position < start else self._end
+
+    def idle(self, fetched: FetchedPartition, seconds: float) -> None: ...
+
+
+async def stored_positions(target: ClusterClient, topic: str, source: str) -> dict[Key, int]:
+    """The last copied offset of each partition of the cluster `source`, as that topic on the target has it.
+
+    WrongStateError if there's no such topic, or two connectors say different things about one partition.
+    """
+    view = await target.all_topics()
+    metadata = view.topics.get(topic)
+    if metadata is None:
+        raise WrongStateError(
+            f"cluster {target.alias} has no topic {topic}, where MirrorMaker keeps its positions: either it never ran "
+            "with these properties, or offset.storage.topic isn't what it was"
+        )
+    target.watch([topic])
+    places = [(topic, partition) for partition in metadata.partitions]
+    starts, ends = await _offsets(target, places, EARLIEST), await _offsets(target, places, LATEST)
+    found: dict[tuple[str, str, str, int], int] = {}
+    readings = [KeptPositions(*place, starts[place], ends[place], found) for place in places]
+    for error in (await read_all(target, readings, isolation=READ_COMMITTED, slot=_SLOT)).values():
+        raise error
+    chosen: dict[Key, tuple[str, int]] = {}
+    for (connector, cluster, name, partition), offset in found.items():
+        if cluster != source:
+            continue
+        other = chosen.get((name, partition))
+        if other is None or connector == SOURCE_CONNECTOR:
+            chosen[name, partition] = connector, offset
+        elif other[0] != SOURCE_CONNECTOR and other[1] != offset:
+            raise WrongStateError(
+                f"topic {topic} of cluster {target.alias}: connectors {other[0]} and {connector} have stored different "
+                f"positions of {name}-{partition}"
+            )
+    return {key: offset for key, (_, offset) in chosen.items()}
+
+
+async def require_stopped(target: Admin, group: str, *, within_s: float = STOPPED_WITHIN_S) -> None:
+    """Return once MirrorMaker's Connect group has no members; WrongStateError if that doesn't come to be."""
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = (await target.describe_groups([group]))[group]
+        if isinstance(answer, ReplicatorError):
+            raise answer
+        if not _running(answer):
+            return
+        if time.monotonic() > deadline:
+            raise WrongStateError(
+                f"cluster {target.cluster}: group {group} has members: MirrorMaker is running. Stop all of its "
+                "processes that copy to this cluster, then try again"
+            )
+        await asyncio.sleep(_PAUSE_S)
+
+
+async def take_over(
+    link: LinkConfig,
+    source: ClusterClient,
+    target: ClusterClient,
+    stored: Mapping[Key, int],
+    prepare: Callable[[], Awaitable[None]],
+) -> Taken:
+    """Entries for all copies that hold records and have none, at the places where MirrorMaker had got to.
+
+    Harmless to repeat: what the ledger knows stays as it is. WrongStateError while somebody writes to a copy.
+    """
+    places = StoredPlaces(source, target, stored)
+    adoption = Adoption(link, source, target, prepare=prepare, places=places, by=BY_IMPORT)
+    outcome: Outcome = await adoption.adopt()
+    return Taken(len(stored), outcome.partitions, outcome.ambiguous)
+
+
+def _keep(found: dict[tuple[str, str, str, int], int], stored: StoredPosition) -> None:
+    key = stored.connector, stored.cluster, stored.topic, stored.partition
+    if stored.offset is None:
+        found.pop(key, None)
+    elif key in found or len(found) < MAX_POSITIONS:
+        found[key] = stored.offset
+    else:
+        raise WrongStateError(f"more than {MAX_POSITIONS} positions are stored: more than can be taken over")
+
+
+def _running(group: Group) -> bool:
+    return bool(group.members) or group.state not in ("EMPTY", "DEAD")
+
+
+async def _offsets(cluster: ClusterClient, places: list[Key], where: int) -> dict[Key, int]:
+    listed = await cluster.offsets([(*place, where) for place in places], READ_COMMITTED)
+    for (topic, partition), answer in listed.items():
+        if answer.error != NONE:
+            raise BrokerError(answer.error, f"cluster {cluster.alias}: list offsets of {topic}-{partition}")
+    missing = [place for place in places if place not in listed]
+    if missing:
+        raise BrokerError(5, f"cluster {cluster.alias}: list offsets of {missing[0][0]}-{missing[0][1]}")
+    return {place: answer.offset for place, answer in listed.items()}
