@@ -96,6 +96,11 @@ class Adoption:
         """
         return await self._unless_overtaken(self._adopt)
 
+    async def look(self) -> Outcome:
+        """What `adopt` would do now. Writes nothing, and ends no transaction."""
+        entries = await self._found_entries(await self._unknown_copies())
+        return Outcome(len(entries), sum(entry.reason is not None for entry in entries))
+
     async def copy_again(self) -> Outcome:
         """If the ledger knows nothing at all: entries at `start:` for copies that hold records."""
         return await self._unless_overtaken(self._copy_again)
@@ -116,7 +121,14 @@ class Adoption:
         if not copies:
             return Outcome(0, 0)
         self._log.info("looking for the places that copies have got to", partitions=len(copies))
-        copies = await self._settled(copies)
+        written = await self._write(await self._found_entries(await self._settled(copies)))
+        ambiguous = [entry for entry in written if entry.reason is not None]
+        for entry in ambiguous:
+            self._log.error("can't adopt", topic=entry.topic, partition=entry.partition, detail=entry.detail)
+        self._log.info("adopted copies", partitions=len(written) - len(ambiguous), not_adopted=len(ambiguous))
+        return Outcome(len(written), len(ambiguous))
+
+    async def _found_entries(self, copies: Collection[Copy]) -> list[Entry]:
         firsts = await self._first_offsets(copies)
         turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -127,13 +139,7 @@ class Adoption:
                 except (AmbiguousError, PartitionFault) as error:
                     return self._unclear(copy, firsts[copy.topic, copy.partition], error)
 
-        entries = await asyncio.gather(*(entry_of(copy) for copy in copies))
-        written = await self._write(entries)
-        ambiguous = [entry for entry in written if entry.reason is not None]
-        for entry in ambiguous:
-            self._log.error("can't adopt", topic=entry.topic, partition=entry.partition, detail=entry.detail)
-        self._log.info("adopted copies", partitions=len(written) - len(ambiguous), not_adopted=len(ambiguous))
-        return Outcome(len(written), len(ambiguous))
+        return list(await asyncio.gather(*(entry_of(copy) for copy in copies)))
 
     async def _copy_again(self) -> Outcome:
         copies = await self._unknown_copies(only_without_ledger=True)

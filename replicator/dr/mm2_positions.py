@@ -16,7 +16,7 @@ import structlog
 
 from replicator.config.mm2_names import SOURCE_CONNECTOR
 from replicator.config.models import LinkConfig
-from replicator.dr.adopt import Adoption, Outcome
+from replicator.dr.adopt import Adoption
 from replicator.dr.mm2_places import StoredPlaces
 from replicator.errors import ReplicatorError, WrongStateError
 from replicator.flow.backpressure import ByteBudget, Lease
@@ -147,14 +147,17 @@ async def take_over(
     target: ClusterClient,
     stored: Mapping[Key, int],
     prepare: Callable[[], Awaitable[None]],
+    *,
+    dry_run: bool = False,
 ) -> Taken:
     """Entries for all copies that hold records and have none, at the places where MirrorMaker had got to.
 
-    Harmless to repeat: what the ledger knows stays as it is. WrongStateError while somebody writes to a copy.
+    Harmless to repeat: what the ledger knows stays as it is. WrongStateError while somebody writes to a copy. `dry_run`
+    finds the places and writes nothing.
     """
     places = StoredPlaces(source, target, stored)
     adoption = Adoption(link, source, target, prepare=prepare, places=places, by=BY_IMPORT)
-    outcome: Outcome = await adoption.adopt()
+    outcome = await (adoption.look() if dry_run else adoption.adopt())
     return Taken(len(stored), outcome.partitions, outcome.ambiguous)
 
 

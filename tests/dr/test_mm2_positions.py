@@ -112,5 +112,9 @@ async def test_given_copies_at_and_behind_stored_positions_then_each_goes_on_exa
     assert done == Taken(12, 13, 3)
     assert [gap.by for gap in entries["stopped"].gaps] == ["import-mm2 --positions"]
     known = OffsetMap.from_parts([], entries["from-latest"].map_tail)
-    assert [known.to_target(offset) for offset in (19, 20, 23)] == [0, 0, 3]  # the gap says that what is before isn't known
+    assert [known.to_target(offset) for offset in (19, 20, 23)] == [
+        0,
+        0,
+        3,
+    ]  # the gap says that what is before isn't known
     assert (await taken(scene))[0] == Taken(12, 0, 0)  # what is known already isn't looked at again
