@@ -112,6 +112,7 @@ class SyncConfig(_Frozen):
     acls: Annotated[bool | Literal["full"], BeforeValidator(_boolean)] = True  # True: MirrorMaker 2's and MSK's rules
     groups: Boolean = True  # the positions of consumer groups
     new_topics: OnlyTrue = True
+    checkpoints: bool = True  # as MirrorMaker 2, whose clients translate groups' positions by them
     heartbeats: bool = True  # as MirrorMaker 2, whose clients ask `<alias>.heartbeats` where copies come from
     every: Annotated[float, Field(ge=0.1, le=3600)] = 5.0  # seconds between two looks at both clusters
 

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from uuid import UUID
 
 import structlog
 
@@ -19,18 +18,10 @@ from replicator.config.models import LinkConfig
 from replicator.dr.adopt import Adoption
 from replicator.dr.mm2_places import StoredPlaces
 from replicator.errors import ReplicatorError, WrongStateError
-from replicator.flow.backpressure import ByteBudget, Lease
-from replicator.flow.stage import Stage
-from replicator.ledger.fetching import read_all
+from replicator.ledger.following import TopicFollower
 from replicator.sync.admin import Admin, Group
 from replicator.sync.mm2_formats import Mm2FormatError, StoredPosition, decode_stored_position
-from replicator.wire import batch as v2
-from replicator.wire import records
 from replicator.wire.cluster import ClusterClient
-from replicator.wire.fetch import READ_COMMITTED, FetchedPartition
-from replicator.wire.kafka_errors import NONE, BrokerError
-from replicator.wire.list_offsets import EARLIEST, LATEST
-from replicator.wire.primitives import NO_TOPIC_ID
 
 BY_IMPORT = "import-mm2 --positions"
 MAX_POSITIONS = 1_000_000
@@ -52,44 +43,6 @@ class Taken:
     ambiguous: int
 
 
-class KeptPositions:
-    """A `Reading` of one partition of Connect's offsets topic: keeps the newest position of each key."""
-
-    def __init__(self, topic: str, partition: int, start: int, end: int, found: dict[tuple[str, str, str, int], int]):
-        self.topic, self.partition = topic, partition
-        self.topic_id: UUID = NO_TOPIC_ID
-        self.position, self._end = start, end
-        self._found = found
-        self._stage = Stage("source")
-
-    @property
-    def done(self) -> bool:
-        return self.position >= self._end
-
-    def take(self, fetched: FetchedPartition) -> None:
-        staged = self._stage.stage(fetched, self.position, Lease(ByteBudget(1 << 40), 0))
-        if staged.fault is not None:
-            raise staged.fault
-        for batch in staged.batches:
-            for record in records.decode(batch.data, v2.read_header(batch.data, 0)):
-                self._note(record.key, record.value)
-        self.position = staged.next_offset
-
-    def _note(self, key: bytes | None, value: bytes | None) -> None:
-        try:
-            stored = decode_stored_position(key, value)
-        except Mm2FormatError as error:
-            log.warning("a record of Connect's offsets can't be read", topic=self.topic, error=str(error))
-            return
-        if stored is not None:
-            _keep(self._found, stored)
-
-    def out_of_range(self, start: int, end: int) -> None:
-        self.position = start if self.position < start else self._end
-
-    def idle(self, fetched: FetchedPartition, seconds: float) -> None: ...
-
-
 async def stored_positions(target: ClusterClient, topic: str, source: str) -> dict[Key, int]:
     """The last copied offset of each partition of the cluster `source`, as that topic on the target has it.
 
@@ -102,12 +55,18 @@ async def stored_positions(target: ClusterClient, topic: str, source: str) -> di
             f"cluster {target.alias} has no topic {topic}, where MirrorMaker keeps its positions: either it never ran "
             "with these properties, or offset.storage.topic isn't what it was"
         )
-    target.watch([topic])
-    places = [(topic, partition) for partition in metadata.partitions]
-    starts, ends = await _offsets(target, places, EARLIEST), await _offsets(target, places, LATEST)
     found: dict[tuple[str, str, str, int], int] = {}
-    readings = [KeptPositions(*place, starts[place], ends[place], found) for place in places]
-    for error in (await read_all(target, readings, isolation=READ_COMMITTED, slot=_SLOT)).values():
+
+    def take(_: int, key: bytes, value: bytes | None) -> None:
+        try:
+            stored = decode_stored_position(key, value)
+        except Mm2FormatError as error:
+            log.warning("a record of Connect's offsets can't be read", topic=topic, error=str(error))
+            return
+        if stored is not None:
+            _keep(found, stored)
+
+    for error in (await TopicFollower(target, topic, _SLOT).read(list(metadata.partitions), take)).values():
         raise error
     chosen: dict[Key, tuple[str, int]] = {}
     for (connector, cluster, name, partition), offset in found.items():
@@ -173,14 +132,3 @@ def _keep(found: dict[tuple[str, str, str, int], int], stored: StoredPosition) -
 
 def _running(group: Group) -> bool:
     return bool(group.members) or group.state not in ("EMPTY", "DEAD")
-
-
-async def _offsets(cluster: ClusterClient, places: list[Key], where: int) -> dict[Key, int]:
-    listed = await cluster.offsets([(*place, where) for place in places], READ_COMMITTED)
-    for (topic, partition), answer in listed.items():
-        if answer.error != NONE:
-            raise BrokerError(answer.error, f"cluster {cluster.alias}: list offsets of {topic}-{partition}")
-    missing = [place for place in places if place not in listed]
-    if missing:
-        raise BrokerError(5, f"cluster {cluster.alias}: list offsets of {missing[0][0]}-{missing[0][1]}")
-    return {place: answer.offset for place, answer in listed.items()}

@@ -10,6 +10,7 @@ from replicator.sync.acl import Acl
 from replicator.sync.acl_admin import AclAdmin
 from replicator.sync.acls import AclSync, Write
 from replicator.sync.admin import Admin
+from replicator.sync.checkpoints import Checkpoints
 from replicator.sync.config_reader import ConfigReader
 from replicator.sync.config_sync import ConfigSync
 from replicator.sync.created_acls import CreatedAcls, ForeignAcls
@@ -58,6 +59,8 @@ def make_syncers(
         )
     if link.sync.groups:
         syncers["groups"] = make_group_sync(settings, link, clients[0], clients[1], store)
+    if link.sync.checkpoints:
+        syncers["checkpoints"] = Checkpoints(settings, link, *clients, admins[1])
     if link.sync.heartbeats:
         syncers["heartbeats"] = Heartbeats(link, (admins[0], clients[0]), (admins[1], clients[1]))
     return syncers
