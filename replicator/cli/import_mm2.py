@@ -80,7 +80,8 @@ def _take_positions(config: Path, imported: Imported, dry_run: bool) -> None:
         will = "would get" if dry_run else "have got"
         typer.echo(
             f"link {link}: {taken.stored} stored positions; {taken.partitions} partitions {will} an entry in the "
-            f"ledger{f', {taken.ambiguous} of them stopped: see `replicator status`' if taken.ambiguous else ''}."
+            f"ledger{f', {taken.ambiguous} of them stopped: see `replicator status`' if taken.ambiguous else ''}"
+            f"{f'; groups go on from what MirrorMaker wrote ({taken.groups})' if taken.groups else ''}."
         )
         ambiguous += taken.ambiguous
     if not dry_run:

@@ -12,7 +12,7 @@ import yaml
 from replicator.config import mm2_security
 from replicator.config.load import load_text
 from replicator.config.mm2 import Found, Mm2Properties, Note, is_true, listed, without_prefix
-from replicator.config.mm2_names import connect_group, stored_positions_topic
+from replicator.config.mm2_names import checkpoints_topic, connect_group, stored_positions_topic
 from replicator.config.mm2_reasons import reason
 from replicator.config.mm2_secrets import Secrets, escaped
 from replicator.config.models import TopicsConfig
@@ -36,6 +36,7 @@ class Flow:
     target: str
     positions_topic: str
     group: str
+    checkpoints_topic: str  # empty: no groups were kept in step
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,13 @@ class _Link:
             target,
             topic.value.strip() if topic else stored_positions_topic(source),
             group.value.strip() if group else connect_group(source),
+            checkpoints_topic(source, self._internal_separator()) if self._flag("sync.group.offsets.enabled") else "",
         )
+
+    def _internal_separator(self) -> str:
+        internal = self._flag("replication.policy.internal.topic.separator.enabled")
+        separator = self._get("replication.policy.separator")
+        return "." if separator is None or internal is False else separator.value
 
     def build(self) -> dict[str, Any]:
         """One of `links:`. Values that are defaults on both sides are left out."""

@@ -105,6 +105,21 @@ class Adoption:
         """If the ledger knows nothing at all: entries at `start:` for copies that hold records."""
         return await self._unless_overtaken(self._copy_again)
 
+    async def remember_groups(self, records: Mapping[bytes, bytes]) -> int:
+        """Write these records of groups into lane 0's ledger, but for those that it has already; how many."""
+
+        async def step() -> Outcome:
+            await self._ledger_ready()
+            ledger = self._ledger(0)
+
+            async def unknown() -> list[tuple[bytes, bytes | None]]:
+                known = {key for key, value in await ledger.read() if value is not None}
+                return [(key, value) for key, value in records.items() if key not in known]
+
+            return Outcome(await self._write_pairs(ledger, 0, unknown), 0)
+
+        return (await self._unless_overtaken(step)).partitions
+
     async def _unless_overtaken(self, step: Callable[[], Awaitable[Outcome]]) -> Outcome:
         for turn in range(_TURNS):
             try:
@@ -322,18 +337,31 @@ class Adoption:
 
     async def _write_lane(self, lane: int, wanted: list[Entry]) -> list[Entry]:
         ledger = self._ledger(lane)
+        entries: list[Entry] = []
+
+        async def unknown() -> list[tuple[bytes, bytes | None]]:
+            entries[:] = await self._still_unknown(ledger, wanted)
+            return _pairs(entries)
+
+        await self._write_pairs(ledger, lane, unknown)
+        return entries
+
+    async def _write_pairs(
+        self, ledger: LedgerLog, lane: int, unknown: Callable[[], Awaitable[list[tuple[bytes, bytes | None]]]]
+    ) -> int:
+        """Write what is still unknown once nobody else can write there; how many records."""
         if self._link.delivery != "exactly_once":
-            entries = await self._still_unknown(ledger, wanted)
-            await ledger.write(await init_producer_id(await self._target.any_connection()), _pairs(entries))
-            return entries
+            pairs = await unknown()
+            await ledger.write(await init_producer_id(await self._target.any_connection()), pairs)
+            return len(pairs)
         producer = self._producer(lane)
         identity = await producer.init()  # from here on whoever writes this lane's entries ends this one's transaction
-        entries = await self._still_unknown(ledger, wanted)
-        if entries:
+        pairs = await unknown()
+        if pairs:
             await producer.add_partitions({ledger.topic: [lane]})
-            await ledger.write(identity, _pairs(entries), transactional_id=producer.transactional_id)
+            await ledger.write(identity, pairs, transactional_id=producer.transactional_id)
             await producer.end(commit=True)
-        return entries
+        return len(pairs)
 
     async def _still_unknown(self, ledger: LedgerLog, wanted: list[Entry]) -> list[Entry]:
         known = known_from_records(await ledger.read())

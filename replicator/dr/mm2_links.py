@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from replicator.config.librdkafka import client_properties
 from replicator.config.mm2_import import Flow
 from replicator.config.models import LinkConfig, Settings
-from replicator.dr.mm2_positions import Taken, require_stopped, stored_positions, take_over
+from replicator.dr.mm2_positions import Taken, require_stopped, stored_positions, synced_groups, take_over
 from replicator.ledger.topic import ensure_topics
 from replicator.sync.admin import Admin, TopicSpec
 from replicator.wire.cluster import ClusterClient
@@ -34,7 +34,8 @@ async def _take(settings: Settings, link: LinkConfig, flow: Flow, dry_run: bool)
         await target.all_topics()
         await require_stopped(admin, flow.group)
         stored = await stored_positions(target, flow.positions_topic, flow.source)
-        return await take_over(link, source, target, stored, make_topics, dry_run=dry_run)
+        groups = await synced_groups(target, flow.checkpoints_topic) if flow.checkpoints_topic else {}
+        return await take_over(link, source, target, stored, make_topics, groups=groups, dry_run=dry_run)
     finally:
         await source.close()
         await target.close()

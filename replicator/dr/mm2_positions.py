@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import structlog
 
@@ -19,8 +20,9 @@ from replicator.dr.adopt import Adoption
 from replicator.dr.mm2_places import StoredPlaces
 from replicator.errors import ReplicatorError, WrongStateError
 from replicator.ledger.following import TopicFollower
+from replicator.ledger.group_state import ALSO_MAX, MARKS_MAX, GroupTopic, Mark, encode_group, encode_group_key
 from replicator.sync.admin import Admin, Group
-from replicator.sync.mm2_formats import Mm2FormatError, StoredPosition, decode_stored_position
+from replicator.sync.mm2_formats import Mm2FormatError, StoredPosition, decode_checkpoint, decode_stored_position
 from replicator.wire.cluster import ClusterClient
 
 BY_IMPORT = "import-mm2 --positions"
@@ -36,11 +38,13 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of it. `stored` positions were found; `partitions` have got entries, `ambiguous` of them stopped."""
+    """What became of it. `stored` positions were found; `partitions` have got entries, `ambiguous` of them stopped.
+    `groups`: in so many topics, groups' positions that MirrorMaker wrote are known as what may be moved on."""
 
     stored: int
     partitions: int
     ambiguous: int
+    groups: int = 0
 
 
 async def stored_positions(target: ClusterClient, topic: str, source: str) -> dict[Key, int]:
@@ -107,17 +111,50 @@ async def take_over(
     stored: Mapping[Key, int],
     prepare: Callable[[], Awaitable[None]],
     *,
+    groups: Mapping[bytes, bytes] = MappingProxyType({}),
     dry_run: bool = False,
 ) -> Taken:
     """Entries for all copies that hold records and have none, at the places where MirrorMaker had got to.
 
-    Harmless to repeat: what the ledger knows stays as it is. WrongStateError while somebody writes to a copy. `dry_run`
-    finds the places and writes nothing.
+    `groups`: records of what MirrorMaker wrote of groups. Harmless to repeat: what the ledger knows stays as it is.
+    WrongStateError while somebody writes to a copy. `dry_run` finds the places and writes nothing.
     """
     places = StoredPlaces(source, target, stored)
     adoption = Adoption(link, source, target, prepare=prepare, places=places, by=BY_IMPORT)
     outcome = await (adoption.look() if dry_run else adoption.adopt())
-    return Taken(len(stored), outcome.partitions, outcome.ambiguous)
+    written = len(groups)
+    if groups and not dry_run:
+        written = await adoption.remember_groups(groups)
+    return Taken(len(stored), outcome.partitions, outcome.ambiguous, written)
+
+
+async def synced_groups(target: ClusterClient, topic: str) -> dict[bytes, bytes]:
+    """What MirrorMaker's checkpoints say that it wrote of groups on the target, as records of this link's ledger.
+
+    It wrote some of its checkpoints, maybe not the last one: any of those that the topic still holds may be there.
+    """
+    view = await target.all_topics()
+    if topic not in view.topics:
+        return {}
+    marks: dict[tuple[str, str], dict[int, Mark]] = {}
+
+    def take(_: int, key: bytes, value: bytes | None) -> None:
+        try:
+            at = decode_checkpoint(key, value)
+            encode_group_key(at.group, at.topic)
+        except (Mm2FormatError, ValueError) as error:
+            log.warning("a checkpoint can't be used", topic=topic, error=str(error))
+            return
+        of_topic = marks.setdefault((at.group, at.topic), {})
+        before = of_topic.get(at.partition)
+        held = dict.fromkeys(() if before is None else (*before.also, before.target))
+        held.pop(at.downstream, None)
+        if 0 <= at.partition < MARKS_MAX:
+            of_topic[at.partition] = Mark(at.upstream, at.downstream, also=tuple(held)[-ALSO_MAX:])
+
+    for error in (await TopicFollower(target, topic, _SLOT).read([0], take)).values():
+        raise error
+    return {encode_group_key(*key): encode_group(GroupTopic(of_topic)) for key, of_topic in marks.items()}
 
 
 def _keep(found: dict[tuple[str, str, str, int], int], stored: StoredPosition) -> None:

@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from replicator.dr.mm2_positions import Taken, stored_positions, take_over
+from replicator.dr.mm2_positions import Taken, stored_positions, synced_groups, take_over
 from replicator.errors import WrongStateError
 from replicator.ledger.entry import Entry
+from replicator.ledger.group_state import decode_group, encode_group_key
+from replicator.ledger.lanes import ledger_topic
+from replicator.ledger.log import LedgerLog
 from replicator.ledger.offset_map import OffsetMap
 from replicator.states import Reason, State
+from replicator.sync.mm2_formats import Checkpoint, encode_checkpoint
 from tests.dr.test_adopt import Scene, compact, put, rows
 from tests.flow import logs
 from tests.flow.logs import Row
@@ -118,3 +122,26 @@ async def test_given_copies_at_and_behind_stored_positions_then_each_goes_on_exa
         3,
     ]  # the gap says that what is before isn't known
     assert (await taken(scene))[0] == Taken(12, 0, 0)  # what is known already isn't looked at again
+
+
+async def test_given_checkpoints_of_synced_groups_when_taken_over_then_their_positions_are_ours_to_move(
+    scene: Scene,
+) -> None:
+    topic = "us.checkpoints.internal"
+    scene.target.create_topic(topic, 1, 1, {"cleanup.policy": "compact"})
+    written = [Checkpoint("g", "us.t", 0, up, down) for up, down in ((5, 5), (9, 8), (12, 9))]
+    written.append(Checkpoint("g", "us.t", 3, 7, 7))
+    pairs = [*map(encode_checkpoint, written), (b"broken", b"")]
+    scene.target.log(topic, 0).append_as_client(
+        logs.batch([Row(n, logs.NOW, key, value) for n, (key, value) in enumerate(pairs)])
+    )
+    scene.topic("t", rows(30), rows(21))
+    groups = await synced_groups(scene.eu, topic)
+    done = await take_over(scene.link, scene.us, scene.eu, {}, scene.adoption()._prepare, groups=groups)
+    assert done == Taken(0, 1, 0, 1)
+    held = dict(await LedgerLog(scene.eu, ledger_topic("l"), 0).read())
+    marks = decode_group(held[encode_group_key("g", "us.t")] or b"").marks
+    assert [(marks[n].source, marks[n].target, marks[n].also) for n in (0, 3)] == [(12, 9, (5, 8)), (7, 7, ())]
+    again = await take_over(scene.link, scene.us, scene.eu, {}, scene.adoption()._prepare, groups=groups)
+    assert again == Taken(0, 0, 0, 0)
+    assert await synced_groups(scene.eu, "none.checkpoints.internal") == {}
