@@ -27,7 +27,7 @@ from replicator.wire.cluster import ClusterClient
 
 BY_IMPORT = "import-mm2 --positions"
 MAX_POSITIONS = 1_000_000
-STOPPED_WITHIN_S = 45.0  # a worker of Connect that was killed is a member of its group for ten seconds more, by default
+STOPPED_WITHIN_S = 20.0  # a worker of Connect that was killed is a member of its group for ten seconds more, by default
 _PAUSE_S = 0.5
 _SLOT = "import"
 
@@ -99,7 +99,7 @@ async def require_stopped(target: Admin, group: str, *, within_s: float = STOPPE
         if time.monotonic() > deadline:
             raise WrongStateError(
                 f"cluster {target.cluster}: group {group} has members: MirrorMaker is running. Stop all of its "
-                "processes that copy to this cluster, then try again"
+                "processes that copy to this cluster, then try again (one that was killed is a member for ten seconds more)"
             )
         await asyncio.sleep(_PAUSE_S)
 
