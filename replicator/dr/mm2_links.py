@@ -32,7 +32,7 @@ async def _take(settings: Settings, link: LinkConfig, flow: Flow, dry_run: bool)
     try:
         await source.all_topics()
         await target.all_topics()
-        await require_stopped(admin, flow.group)
+        await require_stopped(target, flow.group)
         stored = await stored_positions(target, flow.positions_topic, flow.source)
         groups = await synced_groups(target, flow.checkpoints_topic) if flow.checkpoints_topic else {}
         return await take_over(link, source, target, stored, make_topics, groups=groups, dry_run=dry_run)

@@ -18,10 +18,10 @@ from replicator.config.mm2_names import SOURCE_CONNECTOR
 from replicator.config.models import LinkConfig
 from replicator.dr.adopt import Adoption
 from replicator.dr.mm2_places import StoredPlaces
-from replicator.errors import ReplicatorError, WrongStateError
+from replicator.errors import WrongStateError
 from replicator.ledger.following import TopicFollower
 from replicator.ledger.group_state import ALSO_MAX, MARKS_MAX, GroupTopic, Mark, encode_group, encode_group_key
-from replicator.sync.admin import Admin, Group
+from replicator.sync.group_client import GroupClient
 from replicator.sync.mm2_formats import Mm2FormatError, StoredPosition, decode_checkpoint, decode_stored_position
 from replicator.wire.cluster import ClusterClient
 
@@ -87,19 +87,18 @@ async def stored_positions(target: ClusterClient, topic: str, source: str) -> di
     return {key: offset for key, (_, offset) in chosen.items()}
 
 
-async def require_stopped(target: Admin, group: str, *, within_s: float = STOPPED_WITHIN_S) -> None:
+async def require_stopped(target: ClusterClient, group: str, *, within_s: float = STOPPED_WITHIN_S) -> None:
     """Return once MirrorMaker's Connect group has no members; WrongStateError if that doesn't come to be."""
     deadline = time.monotonic() + within_s
+    groups = GroupClient(target)
     while True:
-        answer = (await target.describe_groups([group]))[group]
-        if isinstance(answer, ReplicatorError):
-            raise answer
-        if not _running(answer):
+        found = (await groups.groups()).get(group)
+        if found is None or found.empty:
             return
         if time.monotonic() > deadline:
             raise WrongStateError(
-                f"cluster {target.cluster}: group {group} has members: MirrorMaker is running. Stop all of its "
-                "processes that copy to this cluster, then try again (one that was killed is a member for ten seconds more)"
+                f"cluster {target.alias}: group {group} has members: MirrorMaker is running. Stop all of its "
+                "processes that copy to this cluster, then try again (a killed one is a member for ten seconds more)"
             )
         await asyncio.sleep(_PAUSE_S)
 
@@ -165,7 +164,3 @@ def _keep(found: dict[tuple[str, str, str, int], int], stored: StoredPosition) -
         found[key] = stored.offset
     else:
         raise WrongStateError(f"more than {MAX_POSITIONS} positions are stored: more than can be taken over")
-
-
-def _running(group: Group) -> bool:
-    return bool(group.members) or group.state not in ("EMPTY", "DEAD")

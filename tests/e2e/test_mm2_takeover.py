@@ -142,13 +142,14 @@ def test_given_a_running_mirrormaker_when_it_is_replaced_then_a_reader_finds_eve
     )
     remote, group = f"{us}.{topic}", f"{topic}-group"
     writing = Writing(source, topic)
+    wait_for(lambda: writing.written > 1000, within=30, what="there is something to copy")
+    commit(source, group, {(topic, partition): 100 for partition in range(PARTITIONS)})
     with MirrorMaker(tmp_path, properties) as mm2:
         wait_for(
             lambda: remote in target.admin().list_topics(timeout=10).topics and count(target, remote) > 1500,
             within=120, every=0.5, what="MirrorMaker copies",
         )  # fmt: skip
-        commit(source, group, {(topic, partition): 100 for partition in range(PARTITIONS)})
-        wait_for(lambda: len(committed(target, group)) == PARTITIONS, within=60, every=0.5, what="it syncs the group")
+        wait_for(lambda: committed(target, group), within=40, every=0.5, what="it syncs the group")
         mm2_says = committed(target, group)
         refused = take_over(tmp_path, mm2, "--positions", "--dry-run") if how is signal.SIGTERM else None
         mm2.end(how)
