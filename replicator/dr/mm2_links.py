@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
+
+import structlog
 
 from replicator.config.librdkafka import client_properties
 from replicator.config.mm2_import import Flow
 from replicator.config.models import LinkConfig, Settings
 from replicator.dr.mm2_positions import Taken, require_stopped, stored_positions, synced_groups, take_over
+from replicator.errors import ReplicatorError
 from replicator.ledger.topic import ensure_topics
 from replicator.sync.admin import Admin, TopicSpec
 from replicator.wire.cluster import ClusterClient
+
+log = structlog.get_logger(__name__)
+
+_LIMIT_S = 30.0
+_RETRY_S = 1.0
 
 
 async def take_links(
     settings: Settings, flows: Sequence[tuple[LinkConfig, Flow]], *, dry_run: bool = False
 ) -> list[tuple[str, Taken]]:
     """By link, in order. `dry_run` writes nothing. ReplicatorError if one can't be taken over; the ones before are."""
-    return [(link.name, await _take(settings, link, flow, dry_run)) for link, flow in flows]
+    return [(link.name, await _patiently(settings, link, flow, dry_run)) for link, flow in flows]
+
+
+async def _patiently(settings: Settings, link: LinkConfig, flow: Flow, dry_run: bool) -> Taken:
+    """Topics that were only just created have no leader yet: what may heal is tried again; repeating is harmless."""
+    deadline = time.monotonic() + _LIMIT_S
+    while True:
+        try:
+            return await _take(settings, link, flow, dry_run)
+        except ReplicatorError as error:
+            if not error.retriable or time.monotonic() > deadline:
+                raise
+            log.warning("can't take over yet", link=link.name, error=str(error))
+            await asyncio.sleep(_RETRY_S)
 
 
 async def _take(settings: Settings, link: LinkConfig, flow: Flow, dry_run: bool) -> Taken:
