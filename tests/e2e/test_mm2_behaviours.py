@@ -332,6 +332,7 @@ def test_transactional_producers_only_committed_records_and_positions_behind_mar
     assert copied[source[6].value] < position <= copied[source[7].value]
 
 
+@pytest.mark.soak
 def test_restart_goes_on_without_a_record_or_checkpoint_twice(world: World) -> None:
     topic, group = world.topic("restart"), world.group("restart")
     produce(world.us.client_config, topic, 0, numbered(20))
