@@ -143,9 +143,13 @@ class _Link:
 
     def _topics(self) -> dict[str, Any]:
         topics = self._patterns("topics", {"include": list(TopicsConfig().include)})
-        excluded = topics.get("exclude")
-        if excluded is not None and _INTERNAL not in excluded:
-            excluded.append(_INTERNAL)
+        separator = self._get("replication.policy.separator")
+        never = [_INTERNAL]
+        if separator is not None and separator.value not in ("", ".", "-"):
+            never.append(f".*{escaped(re.escape(separator.value))}internal")
+        if "exclude" in topics or len(never) > 1:
+            excluded = topics.setdefault("exclude", list(TopicsConfig().exclude))
+            excluded += [pattern for pattern in never if pattern not in excluded]
         policy = self._get("replication.policy.class")
         name = policy.value.strip().rpartition(".")[2] if policy else _PREFIX
         topics["naming"] = "identical" if name == _IDENTICAL else "prefix"
@@ -160,7 +164,6 @@ class _Link:
                 "a policy in Java can't be used; `naming: prefix` is written: compare the names of the copies", policy
             )
         internal = self._get("replication.policy.internal.topic.separator.enabled")
-        separator = self._get("replication.policy.separator")
         if internal and separator and not is_true(internal.value) and separator.value != ".":
             self._properties.note("the checkpoints topic's name has the link's separator here", internal)
         reset = self._properties.consumer(self._pair, "auto.offset.reset")

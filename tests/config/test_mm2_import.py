@@ -107,7 +107,7 @@ def test_given_properties_at_all_levels_when_imported_then_flow_goes_before_clus
     }  # fmt: skip
     assert link["topics"] == {
         "include": [r"orders\..*", "payments"],
-        "exclude": ["secret-.*", r".*[\-.]internal"],
+        "exclude": ["secret-.*", r".*[\-.]internal", ".*_internal"],
         "naming": "prefix",
         "start": "latest",
     }

@@ -68,3 +68,9 @@ def test_given_no_heartbeats_when_selected_then_topics_of_that_name_are_as_any_o
     link = IDENTICAL.model_copy(update={"sync": IDENTICAL.sync.model_copy(update={"heartbeats": False})})
     assert link.remote_topic("heartbeats") == "heartbeats"
     assert skip_reason(link, "target.heartbeats") is None
+
+
+def test_given_checkpoints_when_everything_is_selected_then_they_arent_copied() -> None:
+    link = LINK.model_copy(update={"topics": TopicsConfig(include=(".*",), exclude=()), "separator": "_"})
+    assert "checkpoints" in (skip_reason(link, "other_checkpoints_internal") or "")
+    assert skip_reason(link, "checkpoints") is None
