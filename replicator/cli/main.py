@@ -14,6 +14,7 @@ from replicator.cli.check import check
 from replicator.cli.completion import completion
 from replicator.cli.demo import demo
 from replicator.cli.groups import groups
+from replicator.cli.import_mm2 import import_mm2
 from replicator.cli.init import init
 from replicator.cli.lag import lag
 from replicator.cli.output import complain
@@ -79,6 +80,7 @@ app.command("groups")(groups)
 app.command("resume")(resume)
 app.command("translate")(translate)
 app.command("verify")(verify)
+app.command("import-mm2")(import_mm2)
 app.command("completion")(completion)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+
+from replicator.config.mm2_names import is_heartbeats
 
 
 class _Frozen(BaseModel):
@@ -110,6 +112,8 @@ class SyncConfig(_Frozen):
     acls: Annotated[bool | Literal["full"], BeforeValidator(_boolean)] = True  # True: MirrorMaker 2's and MSK's rules
     groups: Boolean = True  # the positions of consumer groups
     new_topics: OnlyTrue = True
+    checkpoints: bool = True  # as MirrorMaker 2, whose clients translate groups' positions by them
+    heartbeats: bool = True  # as MirrorMaker 2, whose clients ask `<alias>.heartbeats` where copies come from
     every: Annotated[float, Field(ge=0.1, le=3600)] = 5.0  # seconds between two looks at both clusters
 
 
@@ -136,11 +140,18 @@ class LinkConfig(_Frozen):
     sync: SyncConfig = SyncConfig()
 
     def remote_topic(self, topic: str) -> str:
-        """The name of a source topic's copy on the target."""
-        return topic if self.topics.naming == "identical" else f"{self.source}{self.separator}{topic}"
+        """The name of a source topic's copy on the target. Heartbeats tell by it where they come from, in any case."""
+        keeps_name = self.topics.naming == "identical" and not self.copies_heartbeats(topic)
+        return topic if keeps_name else f"{self.source}{self.separator}{topic}"
+
+    def copies_heartbeats(self, topic: str) -> bool:
+        """Whether the topic is copied as heartbeats: by MirrorMaker 2's rules, whatever filters and naming say."""
+        return self.sync.heartbeats and is_heartbeats(topic, self.separator)
 
     def selects(self, topic: str) -> bool:
         """Whether the filters take this source topic: full match, exclude wins."""
+        if self.copies_heartbeats(topic):
+            return True
         if any(re.fullmatch(pattern, topic) for pattern in self.topics.exclude):
             return False
         return any(re.fullmatch(pattern, topic) for pattern in self.topics.include)
@@ -164,6 +175,20 @@ class Settings(_Frozen):
     clusters: dict[str, ClusterConfig]
     links: tuple[LinkConfig, ...]
     service: ServiceConfig = ServiceConfig()
+
+    @field_validator("links")
+    @classmethod
+    def _heartbeats_once(cls, links: tuple[LinkConfig, ...]) -> tuple[LinkConfig, ...]:
+        """Of several links between the same clusters the first one sends heartbeats: their copy has one name."""
+        seen: set[tuple[str, str]] = set()
+        once = []
+        for link in links:
+            first = not link.sync.heartbeats or (link.source, link.target) not in seen
+            quiet = link.sync.model_copy(update={"heartbeats": False})
+            once.append(link if first else link.model_copy(update={"sync": quiet}))
+            if link.sync.heartbeats:
+                seen.add((link.source, link.target))
+        return tuple(once)
 
     def link(self, name: str) -> LinkConfig:
         """The link of this name; KeyError if there is none."""

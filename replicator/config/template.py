@@ -51,6 +51,8 @@ links:                                    # one per direction
     #   config_exclude: ['.*throttled.*'] # settings that are let be; else MirrorMaker 2's list
     #   groups: true                      # consumer groups continue at the next record; false: nothing is written
     #   acls: true                        # readers of a topic may read its copy; full: all ACLs as they are; false
+    #   heartbeats: true                  # MirrorMaker 2's, every second, copied as <source>.heartbeats
+    #   checkpoints: true                 # MirrorMaker 2's: groups' positions for RemoteClusterUtils.translateOffsets
 
 service:
   http: "127.0.0.1:8080"                  # page, metrics and API; any other address than loopback needs a token

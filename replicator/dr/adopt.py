@@ -76,6 +76,8 @@ class Adoption:
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
         settle_s: float = _SETTLE_S,
         pause_s: Callable[[int], float] = lambda turn: random.uniform(0.1, 1.0 + turn),
+        places: Places | None = None,
+        by: str = BY_ADOPT,
     ) -> None:
         self._link = link
         self._source = source
@@ -85,6 +87,8 @@ class Adoption:
         self._now_ms = now_ms
         self._settle_s = settle_s
         self._pause_s = pause_s
+        self._places = places or Places(source, target)
+        self._by = by
         self._log = log.bind(link=link.name)
 
     async def adopt(self) -> Outcome:
@@ -94,9 +98,29 @@ class Adoption:
         """
         return await self._unless_overtaken(self._adopt)
 
+    async def look(self) -> Outcome:
+        """What `adopt` would do now. Writes nothing, and ends no transaction."""
+        entries = await self._found_entries(await self._unknown_copies())
+        return Outcome(len(entries), sum(entry.reason is not None for entry in entries))
+
     async def copy_again(self) -> Outcome:
         """If the ledger knows nothing at all: entries at `start:` for copies that hold records."""
         return await self._unless_overtaken(self._copy_again)
+
+    async def remember_groups(self, records: Mapping[bytes, bytes]) -> int:
+        """Write these records of groups into lane 0's ledger, but for those that it has already; how many."""
+
+        async def step() -> Outcome:
+            await self._ledger_ready()
+            ledger = self._ledger(0)
+
+            async def unknown() -> list[tuple[bytes, bytes | None]]:
+                known = {key for key, value in await ledger.read() if value is not None}
+                return [(key, value) for key, value in records.items() if key not in known]
+
+            return Outcome(await self._write_pairs(ledger, 0, unknown), 0)
+
+        return (await self._unless_overtaken(step)).partitions
 
     async def _unless_overtaken(self, step: Callable[[], Awaitable[Outcome]]) -> Outcome:
         for turn in range(_TURNS):
@@ -121,24 +145,25 @@ class Adoption:
                 "there too. If this link has never copied them, start without --adopt: they are copied anew"
             )
         self._log.info("looking for the places that copies have got to", partitions=len(copies))
-        copies = await self._settled(copies)
-        places, firsts = Places(self._source, self._target), await self._first_offsets(copies)
-        turns = asyncio.Semaphore(_AT_ONCE)
-
-        async def entry_of(copy: Copy) -> Entry:
-            async with turns:
-                try:
-                    return self._adopted(copy, await places.find(copy))
-                except (AmbiguousError, PartitionFault) as error:
-                    return self._unclear(copy, firsts[copy.topic, copy.partition], error)
-
-        entries = await asyncio.gather(*(entry_of(copy) for copy in copies))
-        written = await self._write(entries)
+        written = await self._write(await self._found_entries(await self._settled(copies)))
         ambiguous = [entry for entry in written if entry.reason is not None]
         for entry in ambiguous:
             self._log.error("can't adopt", topic=entry.topic, partition=entry.partition, detail=entry.detail)
         self._log.info("adopted copies", partitions=len(written) - len(ambiguous), not_adopted=len(ambiguous))
         return Outcome(len(written), len(ambiguous))
+
+    async def _found_entries(self, copies: Collection[Copy]) -> list[Entry]:
+        firsts = await self._first_offsets(copies)
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def entry_of(copy: Copy) -> Entry:
+            async with turns:
+                try:
+                    return self._adopted(copy, await self._places.find(copy))
+                except (AmbiguousError, PartitionFault) as error:
+                    return self._unclear(copy, firsts[copy.topic, copy.partition], error)
+
+        return list(await asyncio.gather(*(entry_of(copy) for copy in copies)))
 
     async def _copy_again(self) -> Outcome:
         copies = await self._unknown_copies(only_without_ledger=True)
@@ -278,7 +303,7 @@ class Adoption:
             self._entry(copy, place.source_next),
             record_timestamp_ms=place.record_timestamp_ms,
             map_tail=tail.encoded(),
-            gaps=(Gap(Reason.FOREIGN_WRITER, source_from, source_from, target_from, target_from, now, BY_ADOPT),),
+            gaps=(Gap(Reason.FOREIGN_WRITER, source_from, source_from, target_from, target_from, now, self._by),),
         )
 
     def _unclear(self, copy: Copy, first: int, why: ReplicatorError) -> Entry:
@@ -321,18 +346,31 @@ class Adoption:
 
     async def _write_lane(self, lane: int, wanted: list[Entry]) -> list[Entry]:
         ledger = self._ledger(lane)
+        entries: list[Entry] = []
+
+        async def unknown() -> list[tuple[bytes, bytes | None]]:
+            entries[:] = await self._still_unknown(ledger, wanted)
+            return _pairs(entries)
+
+        await self._write_pairs(ledger, lane, unknown)
+        return entries
+
+    async def _write_pairs(
+        self, ledger: LedgerLog, lane: int, unknown: Callable[[], Awaitable[list[tuple[bytes, bytes | None]]]]
+    ) -> int:
+        """Write what is still unknown once nobody else can write there; how many records."""
         if self._link.delivery != "exactly_once":
-            entries = await self._still_unknown(ledger, wanted)
-            await ledger.write(await init_producer_id(await self._target.any_connection()), _pairs(entries))
-            return entries
+            pairs = await unknown()
+            await ledger.write(await init_producer_id(await self._target.any_connection()), pairs)
+            return len(pairs)
         producer = self._producer(lane)
         identity = await producer.init()  # from here on whoever writes this lane's entries ends this one's transaction
-        entries = await self._still_unknown(ledger, wanted)
-        if entries:
+        pairs = await unknown()
+        if pairs:
             await producer.add_partitions({ledger.topic: [lane]})
-            await ledger.write(identity, _pairs(entries), transactional_id=producer.transactional_id)
+            await ledger.write(identity, pairs, transactional_id=producer.transactional_id)
             await producer.end(commit=True)
-        return entries
+        return len(pairs)
 
     async def _still_unknown(self, ledger: LedgerLog, wanted: list[Entry]) -> list[Entry]:
         known = known_from_records(await ledger.read())

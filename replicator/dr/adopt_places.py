@@ -126,8 +126,10 @@ class Places:
         for error in failed.values():
             raise error
 
-    async def _offset(self, cluster: ClusterClient, topic: str, partition: int, where: int) -> int:
-        listed = (await cluster.offsets([(topic, partition, where)], READ_COMMITTED)).get((topic, partition))
+    async def _offset(
+        self, cluster: ClusterClient, topic: str, partition: int, where: int, isolation: int = READ_COMMITTED
+    ) -> int:
+        listed = (await cluster.offsets([(topic, partition, where)], isolation)).get((topic, partition))
         if listed is None or listed.error != NONE:
             raise UnreachableError(f"cluster {cluster.alias}: {topic}-{partition} can't be asked for its offsets now")
         return listed.offset

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from replicator.config.mm2_names import checkpoints_topic
 from replicator.config.models import LinkConfig
 from replicator.ledger.lanes import INTERNAL_PREFIX
 from replicator.states import Reason
@@ -63,9 +64,12 @@ def skip_reason(link: LinkConfig, topic: str, *, internal: bool = False) -> str 
         return "belongs to Replicator itself"
     if internal or topic.startswith(("__", ".")):
         return "is internal to Kafka"
+    if topic.endswith(checkpoints_topic("", link.separator)):
+        return "holds checkpoints of another link"
     if not link.selects(topic):
         return "isn't selected by topics.include and topics.exclude"
-    if link.topics.naming == "prefix" and comes_from(topic, link.target, link.separator):
+    named = link.topics.naming == "prefix" or link.copies_heartbeats(topic)  # the name says where it comes from
+    if named and comes_from(topic, link.target, link.separator):
         return f"came from {link.target} itself"
     return None
 

@@ -145,7 +145,8 @@ def _copies(link: LinkConfig, target_topics: Iterable[str], source_topics: Itera
     """The target topics that are, by their names, copies made by this link."""
     if link.topics.naming == "identical":
         present = set(target_topics)
-        return [name for name in source_topics if name in present and skip_reason(link, name) is None]
+        wanted = (name for name in source_topics if skip_reason(link, name) is None)
+        return [remote for remote in map(link.remote_topic, wanted) if remote in present]
     prefix = link.remote_topic("")
     return [
         name

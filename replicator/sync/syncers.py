@@ -10,11 +10,13 @@ from replicator.sync.acl import Acl
 from replicator.sync.acl_admin import AclAdmin
 from replicator.sync.acls import AclSync, Write
 from replicator.sync.admin import Admin
+from replicator.sync.checkpoints import Checkpoints
 from replicator.sync.config_reader import ConfigReader
 from replicator.sync.config_sync import ConfigSync
 from replicator.sync.created_acls import CreatedAcls, ForeignAcls
 from replicator.sync.group_writer import Store
 from replicator.sync.groups import make_group_sync
+from replicator.sync.heartbeats import Heartbeats
 from replicator.sync.plan import Syncer
 from replicator.sync.topics import TopicPair, TopicSync
 from replicator.wire.cluster import ClusterClient
@@ -57,6 +59,10 @@ def make_syncers(
         )
     if link.sync.groups:
         syncers["groups"] = make_group_sync(settings, link, clients[0], clients[1], store)
+    if link.sync.checkpoints:
+        syncers["checkpoints"] = Checkpoints(settings, link, *clients, admins[1])
+    if link.sync.heartbeats:
+        syncers["heartbeats"] = Heartbeats(link, (admins[0], clients[0]), (admins[1], clients[1]))
     return syncers
 
 

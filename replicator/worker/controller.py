@@ -16,6 +16,7 @@ from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.sync.admin import Admin, TopicSpec
 from replicator.sync.deletions import Deletions
 from replicator.sync.group_writer import Store
+from replicator.sync.heartbeats import Heartbeats
 from replicator.sync.ledger_follower import LedgerFollower
 from replicator.sync.metadata_topics import MetadataTopics
 from replicator.sync.syncers import make_syncers
@@ -67,6 +68,8 @@ class Controller:
         self.syncers = make_syncers(
             settings, link, self._topics, (self.source, self.target), self._clients, control.write, store
         )
+        beating = self.syncers.get("heartbeats")
+        self.heartbeats = beating if isinstance(beating, Heartbeats) else None
 
     async def prepare(self) -> None:
         """Make sure of permissions and internal topics. AuthorizationError if we may not write as `delivery` asks for,

@@ -31,6 +31,7 @@ from replicator.ledger.configuration import Reload
 from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_topic
 from replicator.ledger.moved import encode_wish
 from replicator.states import Reason, Way
+from replicator.sync.heartbeats import Pulse
 from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, WorkerCounters
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
@@ -71,6 +72,7 @@ COMMANDS_S = 1.0
 TROUBLES_S = 2.0
 PLACEMENT_S = 2.0
 LOAD_S = 30.0
+HEARTBEAT_S = 1.0
 RETRY_S = 1.0
 QUIET_S = 5.0
 SETTLE_S = 0.05  # what asks for a step often comes in bursts
@@ -177,6 +179,8 @@ class LinkWorker:
         self._spawn(self._every(self._control, every_s, self._control_now, "create and grow target topics"))
         for name in self._controller.syncers:
             self._spawn(self._every(partial(self._sync, name), every_s, asyncio.Event(), f"keep {name} in step"))
+        for pulse in self._controller.heartbeats.pulses if self._controller.heartbeats is not None else ():
+            self._spawn(self._every(partial(self._beat, pulse), HEARTBEAT_S, asyncio.Event(), "write heartbeats"))
         care = MapCare(self.link.name, self._source, self._target, self._lanes.values, _now_ms)
         self._spawn(self._every(care.step, DISCOVERY_S, asyncio.Event(), "keep the offset map small"))
         self._spawn(self._every(self._renew, RENEWAL_S, asyncio.Event(), "renew transactional ids"))
@@ -520,6 +524,10 @@ class LinkWorker:
     async def _sync(self, name: str) -> None:
         if 0 in self._membership.owned:
             await self._controller.sync(name)
+
+    async def _beat(self, pulse: Pulse) -> None:
+        if 0 in self._membership.owned:
+            await pulse.beat()
 
     async def _balance(self) -> None:
         """Say what our lanes carry; as the controller, wish a hot partition elsewhere. Its owners do the rest."""

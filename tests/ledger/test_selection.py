@@ -49,3 +49,28 @@ def test_given_names_that_differ_in_dot_and_underscore_when_selected_then_only_t
     assert selection.remote_names.keys() == {"a.b"}
     assert "'source.a_b' and 'source.a.b'" in selection.problems["a_b"].detail
     assert select(LINK, {"a.b": False, "a_b": False}, ["source.a_b"]).remote_names.keys() == {"a_b"}
+
+
+@pytest.mark.parametrize("link", [LINK, IDENTICAL])
+def test_given_heartbeats_when_selected_then_they_are_copied_by_chain_whatever_the_filters_say(
+    link: LinkConfig,
+) -> None:
+    topics = link.topics.model_copy(update={"include": ("orders",), "exclude": (".*heartbeats",)})
+    narrow = link.model_copy(update={"topics": topics})
+    for name in ("target.heartbeats", "source.target.heartbeats"):
+        assert "came from target" in (skip_reason(narrow, name) or "")
+    found = select(narrow, dict.fromkeys(["heartbeats", "other.heartbeats", "my-heartbeats", "orders"], False), [])
+    copies = {"heartbeats": "source.heartbeats", "other.heartbeats": "source.other.heartbeats"}
+    assert found.remote_names == copies | {"orders": narrow.remote_topic("orders")}
+
+
+def test_given_no_heartbeats_when_selected_then_topics_of_that_name_are_as_any_other() -> None:
+    link = IDENTICAL.model_copy(update={"sync": IDENTICAL.sync.model_copy(update={"heartbeats": False})})
+    assert link.remote_topic("heartbeats") == "heartbeats"
+    assert skip_reason(link, "target.heartbeats") is None
+
+
+def test_given_checkpoints_when_everything_is_selected_then_they_arent_copied() -> None:
+    link = LINK.model_copy(update={"topics": TopicsConfig(include=(".*",), exclude=()), "separator": "_"})
+    assert "checkpoints" in (skip_reason(link, "other_checkpoints_internal") or "")
+    assert skip_reason(link, "checkpoints") is None

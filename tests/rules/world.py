@@ -181,6 +181,7 @@ class IdleController:
     """`Controller` that finds everything done."""
 
     syncers: ClassVar[dict[str, Any]] = {}
+    heartbeats = None
 
     def __init__(self, source: Cluster, target: Cluster) -> None:
         self.source = Settled(source)

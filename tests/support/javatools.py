@@ -55,8 +55,23 @@ def jars(version: str = KAFKA_VERSION) -> Path:
 
 def java_command(main: str, *args: str, jvm: Sequence[str] = (), version: str = KAFKA_VERSION) -> list[str]:
     """The command line that runs a class of Kafka's jars in a small JVM."""
+    return [*small_jvm(jars(version), jvm=jvm), main, *args]
+
+
+def small_jvm(libraries: Path, *, jvm: Sequence[str] = (), heap: str | None = None) -> list[str]:
+    """The beginning of a command line: a JVM with all jars of a directory, which logs warnings only."""
+    limits = () if heap is None else (f"-Xmx{heap}",)
     logging = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    return ["java", *_SMALL_JVM, *jvm, "-cp", f"{jars(version)}/*", logging, main, *args]
+    return ["java", *_SMALL_JVM, *limits, *jvm, "-cp", f"{libraries}/*", logging]
+
+
+def run_command(command: Sequence[str], timeout: float = 60) -> str:
+    """Run it to its end; what it printed. AssertionError if it fails."""
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
+    )
+    assert done.returncode == 0, f"{command[-1]} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+    return done.stdout
 
 
 def run_tool(

@@ -35,13 +35,18 @@ class Cluster(Protocol):
 
 
 class Installation:
-    """A configuration: named clusters and the links between them. Makes workers, and runs the other verbs."""
+    """A configuration: named clusters and the links between them. Makes workers, and runs the other verbs.
+
+    Links send heartbeats and checkpoints only if they say so: a topic that always grows is never copied to its end.
+    """
 
     def __init__(self, directory: Path, clusters: Mapping[str, Cluster], links: Sequence[Mapping[str, Any]]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self._clusters = clusters
-        self._links = [dict(link) for link in links]
+        self._links = [
+            {**link, "sync": {"heartbeats": False, "checkpoints": False, **link.get("sync", {})}} for link in links
+        ]
         self._count = 0
         self._written: dict[str, str] = {}  # file name -> HTTP address
         self.file = self.write("replicator.yaml")
