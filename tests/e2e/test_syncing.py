@@ -20,7 +20,9 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
-@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(
+    params=[pytest.param("bundled", marks=pytest.mark.soak), pytest.param("kafka", marks=pytest.mark.kafka)]
+)
 def pair(request: pytest.FixtureRequest) -> Any:
     if request.param == "kafka":
         yield request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
@@ -82,7 +84,7 @@ def test_given_a_target_that_was_away_when_it_is_back_then_everything_converges_
         with installation.worker() as worker:
             worker.wait_ready()
             becomes(target, {f"us.{tag}-a": {"retention.ms": "-1"}}, within=30)
-            target.freeze(0)
+            target.kill_node(0)
             try:
                 alter(source, f"{tag}-a", {"retention.ms": "77000000", "segment.bytes": "2000000"})
                 create(source.admin(), f"{tag}-b", 2)
@@ -90,7 +92,7 @@ def test_given_a_target_that_was_away_when_it_is_back_then_everything_converges_
                 grow.create_partitions([NewPartitions(f"{tag}-a", 3)])[f"{tag}-a"].result(15)
                 wait_for(lambda: "can't keep configs in step" in worker.log(), within=60, what="it is said")
             finally:
-                target.thaw(0)
+                target.start_node(0)
             becomes(
                 target,
                 {
