@@ -204,10 +204,19 @@ class Settings(_Frozen):
     def returns(self, link: LinkConfig) -> bool:
         """Whether a topic that the link writes to is also written to by clients and comes back: links that keep names
         lead from its target to its source again."""
+        return self._lead_back(link, self.links)
+
+    def closes(self, link: LinkConfig) -> bool:
+        """Whether links that come before it in the file lead from its target to its source, keeping names: what can
+        go in one direction alone, as topics' settings do, goes theirs."""
+        return self._lead_back(link, self.links[: self.links.index(link)] if link in self.links else ())
+
+    @staticmethod
+    def _lead_back(link: LinkConfig, links: tuple[LinkConfig, ...]) -> bool:
         reached, waiting = set[str](), [link.target] if link.topics.naming == "identical" else []
         while waiting:
             alias = waiting.pop()
             if alias not in reached:
                 reached.add(alias)
-                waiting += [o.target for o in self.links if o.source == alias and o.topics.naming == "identical"]
+                waiting += [o.target for o in links if o.source == alias and o.topics.naming == "identical"]
         return link.source in reached

@@ -178,6 +178,8 @@ class _Channel:
                     self._queued.discard(flow)
                     if flow.sendable:  # it goes another way by now
                         self._loop.call_soon(self._elsewhere, flow)
+                    elif flow.waiting:  # it waited for so long that it has to be written in another way by now
+                        self._loop.call_soon(flow.offer)
                     continue
                 if items and size + len(flow.head.data) > REQUEST_BYTES:
                     break

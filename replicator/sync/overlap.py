@@ -29,7 +29,7 @@ async def refuse_overlaps(settings: Settings, links: Collection[LinkConfig]) -> 
         (one, other)
         for index, one in enumerate(settings.links)
         for other in settings.links[index + 1 :]
-        if one.target == other.target and names & {one.name, other.name}
+        if one.target == other.target and names & {one.name, other.name} and not _are_of_a_mesh(one, other)
     ]
     listed = await _list(settings, {link.source for pair in pairs for link in pair})
     for one, other in pairs:
@@ -40,6 +40,12 @@ async def refuse_overlaps(settings: Settings, links: Collection[LinkConfig]) -> 
                 f"links {one.name} and {other.name} would both write {', '.join(both[:_NAMED])}{more} on cluster "
                 f"{one.target}; let each topic be copied by one link: change topics.include or topics.exclude of one"
             )
+
+
+def _are_of_a_mesh(one: LinkConfig, other: LinkConfig) -> bool:
+    """Whether each brings only what its own source's clients wrote, under the same names: nothing comes twice."""
+    meant = all(link.topics.naming == "identical" and link.origins == "native" for link in (one, other))
+    return meant and one.source != other.source
 
 
 def overlap(one: LinkConfig, other: LinkConfig, topics: Mapping[str, Mapping[str, bool]]) -> Sequence[str]:

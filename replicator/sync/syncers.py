@@ -42,7 +42,7 @@ def make_syncers(
 
     principals = principal(settings.clusters[link.source].security), principal(settings.clusters[link.target].security)
     syncers: dict[str, Syncer] = {}
-    if link.sync.configs:
+    if link.sync.configs and not settings.closes(link):  # two directions would exchange what differs, again and again
         readers = [ConfigReader(client) for client in clients]
         syncers["configs"] = ConfigSync(link, pairs, readers[0], readers[1], admins[1], principals=principals)
     if link.sync.acls:

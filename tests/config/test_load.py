@@ -220,6 +220,7 @@ def test_given_identical_naming_in_both_directions_then_it_loads_and_each_link_r
     first = changed("naming: prefix", "naming: identical")
     loaded = settings(first + SECOND.format(name="back", source="eu", target="us", naming="identical"))
     assert [loaded.returns(link) for link in loaded.links] == [True, True]
+    assert [loaded.closes(link) for link in loaded.links] == [False, True]
 
 
 def test_given_identical_naming_in_a_ring_then_each_link_returns_once_the_ring_is_closed() -> None:

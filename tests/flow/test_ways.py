@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from typing import Any
+from collections import deque
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +15,7 @@ from replicator.flow.backpressure import Lease
 from replicator.flow.fenced import FencedWriting
 from replicator.flow.partition import PartitionFlow
 from replicator.flow.ways import Ways
+from replicator.flow.writer import _Channel
 from replicator.states import Way
 from replicator.wire.producer_id import ProducerIdAndEpoch
 from tests.flow import logs
@@ -265,3 +268,17 @@ async def test_given_any_schedule_then_ways_change_with_nothing_in_flight_and_ev
 def v2_attributes() -> int:
     """Where the low byte of a batch's attributes is."""
     return 22
+
+
+async def test_given_a_partition_that_has_waited_for_its_broker_until_its_records_are_old_then_it_changes_its_way(
+    two: Two,
+) -> None:
+    two.take_of(logs.NOW)
+    channel = _Channel(cast(Any, None), 1, 0, lambda flow: None, lambda: True)
+    two.flow.outlet = channel
+    channel._queued.add(two.flow)
+    channel._ready[None] = deque([two.flow])
+    two.now_ms += DAY_MS
+    assert channel._next_items() == []
+    await asyncio.sleep(0)
+    assert two.wanted == [Way.TRANSACTIONS]

@@ -58,3 +58,24 @@ async def test_given_conflicting_links_when_started_then_both_are_named_and_else
     back = LinkConfig(name="back", source="eu", target="us")
     await refuse_overlaps(Settings(clusters=clusters, links=(link("a"), back)), (link("a"),))
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("origins", "source", "refused"), [("native", "ap", False), ("all", "ap", True), ("native", "us", True)]
+)
+async def test_given_links_of_a_full_mesh_that_keep_names_then_they_may_write_the_same_topics(
+    monkeypatch: pytest.MonkeyPatch, origins: str, source: str, refused: bool
+) -> None:
+    async def listed(admin: Admin) -> dict[str, Any]:
+        return {name: type("T", (), {"internal": internal}) for name, internal in TOPICS[admin.cluster].items()}
+
+    monkeypatch.setattr(overlap_module.Admin, "list_topics", listed)
+    clusters = {name: ClusterConfig(bootstrap_servers=f"{name}:9092") for name in ("us", "eu", "ap")}
+    links = [link("a", naming="identical"), link("b", source, naming="identical")]
+    links = [one.model_copy(update={"origins": origins}) for one in links]
+    settings = Settings(clusters=clusters, links=tuple(links))
+    if refused:
+        with pytest.raises(ConfigurationError, match="orders"):
+            await refuse_overlaps(settings, settings.links)
+    else:
+        await refuse_overlaps(settings, settings.links)
