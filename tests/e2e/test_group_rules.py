@@ -14,7 +14,8 @@ from confluent_kafka.admin import AclOperation, AdminClient, ResourceType
 from tests.e2e.group_scene import Group, GroupScene
 from tests.e2e.rig import AnyCluster, Pair, grant
 from tests.support.bundled import BundledCluster
-from tests.support.checker import read_partition
+from tests.support.checker import Seen, count_readable, read_partition
+from tests.support.copying import create, produce
 from tests.support.kafka import USERNAME, KafkaCluster
 from tests.support.waiting import wait_for
 from tests.support.zookeeper_kafka import ZooKeeperKafkaCluster
@@ -318,3 +319,41 @@ def test_given_an_open_transaction_over_positions_then_these_wait_for_its_end(pa
         producer.commit_transaction(20)
         eventually("it is written when it's decided", lambda: scene.committed("t") == {there: 150})
         consumer.close()
+
+
+@pytest.mark.parametrize("pair", [LONG_BUNDLED, LONG_KAFKA], indirect=True)
+def test_given_one_name_in_both_directions_then_a_group_that_moves_over_misses_nothing(
+    pair: Pair, tmp_path: Path
+) -> None:
+    name = f"same-{tmp_path.parent.name[-4:]}"
+    only = {"include": [f"{name}-.*"], "naming": "identical"}
+    scene = GroupScene(*pair, tmp_path, name, topics=only)
+    back = {"name": f"{name}-back", "source": "eu", "target": "us", "lanes": 2, "topics": only, "sync": {"every": 1}}
+    scene.add_link({**back, "groups": {"include": [f"{name}-.*"]}})
+    scene.partitions = {scene.plain: 1}
+    scene.fill_plain(100)
+    create(scene.target.admin(), scene.plain)
+    at = scene.plain, 0
+    with scene.installation.worker() as worker:
+        worker.wait_ready()
+        for start in range(100, 1000, 100):  # natives of both sides in both logs, in another order on each
+            scene.write_plain(50, start=start)
+            more = [Seen(0, b"%d" % n, b"%d" % n, (), n) for n in range(start + 50, start + 100)]
+            produce(scene.target.client_config, *at, more)
+        eventually("both have all", lambda: {count_readable(c.client_config, *at) for c in pair} == {1000}, 60)
+        here, there = (read_partition(cluster.client_config, *at) for cluster in pair)
+        for offset in (0, 150, 333, 500, 777, 999, here[-1].offset + 1):
+            group = f"at{offset}"
+            scene.commit(group, {at: offset})
+            eventually(f"{group} is there", lambda group=group: scene.committed(group), 30)
+            unread = {record.value for record in here if record.offset >= offset}
+            held = scene.committed(group)[at]
+            assert unread <= {record.value for record in there if record.offset >= held}
+            shown_ = shown(scene, group)
+            assert shown_["smaller_of_two"]
+            assert shown_["target_offset"] == shown_["translated"] == held
+            if len({int(value or b"") % 100 < 50 for value in unread}) == 2:  # of both sides
+                # No further back than it has to be: the record there is one that it hasn't read.
+                first = next(record.value for record in there if record.offset >= held)
+                assert first in unread, (offset, held, first)
+            assert scene.committed(group, there=False) == {at: offset}, "the way back has moved it"

@@ -45,6 +45,9 @@ class World:
         self.seen: dict[int, int] = {}  # of the source's positions, when the syncer looked last
         self.problems: list[str] = []
         self.commits = 0
+        self.log_start = 0
+        self.clamped = False
+        self.code = codes.NONE
         self.final = True
         self.opposite: list[GroupTopic] = []
         self.sync = self.start()
@@ -52,7 +55,7 @@ class World:
     def start(self) -> GroupSync:
         """Another worker becomes the controller."""
         self.sync = GroupSync(
-            LINK, _Groups(self, here=True), _Groups(self, here=False), _Translation(self), _Starts(), _Ledger(self),
+            LINK, _Groups(self, here=True), _Groups(self, here=False), _Translation(self), _Starts(self), _Ledger(self),
             now_ms=lambda: int(self.clock * 1000), clock=lambda: self.clock,
         )  # fmt: skip
         return self.sync
@@ -84,11 +87,13 @@ class World:
             held = self.target.get(partition)
             if held is not None and held % 2:
                 self.problems.append(f"partition {partition}: a user's {held} would be overwritten with {offset}")
-            if offset != 2 * self.seen.get(partition, -1):
+            if not self.clamped and offset != 2 * self.seen.get(partition, -1):
                 self.problems.append(f"partition {partition}: {offset} isn't where {self.seen.get(partition)} belongs")
         if lose == "late":
             self.late.append(dict(positions))
             raise UnreachableError("lost")
+        if self.code:
+            return dict.fromkeys(positions, self.code)
         if self.active:
             return dict.fromkeys(positions, codes.UNKNOWN_MEMBER_ID)
         self.target.update(positions)
@@ -155,14 +160,14 @@ class _Translation(Positions):
 
 
 class _Starts(LogStarts):
-    def __init__(self) -> None:
-        pass
+    def __init__(self, world: World) -> None:
+        self._world = world
 
     async def refresh(self, wanted: Collection[Key]) -> None:
         pass
 
     def get(self, at: Key) -> int:
-        return 0
+        return self._world.log_start
 
 
 class _Ledger(Store):

@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from replicator.config.models import GroupsConfig
 from replicator.ledger.group_state import GroupTopic, Mark
+from replicator.sync.group_filter import GroupFilter
 from replicator.sync.group_rules import Pair, Verdict, judge
 from replicator.sync.groups import REWRITE_MS
 from replicator.sync.plan import Why
+from replicator.wire.groups import ListedGroup
+from replicator.wire.kafka_errors import GROUP_AUTHORIZATION_FAILED
 from tests.sync.group_world import Crashed, World
 
 PARTITIONS = st.integers(0, 1)
@@ -188,3 +192,46 @@ def test_given_a_position_that_belongs_at_20_then_the_rules_say(
     held: int | None, mark: Mark | None, late: tuple[int, ...], pair: Pair | None, expected: Verdict
 ) -> None:
     assert judge(10, 20, held, mark, late, pair) is expected
+
+
+def test_given_a_position_from_before_the_copy_s_log_then_it_is_where_that_begins() -> None:
+    world = World()
+    world.source[0], world.log_start = 4, 100
+    world.clamped = True
+    rounds(world, 3)
+    assert world.target[0] == 100
+    assert world.commits == 1
+    world.log_start = 150  # what is older has expired: the position would make a consumer start over
+    rounds(world, 2)
+    assert world.target[0] == 150
+
+
+def test_given_a_group_that_is_refused_then_it_is_let_be_for_a_while_and_still_shown() -> None:
+    world = World()
+    world.source[0], world.code = 4, GROUP_AUTHORIZATION_FAILED
+    rounds(world, 3)
+    assert world.commits == 1
+    plan = asyncio.run(world.sync.plan())
+    assert [held.why for held in plan.held] == [Why.NOT_AUTHORIZED]
+    world.code = 0
+    world.clock += 60
+    rounds(world)
+    assert world.target[0] == 8
+
+
+@pytest.mark.parametrize(
+    ("group", "protocol", "kind", "taken"),
+    [
+        ("orders", "consumer", "classic", True),
+        ("orders", "consumer", "consumer", True),
+        ("orders", "", "", True),
+        ("orders", "connect", "classic", False),
+        ("orders", "", "share", False),
+        ("replicator.us-to-eu", "consumer", "classic", False),
+        ("console-consumer-17", "consumer", "classic", False),
+        ("", "", "classic", False),
+    ],
+)
+def test_given_a_group_on_the_source_then_the_filter_says(group: str, protocol: str, kind: str, taken: bool) -> None:
+    found = GroupFilter(GroupsConfig()).choose([ListedGroup(group, protocol, "Empty", kind)])
+    assert found == ([group] if taken else [])
