@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 def test_given_a_chain_and_a_way_back_when_running_then_every_heartbeat_arrives_under_its_chain(tmp_path: Path) -> None:
     with BundledCluster(name="a") as a, BundledCluster(name="b") as b, BundledCluster(name="c") as c:
         clusters = {"a": a, "b": b, "c": c}
-        beating = {"lanes": 2, "topics": {"include": ["orders"]}, "sync": {"heartbeats": True}}
+        beating = {"lanes": 2, "topics": {"include": ["orders"]}, "sync": {"heartbeats": True, "every": 1}}
         links = [
             {"name": "a-b", "source": "a", "target": "b", **beating},
             {"name": "b-a", "source": "b", "target": "a", **beating},

@@ -19,7 +19,7 @@ from replicator.sync.mm2_formats import Checkpoint, decode_checkpoint
 from tests.e2e.rig import AnyCluster
 from tests.support.bundled import BundledCluster
 from tests.support.checker import Seen, read_partition
-from tests.support.copying import create, produce
+from tests.support.copying import create, produce, remove_heartbeats
 from tests.support.groups import commit, committed
 from tests.support.mirrormaker import mirror_client
 from tests.support.replicator import Installation, Worker
@@ -96,6 +96,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         else:
             pair = request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
         made = World(pair[0], pair[1], tmp_path_factory.mktemp("behaviours"))
+        stack.callback(lambda: [remove_heartbeats(cluster.admin()) for cluster in pair])
         stack.enter_context(made.running())
         yield made
 

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 
 from tests.support.checker import read_partition
-from tests.support.copying import create
+from tests.support.copying import create, remove_heartbeats
 from tests.support.groups import commit, committed
 from tests.support.kafka import KafkaCluster, die_with_parent
 from tests.support.mirrormaker import MirrorMaker
@@ -183,4 +183,6 @@ def test_given_a_running_mirrormaker_when_it_is_replaced_then_a_reader_finds_eve
             return True
 
         wait_for(moved, within=30, every=0.5, what="the group goes on from what MirrorMaker wrote")
+    for cluster in (source, target):
+        remove_heartbeats(cluster.admin())
     assert numbers(target, remote) == [list(range(partition, written, PARTITIONS)) for partition in range(PARTITIONS)]

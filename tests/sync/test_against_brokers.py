@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from replicator.config.models import LinkConfig, TopicsConfig
+from replicator.config.models import LinkConfig, SyncConfig, TopicsConfig
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
 from replicator.ledger.client_errors import RefusedError
 from replicator.ledger.entry import encode_entry, encode_key
@@ -27,6 +27,7 @@ from tests.support.kafka import KafkaCluster
 from tests.support.ports import free_ports
 
 Cluster = KafkaCluster | BundledCluster
+QUIET = SyncConfig(heartbeats=False)  # those of other tests on the same clusters are none of this one's
 
 
 def admin_of(cluster: Cluster) -> Admin:
@@ -76,7 +77,9 @@ async def test_given_two_clusters_when_synced_then_copies_appear_with_settings_a
     source_cluster: Cluster, target_cluster: Cluster, tag: str
 ) -> None:
     source, target = admin_of(source_cluster), admin_of(target_cluster)
-    link = LinkConfig(name=tag, source="us", target="eu", lanes=4, topics=TopicsConfig(include=(f"{tag}.*",)))
+    link = LinkConfig(
+        name=tag, source="us", target="eu", lanes=4, topics=TopicsConfig(include=(f"{tag}.*",)), sync=QUIET
+    )
     long_name = f"{tag}-{'n' * 238}"
     created = await source.create_topics(
         [
