@@ -25,6 +25,7 @@ from replicator.ledger.map_tail import TAIL_RUNS, MapOrderError, MapTail
 __all__ = ["TAIL_RUNS", "MapCache", "MapOrderError", "MapTail", "OffsetMap"]
 
 CACHE_BYTES = 64 << 20  # maps of 2.8 million runs
+UNBOUNDED = 1 << 63
 _MAP_BYTES = 1024  # of memory for a map besides its runs
 
 
@@ -122,6 +123,27 @@ class OffsetMap:
         """Where the first copied record at or after this target offset came from; None: behind what is known here."""
         runs = self._runs
         return _translate(runs.targets, runs.sources, runs.lengths, runs.target_gaps, runs.source_gaps, target_offset)
+
+    def run_end(self, offset: int, *, of_target: bool) -> int | None:
+        """Where the exact run ends that has a record at this offset of the target (or source); None if none has."""
+        froms = self._runs.targets if of_target else self._runs.sources
+        index = bisect_right(froms, offset) - 1
+        if index < 0 or (index < len(self._runs.source_gaps) and self._inexact(index)):
+            return None
+        end = froms[index] + self._runs.lengths[index]
+        return end if offset < end else None
+
+    def run_start(self, offset: int, *, of_target: bool) -> int | None:
+        """Where the first record behind this offset is, which no run has; `UNBOUNDED` if none is known. None: what is
+        around the offset isn't known exactly, or not at all."""
+        froms = self._runs.targets if of_target else self._runs.sources
+        index = bisect_right(froms, offset) - 1
+        if index < 0 or (index < len(self._runs.source_gaps) and self._inexact(index)):
+            return None
+        return froms[index + 1] if index + 1 < len(froms) else UNBOUNDED
+
+    def _inexact(self, index: int) -> bool:
+        return bool(self._runs.source_gaps[index] or self._runs.target_gaps[index])
 
     def error_bound(self, source_offset: int) -> int:
         """By how many offsets `to_target` of this source offset may be too early; 0: exact."""

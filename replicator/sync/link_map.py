@@ -155,6 +155,15 @@ class LinkMap:
         self._wanted[key] = known.lane
         return None
 
+    def around(self, known: Known, offset: int, *, of_target: bool) -> OffsetMap:
+        """The map that knows this offset of the target (or source), of those that are here; maybe none does."""
+        tail, key = known.tail, (known.entry.topic, known.entry.partition)
+        if tail and offset >= (tail.target_start if of_target else tail.source_start):
+            return tail
+        basis, chunks = self._loaded.get(key, (0, 0))
+        loaded = self._cache.get(self.link, *key) if chunks and basis == known.basis else None
+        return tail if loaded is None else loaded
+
     async def load(self) -> bool:
         """Load maps that `locate` had to do without, some lanes of them; whether any was. ReplicatorError if none of
         them could be read."""

@@ -7,7 +7,7 @@ the target has. Where both copy into one name, a position on one side is two on 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -21,6 +21,7 @@ from replicator.ledger.offset_map import MapCache
 from replicator.ledger.selection import skip_reason
 from replicator.ledger.translation import BEYOND, COPIED, Located
 from replicator.sync.link_map import Known, LinkMap
+from replicator.sync.one_name import Side, first_unread
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.primitives import NO_TOPIC_ID
 
@@ -142,6 +143,7 @@ class Positions:
         """Where this position is: by partition of the target. Empty: the topic has nothing to do with this link.
         None: a map has to be loaded first (`load`)."""
         answers: list[tuple[Key, Located | str, int]] = []
+        whose: list[tuple[Key, LinkMap, Known, bool]] = []
         for link_map, theirs, reverse in self._maps(topic):
             try:
                 known = link_map.known((theirs, partition))
@@ -160,10 +162,31 @@ class Positions:
             if located is None:
                 return None
             answers.append((at, located, known.basis))
+            whose.append((at, link_map, known, reverse))
         found: dict[Key, Translation] = {}
         for at, located, basis in answers:
             found[at] = _smaller(found.get(at), located, basis)
+        for at, translation in found.items():
+            if isinstance(translation, Translated) and translation.of_two:
+                found[at] = self._beyond_read(translation, [each for each in whose if each[0] == at], answers)
         return found
+
+    def _beyond_read(
+        self,
+        translation: Translated,
+        whose: list[tuple[Key, LinkMap, Known, bool]],
+        answers: list[tuple[Key, Located | str, int]],
+    ) -> Translated:
+        """The smaller of two, moved on over what is known to be read by the greater one."""
+        offsets = [located.offset for at, located, _ in answers if at == whose[0][0] and isinstance(located, Located)]
+        if len(whose) != 2 or len(offsets) != 2 or whose[0][3] or not whose[1][3]:
+            return translation
+        (_, own, known, _), (_, opposite, theirs, _) = whose
+        start = translation.offset
+        copies = Side(own.around(known, start, of_target=True), known.entry.target_next)
+        natives = Side(opposite.around(theirs, start, of_target=False), theirs.entry.source_next)
+        offset = first_unread(offsets[0], offsets[1], copies, natives)
+        return translation if offset == start else replace(translation, offset=offset, error_bound=0)
 
     def place(self, topic: str, partition: int) -> tuple[Key, int] | None:
         """The only partition of the target where this one's positions are, and the basis of their final translations;
