@@ -122,7 +122,8 @@ class Shop:
         def moved() -> bool:
             left, wanted = self._left(where), self.written - self.read
             told = self.installation.run("groups").stdout if left != wanted else ""
-            assert left == wanted, f"{(left - wanted).total()} to be read again, {(wanted - left).total()} missed\n{told}"
+            again, missed = (left - wanted).total(), (wanted - left).total()
+            assert left == wanted, f"{again} records would be read again, {missed} missed\n{told}"
             return True
 
         wait_for(moved, within=30, every=0.3, what=f"moved to {where}")
