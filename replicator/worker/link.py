@@ -45,6 +45,7 @@ from replicator.worker.gaps import Gaps
 from replicator.worker.group_store import LaneStore
 from replicator.worker.lane import Lane, TransactionalIds
 from replicator.worker.lane_share import Share
+from replicator.worker.loops import Loops
 from replicator.worker.map_care import MapCare
 from replicator.worker.membership import Membership
 from replicator.worker.origins import OriginSearch, provenance_of
@@ -59,7 +60,6 @@ from replicator.worker.troubles import Troubles
 log = structlog.get_logger(__name__)
 
 DISCOVERY_S = 5.0
-AGAIN_FIRST_S = 0.1  # after a failure, then twice as long each time
 START_WAIT_S = 2.0
 SOON_S = 0.5  # between discoveries while something is expected to appear
 WIDE = 10_000  # partitions; a wider target that has everything is looked at less often
@@ -75,7 +75,6 @@ LOAD_S = 30.0
 HEARTBEAT_S = 1.0
 RETRY_S = 1.0
 QUIET_S = 5.0
-SETTLE_S = 0.05  # what asks for a step often comes in bursts
 START_LIMIT_S = 30.0
 PREPARE_LIMIT_S = 120.0  # both clusters answer: it may take them this long to find another controller
 
@@ -102,7 +101,7 @@ class LinkWorker:
         self._errors = SourceErrors(self._source)
         self._lanes: dict[int, Lane] = {}
         self._latency = counters.latency.setdefault(link.name, Histogram(LATENCY_BOUNDS_S))
-        self._tasks: set[asyncio.Future[None]] = set()
+        self._loops = Loops(link.name, lambda: self._count_fault(Reason.INTERNAL_ERROR))
         self._discover_now = asyncio.Event()
         self._entries_now = asyncio.Event()
         self._control_now = asyncio.Event()
@@ -114,7 +113,7 @@ class LinkWorker:
         self._say = ControlWriter(link.name, self._target)
         self._controller = Controller(settings, link, self._say, LaneStore(self._lanes))
         self._origins = provenance_of(settings, link, self._source, self._target)
-        self._search = OriginSearch(self._origins, self._spawn)
+        self._search = OriginSearch(self._origins, self._loops.spawn)
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
         self._suspension = Suspension()
         self._troubles = Troubles(link.name, self._say, self._lanes.values, _now_ms)
@@ -130,7 +129,7 @@ class LinkWorker:
             self._target,
             self._lanes,
             self._drop,
-            self._spawn,
+            self._loops.spawn,
             self._hear,
         )
 
@@ -173,25 +172,24 @@ class LinkWorker:
         )
         self._suspension.start()
         await self._membership.start()
-        self._spawn(self._every(self._discover, DISCOVERY_S, self._discover_now, "look for topics and partitions"))
-        self._spawn(self._every(self._write_entries, ENTRIES_S, self._entries_now, "write ledger entries"))
+        every = self._loops.every
+        every(DISCOVERY_S, self._discover, "look for topics and partitions", self._discover_now)
+        every(ENTRIES_S, self._write_entries, "write ledger entries", self._entries_now)
         every_s = self.link.sync.every
-        self._spawn(self._every(self._control, every_s, self._control_now, "create and grow target topics"))
+        every(every_s, self._control, "create and grow target topics", self._control_now)
         for name in self._controller.syncers:
-            self._spawn(self._every(partial(self._sync, name), every_s, asyncio.Event(), f"keep {name} in step"))
+            every(every_s, partial(self._sync, name), f"keep {name} in step")
         for pulse in self._controller.heartbeats.pulses if self._controller.heartbeats is not None else ():
-            self._spawn(self._every(partial(self._beat, pulse), HEARTBEAT_S, asyncio.Event(), "write heartbeats"))
+            every(HEARTBEAT_S, partial(self._beat, pulse), "write heartbeats")
         care = MapCare(self.link.name, self._source, self._target, self._lanes.values, _now_ms)
-        self._spawn(self._every(care.step, DISCOVERY_S, asyncio.Event(), "keep the offset map small"))
-        self._spawn(self._every(self._renew, RENEWAL_S, asyncio.Event(), "renew transactional ids"))
-        self._spawn(self._every(self._acceptance.read_commands, COMMANDS_S, asyncio.Event(), "read commands"))
-        self._spawn(self._every(self._placement.step, PLACEMENT_S, asyncio.Event(), "move partitions between lanes"))
+        every(DISCOVERY_S, care.step, "keep the offset map small")
+        every(RENEWAL_S, self._renew, "renew transactional ids")
+        every(COMMANDS_S, self._acceptance.read_commands, "read commands")
+        every(PLACEMENT_S, self._placement.step, "move partitions between lanes")
         if self.link.placement == "by_load":
-            self._spawn(self._every(self._balance, LOAD_S, asyncio.Event(), "compare the load of lanes"))
-        self._spawn(
-            self._every(self.reloading.step, COMMANDS_S, asyncio.Event(), "say which configuration is in force")
-        )
-        self._spawn(self._every(self._troubles.step, TROUBLES_S, asyncio.Event(), "say which lanes don't run"))
+            every(LOAD_S, self._balance, "compare the load of lanes")
+        every(COMMANDS_S, self.reloading.step, "say which configuration is in force")
+        every(TROUBLES_S, self._troubles.step, "say which lanes don't run")
         self._trouble = ""
 
     async def stop(self) -> None:
@@ -199,9 +197,7 @@ class LinkWorker:
         if hasattr(self, "_membership"):
             await self._membership.stop()
         self._suspension.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._loops.end()
         for lane in self._lanes.values():
             lane.close()
         if hasattr(self, "_fetcher"):
@@ -249,7 +245,7 @@ class LinkWorker:
         self._target.refresh_soon()
 
     def replace_producer(self, flow: PartitionFlow) -> None:
-        self._spawn(self._replace_producer(flow))
+        self._loops.spawn(self._replace_producer(flow))
 
     def find_origins(self, flow: PartitionFlow, producers: Collection[int]) -> None:
         self._search.begin(flow, producers)
@@ -260,15 +256,18 @@ class LinkWorker:
             lane.changed(flow)
 
     def faulted(self, flow: PartitionFlow, reason: Reason) -> None:
-        key = self.link.name, reason.value
-        self._counters.faults[key] = self._counters.faults.get(key, 0) + 1
+        self._count_fault(reason)
         self._entries_now.set()
         if reason is Reason.RECORD_TOO_LARGE:
-            self._spawn(self._name_limit(flow))
+            self._loops.spawn(self._name_limit(flow))
         lane = lane_of_flow(self._lanes, flow, self.link.lanes)
         if lane is not None and reason in STOPS_WRITING and lane.doom(flow):
-            self._spawn(lane.stop(flow, reason, flow.detail))
+            self._loops.spawn(lane.stop(flow, reason, flow.detail))
         self._acceptance.by_policy(flow, reason)
+
+    def _count_fault(self, reason: Reason) -> None:
+        key = self.link.name, reason.value
+        self._counters.faults[key] = self._counters.faults.get(key, 0) + 1
 
     async def _name_limit(self, flow: PartitionFlow) -> None:
         """Brokers don't say how large is too large."""
@@ -303,7 +302,7 @@ class LinkWorker:
         self._let_go(numbers)  # lost and given anew, and only the latter was heard of: two would write as one
         lanes = [self._new_lane(number) for number in sorted(numbers)]
         self._lanes.update((lane.number, lane) for lane in lanes)
-        self._spawn(self._recover_all(lanes))
+        self._loops.spawn(self._recover_all(lanes))
         if 0 in numbers:
             self._control_now.set()
 
@@ -326,7 +325,7 @@ class LinkWorker:
 
     def _gates(self, lane: Lane, share: Share) -> tuple[LaneTransaction, FencedWriting | None]:
         def change(flow: PartitionFlow, way: Way) -> None:
-            self._spawn(lane.change_way(flow, way, flow.head.origin))
+            self._loops.spawn(lane.change_way(flow, way, flow.head.origin))
 
         if share.is_native:
             lane.ways = Ways(self._conditions, change, _now_ms)
@@ -360,7 +359,7 @@ class LinkWorker:
     def _transaction_broken(self, lane: Lane, error: ReplicatorError) -> None:
         if not lane.closed:
             self._log.warning("lane starts over from its committed entries", lane=lane.number, error=str(error))
-            self._spawn(self._start_over(lane))
+            self._loops.spawn(self._start_over(lane))
 
     def _may_write(self) -> bool:
         """Nothing is sent after a suspension before the lanes are confirmed to be ours (rule G)."""
@@ -373,7 +372,7 @@ class LinkWorker:
         lanes = list(self._lanes.values())
         self._let_go(set(self._lanes))
         for lane in lanes:
-            self._spawn(self._start_over(lane))
+            self._loops.spawn(self._start_over(lane))
         return False
 
     async def _start_over(self, lane: Lane) -> None:
@@ -477,7 +476,7 @@ class LinkWorker:
         starting = {asyncio.create_task(self._partitions.start_in_quietly(lane)) for lane in lanes}
         if starting:  # one that waits for a broker goes on by itself, and doesn't hold up what comes next
             for task in starting:
-                self._keep(task)
+                self._loops.keep(task)
             done, _ = await asyncio.wait(starting, timeout=START_WAIT_S)
             for task in done:
                 task.result()
@@ -545,30 +544,6 @@ class LinkWorker:
         counters = self._counters.partitions.get((self.link.name, *key))
         return counters.bytes if counters is not None else 0
 
-    async def _every(self, step: Callable[[], Awaitable[None]], seconds: float, now: asyncio.Event, what: str) -> None:
-        """Run `step` again and again. A failure is said, counted, and tried again, soon at first: topics that were just
-        created have no leader yet. The daemon outlives its clusters."""
-        again_s = AGAIN_FIRST_S
-        while True:
-            wait_s = seconds
-            try:
-                await step()
-                again_s = AGAIN_FIRST_S
-            except ReplicatorError as error:
-                self._log.warning(f"can't {what}", error=str(error))
-                wait_s, again_s = min(again_s, seconds), min(again_s * 2, seconds)
-            except Exception:  # noqa: BLE001 - a bug in one step must not end the daemon
-                key = self.link.name, Reason.INTERNAL_ERROR.value
-                self._counters.faults[key] = self._counters.faults.get(key, 0) + 1
-                self._log.exception(f"failed to {what}")
-            try:
-                async with asyncio.timeout(wait_s):
-                    await now.wait()
-                await asyncio.sleep(SETTLE_S)
-            except TimeoutError:
-                pass
-            now.clear()
-
     async def _patiently(self, connect: Callable[[], Awaitable[object]], limit_s: float | None = None) -> None:
         """Try for a while: clusters and the daemon often start together. Wrong settings fail at once."""
         deadline = time.monotonic() + (START_LIMIT_S if limit_s is None else limit_s)
@@ -586,16 +561,6 @@ class LinkWorker:
                     left_s = round(deadline - time.monotonic())
                     self._log.warning("not connected yet", error=self._trouble, giving_up_in_s=left_s)
                 await asyncio.sleep(RETRY_S)
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        self._keep(asyncio.ensure_future(work))
-
-    def _keep(self, task: asyncio.Future[None]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-_GONE = frozenset({codes.UNKNOWN_TOPIC_OR_PARTITION, codes.UNKNOWN_TOPIC_ID})
 
 
 def _now_ms() -> int:

@@ -15,6 +15,7 @@ from replicator.flow.backpressure import ByteBudget
 from replicator.http.server import serve
 from replicator.ledger.configuration import Reload
 from replicator.ledger.status import read_status
+from replicator.sync.overlap import refuse_overlaps
 from replicator.telemetry.counters import WorkerCounters
 from replicator.worker.link import LinkWorker
 from replicator.worker.memory import keep_freed_memory
@@ -77,6 +78,7 @@ class Worker:
         async with self._changing:
             try:
                 settings, links = await asyncio.to_thread(self._read)
+                await refuse_overlaps(settings, [link for link in links if not self._goes_on(settings, link)])
             except ReplicatorError as error:
                 log.error("the configuration can't be used; going on as before", error=str(error))
                 return str(error)
@@ -87,7 +89,7 @@ class Worker:
             log.warning("settings of the service itself take effect when the process starts again")
         removed = [name for name in self._links if name not in links]
         kept = [name for name in links if name in self._links]
-        replaced = [name for name in kept if not same_link(name, self._links[name].settings, settings)]
+        replaced = [name for name in kept if not self._goes_on(settings, links[name])]
         added = [link for name, link in links.items() if name not in self._links]
         if not removed and not replaced and not added:
             log.info("the configuration is unchanged")
@@ -101,6 +103,10 @@ class Worker:
             self._start_soon(link.name)
             log.info("link added", link=link.name)
         return "; ".join(errors)
+
+    def _goes_on(self, settings: Settings, link: LinkConfig) -> bool:
+        running = self._links.get(link.name)
+        return running is not None and same_link(link.name, running.settings, settings)
 
     async def _replace(self, settings: Settings, link: LinkConfig) -> str:
         former = self._links[link.name]

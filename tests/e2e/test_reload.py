@@ -97,6 +97,9 @@ def test_given_a_file_with_a_mistake_then_a_hang_up_changes_nothing_and_the_mist
         worker.hang_up()
         wait_said(worker, "The number of lanes is fixed")
         scene.wait_copied("a-1")
+        scene.installation.configure([link("one", "a-.*"), link("two", "a-1")])
+        worker.hang_up()
+        wait_said(worker, "links one and two would both write us.a-1")
         scene.write("a-1", 10)
         scene.wait_copied("a-1", 20)
 
