@@ -44,9 +44,7 @@ class Installation:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self._clusters = clusters
-        self._links = [
-            {**link, "sync": {"heartbeats": False, "checkpoints": False, **link.get("sync", {})}} for link in links
-        ]
+        self._links = _quiet(links)
         self._count = 0
         self._written: dict[str, str] = {}  # file name -> HTTP address
         self.file = self.write("replicator.yaml")
@@ -68,7 +66,7 @@ class Installation:
 
     def configure(self, links: Sequence[Mapping[str, Any]], *, only: str | None = None) -> None:
         """Other links from now on, in all files written so far, or in that of the worker `only`."""
-        self._links = [dict(link) for link in links]
+        self._links = _quiet(links)
         for name, http in list(self._written.items()):
             if only is None or name == f"{only}.yaml":
                 self.write(name, http)
@@ -234,3 +232,7 @@ class Worker:
         self._process.wait(timeout=10)
         if error is not None:
             print(f"--- end of the log of {self.name}\n{self.log()[-4000:]}")
+
+
+def _quiet(links: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**link, "sync": {"heartbeats": False, "checkpoints": False, **link.get("sync", {})}} for link in links]
