@@ -23,7 +23,9 @@ PARTITIONS = 2
 READ_LIMIT_S = 30.0
 
 
-@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(
+    params=[pytest.param("bundled", marks=pytest.mark.soak), pytest.param("kafka", marks=pytest.mark.kafka)]
+)
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     if request.param == "kafka":
         yield request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
@@ -156,7 +158,9 @@ class Shop:
         return left
 
 
-@pytest.mark.parametrize("transactions", [False, True], ids=["plain", "transactions"])
+@pytest.mark.parametrize(
+    "transactions", [pytest.param(False, id="plain", marks=pytest.mark.soak), pytest.param(True, id="transactions")]
+)
 def test_given_a_consumer_that_moves_over_and_back_under_prefixed_names_then_it_reads_every_record_once(
     pair: Pair, tmp_path: Path, transactions: bool
 ) -> None:

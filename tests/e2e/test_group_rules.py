@@ -121,7 +121,7 @@ def test_given_users_members_and_restarts_then_only_what_is_ours_is_written(pair
     assert "exact" in text
 
 
-@pytest.mark.parametrize("pair", [LONG_BUNDLED, KAFKA, LONG_OLD], indirect=True)
+@pytest.mark.parametrize("pair", [LONG_BUNDLED, LONG_KAFKA, LONG_OLD], indirect=True)
 def test_given_links_both_ways_when_a_consumer_moves_over_and_back_then_it_reads_each_record_once(
     pair: Pair, tmp_path: Path
 ) -> None:

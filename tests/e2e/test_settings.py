@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.slow]
 WITHIN_S = 10.0
 
 
-@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(
+    params=[pytest.param("bundled", marks=pytest.mark.soak), pytest.param("kafka", marks=pytest.mark.kafka)]
+)
 def pair(request: pytest.FixtureRequest) -> Any:
     if request.param == "kafka":
         yield request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")

@@ -190,7 +190,7 @@ START_UP = (
 )
 
 
-@pytest.mark.parametrize("way", ["fail", "drop", "drop_response"])
+@pytest.mark.parametrize("way", ["fail", pytest.param("drop", marks=pytest.mark.soak), "drop_response"])
 def test_given_every_api_fails_at_the_start_then_each_record_arrives_exactly_once(
     pair: tuple[BundledCluster, BundledCluster], tmp_path: Path, way: str
 ) -> None:

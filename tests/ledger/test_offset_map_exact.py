@@ -24,7 +24,7 @@ def bundled_pair() -> Iterator[tuple[BundledCluster, BundledCluster]]:
 
 
 CASES = [
-    pytest.param("bundled", "exactly_once", id="bundled-exactly-once"),
+    pytest.param("bundled", "exactly_once", id="bundled-exactly-once", marks=pytest.mark.soak),
     pytest.param("bundled", "at_least_once", id="bundled-at-least-once"),
     pytest.param("kafka", "exactly_once", id="kafka-exactly-once", marks=pytest.mark.kafka),
 ]

@@ -35,7 +35,9 @@ def bundled() -> Iterator[BundledCluster]:
         yield cluster
 
 
-@pytest.fixture(params=["bundled", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(
+    params=[pytest.param("bundled", marks=pytest.mark.soak), pytest.param("kafka", marks=pytest.mark.kafka)]
+)
 def topic_on(request: pytest.FixtureRequest) -> tuple[str, str]:
     """(bootstrap servers, a ledger topic) on either kind of broker."""
     cluster: Cluster = request.getfixturevalue("bundled" if request.param == "bundled" else "kafka_source")
