@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from replicator.config.explain import nearest
-from replicator.config.later import unused, value_not_available
+from replicator.config.later import value_not_available
 from replicator.config.models import LinkConfig, Settings
 from replicator.config.tree import KeyPath, Problem, Tree
 
@@ -30,9 +30,9 @@ def find_problems(settings: Settings, tree: Tree) -> list[Problem]:
     return sorted(problems, key=lambda problem: tree.lines.get(tree.known(problem.path), 0))
 
 
-def find_warnings(settings: Settings, tree: Tree) -> list[Problem]:
+def find_warnings(settings: Settings) -> list[Problem]:
     """What can be run with, but may surprise."""
-    warnings = [Problem(path, text) for path in tree.lines if (text := unused(path)) is not None]
+    warnings: list[Problem] = []
     seen: dict[tuple[str, str, bool], str] = {}
     for index, link in enumerate(settings.links):
         key = (link.source, link.target, link.topics.naming == "identical")

@@ -26,8 +26,6 @@ _VALUES: dict[KeyPath, dict[str, str]] = {
     },
 }
 
-_UNUSED: dict[KeyPath, str] = {}
-
 
 def key_not_available(path: KeyPath) -> str | None:
     """Why a key of the design can't be used yet; None for a key that nobody knows."""
@@ -40,11 +38,6 @@ def value_not_available(path: KeyPath, value: object) -> str | None:
     shown = str(value).lower() if isinstance(value, bool) else str(value)
     why = _VALUES.get(_pattern(path), {}).get(shown)
     return None if why is None else f"{shown} isn't available: {why}"
-
-
-def unused(path: KeyPath) -> str | None:
-    """What to warn about when this key is set."""
-    return _UNUSED.get(_pattern(path))
 
 
 def _pattern(path: KeyPath) -> KeyPath:

@@ -55,7 +55,7 @@ def _interpret(tree: Tree, directory: Path) -> Loaded:
     problems = find_problems(settings, tree)
     if problems:
         raise _refusal(tree, problems)
-    return Loaded(settings, tuple(tree.show(warning) for warning in find_warnings(settings, tree)))
+    return Loaded(settings, tuple(tree.show(warning) for warning in find_warnings(settings)))
 
 
 def _refusal(tree: Tree, problems: list[Problem]) -> ConfigurationError:
