@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 
 from replicator.errors import ReplicatorError
 from replicator.flow.backpressure import ByteBudget, Lease
@@ -60,7 +61,7 @@ class TopicFollower:
         }
         self._positions.update(starts)
         readings = [
-            _Reading(self._topic, partition, self._positions[partition], ends[partition], take)
+            KeyedReading(self._topic, partition, self._positions[partition], ends[partition], partial(take, partition))
             for partition in partitions
             if partition not in failed and self._positions[partition] < ends[partition]
         ]
@@ -78,10 +79,12 @@ class TopicFollower:
         return {partition: found.offset for (_, partition), found in listed.items() if found.error == NONE}
 
 
-class _Reading:
-    """A `fetching.Reading`."""
+class KeyedReading:
+    """Gives `into` each record with a key from `start` up to `end`. A `fetching.Reading`."""
 
-    def __init__(self, topic: str, partition: int, start: int, end: int, into: Take) -> None:
+    def __init__(
+        self, topic: str, partition: int, start: int, end: int, into: Callable[[bytes, bytes | None], None]
+    ) -> None:
         self.topic, self.partition, self.topic_id = topic, partition, NO_TOPIC_ID
         self.position = start
         self._end = end
@@ -99,7 +102,7 @@ class _Reading:
         for batch in staged.batches:
             for record in records.decode(batch.data, v2.read_header(batch.data, 0)):
                 if record.key:
-                    self._into(self.partition, record.key, record.value)
+                    self._into(record.key, record.value)
         self.position = staged.next_offset
 
     def out_of_range(self, start: int, end: int) -> None:
