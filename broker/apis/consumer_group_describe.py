@@ -29,9 +29,7 @@ async def consumer_group_describe(ctx: RequestContext, request: Any) -> Any:
     """Every group has an answer of its own, an error or not."""
     groups = [_describe(ctx, group_id) for group_id in request.group_ids]
     if request.include_authorized_operations:
-        for row in groups:
-            if row.get("error_code", ErrorCode.none) is ErrorCode.none:
-                row["authorized_operations"] = ctx.access.operations(ResourceType.GROUP, row["group_id"])
+        ctx.access.add_operations(groups)
     return build(ctx, groups=groups)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import kio.schema.describe_groups
-from kio.schema.errors import ErrorCode
 
 from broker.errors import KafkaError
 from broker.groups.classic_state import GroupState
@@ -28,9 +27,7 @@ async def describe_groups(ctx: RequestContext, request: Any) -> Any:
     """Every group has an answer of its own, an error or not."""
     groups = [_describe(ctx, group_id) for group_id in request.groups]
     if getattr(request, "include_authorized_operations", False):
-        for row in groups:
-            if row.get("error_code", ErrorCode.none) is ErrorCode.none:
-                row["authorized_operations"] = ctx.access.operations(ResourceType.GROUP, row["group_id"])
+        ctx.access.add_operations(groups)
     return build(ctx, groups=groups)
 
 

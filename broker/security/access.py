@@ -13,6 +13,9 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections.abc import Iterable
+from typing import Any
+
+from kio.schema.errors import ErrorCode
 
 from broker.errors import KafkaError
 from broker.security.authorizer import Authorizer, Requester
@@ -51,6 +54,12 @@ class Access:
     def operations(self, kind: ResourceType, name: str = CLUSTER_NAME) -> int:
         """The bit field of all operations that are allowed on a resource."""
         return sum(1 << each for each in SUPPORTED[kind] if self.allows(each, kind, name, quiet=True))
+
+    def add_operations(self, groups: Iterable[dict[str, Any]]) -> None:
+        """Put `authorized_operations` into the rows of described groups, but for those that are errors."""
+        for row in groups:
+            if row.get("error_code", ErrorCode.none) is ErrorCode.none:
+                row["authorized_operations"] = self.operations(ResourceType.GROUP, row["group_id"])
 
     def operations_if_described(self) -> int:
         """The bit field for the cluster: 0 for whoever may not describe it."""

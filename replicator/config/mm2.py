@@ -41,9 +41,10 @@ class Found:
 
 @dataclass(slots=True)
 class Mm2Properties:
-    """The file's properties. Reading one marks it, and those that it hides, as `used`."""
+    """The properties of `file`. Reading one marks it, and those that it hides, as `used`."""
 
     properties: Mapping[str, Property]
+    file: str
     used: set[str] = field(default_factory=set)
     notes: list[Note] = field(default_factory=list)
 
@@ -52,7 +53,7 @@ class Mm2Properties:
         found = self._first("clusters")
         aliases = list(dict.fromkeys(listed(found.value))) if found else []
         if not aliases:
-            raise ConfigurationError("`clusters` isn't set: MirrorMaker wouldn't start with this file")
+            raise ConfigurationError(f"{self.file}: `clusters` isn't set: MirrorMaker wouldn't start with this file")
         return aliases
 
     def flows(self) -> Iterator[tuple[str, str]]:

@@ -53,7 +53,7 @@ def import_mm2(data: bytes, file: str) -> Imported:
 
     ConfigurationError if MirrorMaker itself couldn't start with them, or nothing is enabled.
     """
-    properties = Mm2Properties(parse_properties(data, file))
+    properties = Mm2Properties(parse_properties(data, file), file)
     secrets = Secrets(properties)
     aliases = properties.clusters()
     pairs = list(properties.flows())

@@ -51,7 +51,7 @@ class ControlClient:
             # All topics: asking for one by name could create it where brokers create what is asked for.
             return self._topic in self._consumer.list_topics(timeout=REQUEST_TIMEOUT_S).topics
         except KafkaException as error:
-            raise self._error(error.args[0], "list topics") from error
+            raise self._error(error.args[0], f"list topics at {self._properties['bootstrap.servers']}") from error
 
     def read(self) -> list[tuple[bytes | None, bytes | None]]:
         """What was added since the last call, up to where the topic ends now. ReplicatorError if that can't be read."""

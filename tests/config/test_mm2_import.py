@@ -246,7 +246,7 @@ def test_given_javas_regular_expressions_when_they_arent_pythons_then_it_is_said
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("us.bootstrap.servers=x:1", "`clusters` isn't set"),
+        ("us.bootstrap.servers=x:1", "mm2.properties: `clusters` isn't set"),
         ("clusters=us,eu", "no flow is enabled"),
         ("clusters=us,eu\nus->eu.enabled=\\u00", "malformed"),
     ],

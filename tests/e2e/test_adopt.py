@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 Pair = tuple[BundledCluster, BundledCluster]
 LANES = 4
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
-        yield source, target
 
 
 def records(count: int, start: int = 0) -> list[Seen]:

@@ -6,7 +6,6 @@ Each test has a healthy topic beside the bad one, which must be copied all the w
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,6 @@ from tests.support.kafka import USERNAME, KafkaCluster
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-
-
-@pytest.fixture(scope="module")
-def bundled_pair() -> Iterator[Pair]:
-    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
-        yield source, target
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,8 @@ from confluent_kafka import Producer
 
 from replicator.ledger.entry import encode_key
 from replicator.ledger.lanes import lane_of
+from tests.e2e.pairs import BUNDLED, LONG_KAFKA, on
 from tests.e2e.rig import Pair, Rig, delete_records, records
-from tests.support.bundled import BundledCluster
-from tests.support.kafka import KafkaCluster
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -20,17 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 LANES = 32
 
 
-@pytest.fixture(params=["bundled", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.soak])])
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    if request.param == "kafka":
-        source: KafkaCluster = request.getfixturevalue("kafka_source")
-        target: KafkaCluster = request.getfixturevalue("kafka_target")
-        yield source, target
-        return
-    with BundledCluster(name="source") as bundled_source, BundledCluster(name="target") as bundled_target:
-        yield bundled_source, bundled_target
-
-
+@on(BUNDLED, LONG_KAFKA)
 def test_given_an_entry_of_a_newer_version_then_its_lane_waits_and_the_others_go_on(
     pair: Pair, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -56,6 +44,7 @@ def test_given_an_entry_of_a_newer_version_then_its_lane_waits_and_the_others_go
     assert rig.copies(rig.bad) == before
 
 
+@on(BUNDLED, LONG_KAFKA)
 def test_given_that_one_lanes_ledger_was_deleted_then_nothing_of_it_is_copied_twice_and_the_others_go_on(
     pair: Pair, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

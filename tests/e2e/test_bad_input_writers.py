@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.pairs import BUNDLED, LONG_KAFKA, on
 from tests.e2e.rig import Pair, Rig, records
-from tests.support.bundled import BundledCluster
 from tests.support.checker import Seen
 from tests.support.copying import produce
-from tests.support.kafka import KafkaCluster
 from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-
-
-@pytest.fixture(scope="module")
-def bundled_pair() -> Iterator[Pair]:
-    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
-        yield source, target
-
-
-@pytest.fixture(params=["bundled", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.soak])])
-def pair(request: pytest.FixtureRequest) -> Pair:
-    if request.param == "kafka":
-        source: KafkaCluster = request.getfixturevalue("kafka_source")
-        target: KafkaCluster = request.getfixturevalue("kafka_target")
-        return source, target
-    both: Pair = request.getfixturevalue("bundled_pair")
-    return both
 
 
 def contents(seen: list[Seen]) -> list[tuple[object, ...]]:
@@ -39,6 +21,7 @@ def contents(seen: list[Seen]) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("writing", ["auto", pytest.param("transactions", marks=pytest.mark.soak)])
+@on(BUNDLED, LONG_KAFKA)
 def test_given_a_client_writes_into_a_copy_then_it_is_said_and_the_copy_stays_exact(
     pair: Pair, tmp_path: Path, request: pytest.FixtureRequest, writing: str
 ) -> None:
@@ -59,6 +42,7 @@ def test_given_a_client_writes_into_a_copy_then_it_is_said_and_the_copy_stays_ex
 @pytest.mark.parametrize(
     "together", [True, pytest.param(False, marks=pytest.mark.soak)], ids=["together", "one-after-the-other"]
 )
+@on(BUNDLED, LONG_KAFKA)
 def test_given_two_links_with_the_same_target_topics_then_one_alone_writes_and_the_other_says_who_does(
     pair: Pair, tmp_path: Path, request: pytest.FixtureRequest, together: bool
 ) -> None:
@@ -89,6 +73,7 @@ def test_given_two_links_with_the_same_target_topics_then_one_alone_writes_and_t
                 assert contents(rig.copies(topic)) == (contents(rig.originals(topic)) if writers else [])
 
 
+@on(BUNDLED, LONG_KAFKA)
 def test_given_two_links_of_one_file_with_the_same_target_topics_then_run_refuses_and_names_both(
     pair: Pair, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

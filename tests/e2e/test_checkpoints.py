@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from replicator.sync.mm2_formats import Checkpoint, decode_checkpoint
 from tests.e2e.group_scene import GroupScene, groups_at
+from tests.e2e.pairs import BUNDLED, LONG_KAFKA, on
 from tests.e2e.rig import Pair
-from tests.support.bundled import BundledCluster
 from tests.support.checker import read_partition
 from tests.support.waiting import wait_for
 
 TOPIC = "us.checkpoints.internal"
-
-
-@pytest.fixture(scope="module")
-def bundled_pair() -> Iterator[Pair]:
-    with BundledCluster(name="us") as us, BundledCluster(name="eu") as eu:
-        yield us, eu
-
-
-@pytest.fixture(params=["bundled", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.soak])])
-def pair(request: pytest.FixtureRequest) -> Pair:
-    if request.param == "bundled":
-        found: Any = request.getfixturevalue("bundled_pair")
-        return found
-    return request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
 
 
 class Checkpointed(GroupScene):
@@ -51,6 +35,7 @@ class Checkpointed(GroupScene):
 
 
 @pytest.mark.slow
+@on(BUNDLED, LONG_KAFKA)
 def test_given_groups_at_any_lag_when_they_commit_then_their_checkpoints_are_exact_and_written_once(
     pair: Pair, tmp_path: Path
 ) -> None:
@@ -84,6 +69,7 @@ def test_given_groups_at_any_lag_when_they_commit_then_their_checkpoints_are_exa
 
 
 @pytest.mark.slow
+@on(BUNDLED, LONG_KAFKA)
 def test_given_a_position_in_an_empty_partition_then_its_checkpoint_is_zero(pair: Pair, tmp_path: Path) -> None:
     name = f"cpn-{tmp_path.name[-6:]}"
     scene = Checkpointed(*pair, tmp_path, name, sync={"groups": False, "checkpoints": True, "every": 1})

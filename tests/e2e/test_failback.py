@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 
+from tests.e2e.pairs import KAFKA, LONG_BUNDLED, on
 from tests.e2e.rig import AnyCluster, Pair
-from tests.support.bundled import BundledCluster
 from tests.support.copying import create
 from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
@@ -21,17 +20,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 PARTITIONS = 2
 READ_LIMIT_S = 30.0
-
-
-@pytest.fixture(
-    params=[pytest.param("bundled", marks=pytest.mark.soak), pytest.param("kafka", marks=pytest.mark.kafka)]
-)
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    if request.param == "kafka":
-        yield request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
-        return
-    with BundledCluster(name="us") as us, BundledCluster(name="eu") as eu:
-        yield us, eu
 
 
 class Shop:
@@ -161,6 +149,7 @@ class Shop:
 @pytest.mark.parametrize(
     "transactions", [pytest.param(False, id="plain", marks=pytest.mark.soak), pytest.param(True, id="transactions")]
 )
+@on(LONG_BUNDLED, KAFKA)
 def test_given_a_consumer_that_moves_over_and_back_under_prefixed_names_then_it_reads_every_record_once(
     pair: Pair, tmp_path: Path, transactions: bool
 ) -> None:
@@ -185,6 +174,7 @@ def test_given_a_consumer_that_moves_over_and_back_under_prefixed_names_then_it_
     assert shop.read == shop.written
 
 
+@on(LONG_BUNDLED, KAFKA)
 def test_given_a_shop_that_moves_over_and_back_under_identical_names_then_its_consumer_reads_every_record_once(
     pair: Pair, tmp_path: Path
 ) -> None:

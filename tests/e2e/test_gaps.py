@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,6 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 Pair = tuple[BundledCluster, BundledCluster]
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
-        yield source, target
 
 
 def records(start: int, count: int) -> list[Seen]:

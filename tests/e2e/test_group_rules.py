@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,43 +12,17 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, To
 from confluent_kafka.admin import AclOperation, AdminClient, ResourceType
 
 from tests.e2e.group_scene import Group, GroupScene
+from tests.e2e.pairs import BUNDLED, LONG_BUNDLED, LONG_KAFKA, LONG_OLD, on
 from tests.e2e.rig import AnyCluster, Pair, grant
 from tests.support.bundled import BundledCluster
 from tests.support.checker import Seen, count_readable, read_partition
 from tests.support.copying import create, produce
 from tests.support.kafka import USERNAME, KafkaCluster
 from tests.support.waiting import wait_for
-from tests.support.zookeeper_kafka import ZooKeeperKafkaCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 NEW_PROTOCOL = {"group.protocol": "consumer"}
-
-
-@pytest.fixture(scope="module")
-def bundled_pair() -> Iterator[Pair]:
-    with BundledCluster(name="us") as us, BundledCluster(name="eu") as eu:
-        yield us, eu
-
-
-# Which of these run in `make test`, and which in the long form alone.
-BUNDLED = "bundled"
-KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
-LONG_BUNDLED = pytest.param("bundled", marks=pytest.mark.soak)
-LONG_KAFKA = pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.soak])
-LONG_OLD = pytest.param("old", marks=[pytest.mark.kafka, pytest.mark.soak])
-
-
-@pytest.fixture
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    if request.param == "bundled":
-        yield request.getfixturevalue("bundled_pair")
-        return
-    if request.param == "old":
-        with ZooKeeperKafkaCluster(name="kafka-2-8") as old:
-            yield old, request.getfixturevalue("bundled_pair")[0]
-        return
-    yield request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
 
 
 def eventually(what: str, condition: Callable[[], object], within: float = 20) -> None:
@@ -78,7 +52,7 @@ def member(cluster: AnyCluster, group: str, topic: str, **more: str) -> Consumer
     return consumer
 
 
-@pytest.mark.parametrize("pair", [BUNDLED, LONG_KAFKA], indirect=True)
+@on(BUNDLED, LONG_KAFKA)
 def test_given_users_members_and_restarts_then_only_what_is_ours_is_written(pair: Pair, tmp_path: Path) -> None:
     scene = GroupScene(*pair, tmp_path, f"rules-{tmp_path.parent.name[-4:]}")
     scene.partitions = {scene.plain: 1}
@@ -121,7 +95,7 @@ def test_given_users_members_and_restarts_then_only_what_is_ours_is_written(pair
     assert "exact" in text
 
 
-@pytest.mark.parametrize("pair", [LONG_BUNDLED, LONG_KAFKA, LONG_OLD], indirect=True)
+@on(LONG_BUNDLED, LONG_KAFKA, LONG_OLD)
 def test_given_links_both_ways_when_a_consumer_moves_over_and_back_then_it_reads_each_record_once(
     pair: Pair, tmp_path: Path
 ) -> None:
@@ -297,7 +271,7 @@ def test_given_coordinators_that_move_and_a_target_that_is_away_then_everything_
             assert worker.running
 
 
-@pytest.mark.parametrize("pair", [BUNDLED, LONG_KAFKA], indirect=True)
+@on(BUNDLED, LONG_KAFKA)
 def test_given_an_open_transaction_over_positions_then_these_wait_for_its_end(pair: Pair, tmp_path: Path) -> None:
     scene = GroupScene(*pair, tmp_path, f"open-{tmp_path.parent.name[-4:]}")
     scene.partitions = {scene.plain: 1}
@@ -321,7 +295,7 @@ def test_given_an_open_transaction_over_positions_then_these_wait_for_its_end(pa
         consumer.close()
 
 
-@pytest.mark.parametrize("pair", [LONG_BUNDLED, LONG_KAFKA], indirect=True)
+@on(LONG_BUNDLED, LONG_KAFKA)
 def test_given_one_name_in_both_directions_then_a_group_that_moves_over_misses_nothing(
     pair: Pair, tmp_path: Path
 ) -> None:

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.e2e.group_scene import GroupScene, groups_at
+from tests.e2e.pairs import KAFKA, LONG_BUNDLED, on
 from tests.e2e.rig import Pair
-from tests.support.bundled import BundledCluster
 
 PERCENTS = (10, 50, 90, 99, 100)
 
 
-@pytest.fixture(scope="module")
-def bundled_pair() -> Iterator[Pair]:
-    with BundledCluster(name="us") as us, BundledCluster(name="eu") as eu:
-        yield us, eu
-
-
-KAFKA = pytest.param("kafka", marks=pytest.mark.kafka)
-LONG_BUNDLED = pytest.param("bundled", marks=pytest.mark.soak)
-
-
-@pytest.fixture
-def pair(request: pytest.FixtureRequest) -> Pair:
-    if request.param == "bundled":
-        found: Any = request.getfixturevalue("bundled_pair")
-        return found
-    return request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("pair", [LONG_BUNDLED, KAFKA], indirect=True)
+@on(LONG_BUNDLED, KAFKA)
 def test_given_groups_at_any_lag_when_they_commit_then_within_ten_seconds_the_target_has_the_exact_position(
     pair: Pair, tmp_path: Path
 ) -> None:
@@ -53,7 +33,7 @@ def test_given_groups_at_any_lag_when_they_commit_then_within_ten_seconds_the_ta
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("pair", [LONG_BUNDLED, KAFKA], indirect=True)
+@on(LONG_BUNDLED, KAFKA)
 def test_given_ten_forced_takeovers_under_load_then_positions_are_as_exact_as_before(
     pair: Pair, tmp_path: Path
 ) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from tests.e2e.pairs import KAFKA, LONG_BUNDLED, on
 from tests.e2e.rig import AnyCluster, Pair
-from tests.support.bundled import BundledCluster
 from tests.support.copying import create
 from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
@@ -19,17 +18,6 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.slow]
 
 WITHIN_S = 10.0
-
-
-@pytest.fixture(
-    params=[pytest.param("bundled", marks=pytest.mark.soak), pytest.param("kafka", marks=pytest.mark.kafka)]
-)
-def pair(request: pytest.FixtureRequest) -> Any:
-    if request.param == "kafka":
-        yield request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
-        return
-    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
-        yield source, target
 
 
 def alter(cluster: AnyCluster, topic: str, settings: dict[str, str | None]) -> None:
@@ -64,6 +52,7 @@ def becomes(cluster: AnyCluster, wanted: dict[str, dict[str, str]], within: floa
     print(f"settings in step after {time.monotonic() - began:.1f} s")
 
 
+@on(LONG_BUNDLED, KAFKA)
 def test_given_settings_that_change_on_either_side_then_copies_follow_the_source_within_ten_seconds(
     pair: Pair, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import NewPartitions, NewTopic
 
+from tests.e2e.pairs import KAFKA, LONG_BUNDLED, on
 from tests.e2e.rig import AnyCluster, Pair, delete_topic
 from tests.e2e.test_settings import alter, becomes, own
 from tests.support.bundled import BundledCluster
@@ -18,17 +19,6 @@ from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
-
-
-@pytest.fixture(
-    params=[pytest.param("bundled", marks=pytest.mark.soak), pytest.param("kafka", marks=pytest.mark.kafka)]
-)
-def pair(request: pytest.FixtureRequest) -> Any:
-    if request.param == "kafka":
-        yield request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
-        return
-    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
-        yield source, target
 
 
 def installation_of(pair: Pair, directory: Path, tag: str, **link: Any) -> Installation:
@@ -45,6 +35,7 @@ def partitions(cluster: AnyCluster, prefix: str) -> dict[str, int]:
     return {name: len(topic.partitions) for name, topic in topics.items() if name.startswith(prefix)}
 
 
+@on(LONG_BUNDLED, KAFKA)
 def test_given_a_controller_that_is_killed_among_many_creations_when_started_again_then_all_is_as_planned(
     pair: Pair, tmp_path: Path
 ) -> None:
@@ -107,6 +98,7 @@ def test_given_a_target_that_was_away_when_it_is_back_then_everything_converges_
             )  # fmt: skip
 
 
+@on(LONG_BUNDLED, KAFKA)
 def test_given_delete_topics_when_a_source_topic_is_deleted_then_its_copy_is_and_the_status_forgets_it(
     pair: Pair, tmp_path: Path
 ) -> None:
