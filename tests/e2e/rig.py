@@ -123,7 +123,7 @@ def delete_topic(cluster: AnyCluster, topic: str) -> None:
 
 
 def grant(
-    cluster: KafkaCluster,
+    cluster: AnyCluster,
     kind: ResourceType,
     name: str,
     principal: str,

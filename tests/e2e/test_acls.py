@@ -1,4 +1,4 @@
-"""ACLs of copies follow the source's on real Kafka with its StandardAuthorizer; what isn't allowed is named."""
+"""ACLs of copies follow the source's; what isn't allowed is named."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from tests.e2e.rig import grant
+from tests.e2e.pairs import KAFKA, LONG_BUNDLED
+from tests.e2e.rig import AnyCluster, grant
 from tests.e2e.test_settings import alter, becomes
+from tests.support.bundled import BundledCluster
 from tests.support.copying import create
 from tests.support.kafka import USERNAME, KafkaCluster
 from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 OURS = f"User:{USERNAME}"
 LITERAL, PREFIXED = ResourcePatternType.LITERAL, ResourcePatternType.PREFIXED
@@ -40,20 +42,20 @@ def binding(name: str, user: str, operation: Any, pattern: Any = LITERAL, permis
     return AclBinding(ResourceType.TOPIC, name, pattern, f"User:{user}", "*", operation, permission)
 
 
-def add(cluster: KafkaCluster, bindings: Iterable[AclBinding]) -> None:
+def add(cluster: AnyCluster, bindings: Iterable[AclBinding]) -> None:
     admin = cluster.admin()
     for future in admin.create_acls(list(bindings)).values():
         future.result(15)
 
 
-def remove(cluster: KafkaCluster, gone: AclBinding) -> None:
+def remove(cluster: AnyCluster, gone: AclBinding) -> None:
     admin = cluster.admin()
     fields = gone.restype, gone.name, gone.resource_pattern_type, gone.principal, gone.host, gone.operation
     for future in admin.delete_acls([AclBindingFilter(*fields, gone.permission_type)]).values():
         assert len(future.result(15)) == 1
 
 
-def others(cluster: KafkaCluster) -> Listed:
+def others(cluster: AnyCluster) -> Listed:
     """The ACLs on topics of everybody but ourselves."""
     admin = cluster.admin()
     everything = AclBindingFilter(
@@ -66,7 +68,7 @@ def others(cluster: KafkaCluster) -> Listed:
     }
 
 
-def has(cluster: KafkaCluster, wanted: Listed) -> None:
+def has(cluster: AnyCluster, wanted: Listed) -> None:
     def same() -> bool:
         assert others(cluster) == wanted
         return True
@@ -79,11 +81,17 @@ def held(installation: Installation) -> list[dict[str, str]]:
     return [item for sync in link["syncs"] for item in sync["held"]]
 
 
-def test_given_two_guarded_clusters_then_acls_of_copies_follow_and_what_is_not_allowed_is_named(tmp_path: Path) -> None:
-    with (
-        KafkaCluster(name="source", security="plain", authorizer=True) as source,
-        KafkaCluster(name="target", security="plain", authorizer=True) as target,
-    ):
+def guarded(kind: str, name: str) -> AnyCluster:
+    if kind == "bundled":
+        return BundledCluster(name=name, authorizer=True)
+    return KafkaCluster(name=name, security="plain", authorizer=True)  # its StandardAuthorizer
+
+
+@pytest.mark.parametrize("kind", [KAFKA, LONG_BUNDLED])
+def test_given_two_guarded_clusters_then_acls_of_copies_follow_and_what_is_not_allowed_is_named(
+    kind: str, tmp_path: Path
+) -> None:
+    with guarded(kind, "source") as source, guarded(kind, "target") as target:
         for name in ("orders", "orders-b", "secret"):
             create(source.admin(), name)
         for operation in (READ, AclOperation.DESCRIBE_CONFIGS):

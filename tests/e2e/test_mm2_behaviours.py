@@ -16,11 +16,13 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from replicator.sync.mm2_formats import Checkpoint, decode_checkpoint
+from tests.e2e.pairs import KAFKA, LONG_BUNDLED
 from tests.e2e.rig import AnyCluster
 from tests.support.bundled import BundledCluster
 from tests.support.checker import Seen, read_partition
 from tests.support.copying import create, produce, remove_heartbeats
 from tests.support.groups import commit, committed
+from tests.support.kafka import KafkaCluster
 from tests.support.mirrormaker import mirror_client
 from tests.support.replicator import Installation, Worker
 from tests.support.waiting import wait_for
@@ -28,6 +30,7 @@ from tests.support.waiting import wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 SOON_S = 20.0
+LONG_TLS = pytest.param("tls", marks=[pytest.mark.kafka, pytest.mark.soak])  # both clusters over TLS, with SCRAM
 
 
 class World:
@@ -87,18 +90,25 @@ class World:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param("kafka", marks=pytest.mark.kafka), pytest.param("bundled", marks=pytest.mark.soak)],
+    params=[KAFKA, LONG_TLS, LONG_BUNDLED],
 )
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with contextlib.ExitStack() as stack:
         if request.param == "bundled":
             pair: Any = [stack.enter_context(BundledCluster(name=name)) for name in ("us", "eu")]
+        elif request.param == "tls":
+            pair = [stack.enter_context(KafkaCluster(name=name, security="scram_tls")) for name in ("us", "eu")]
         else:
             pair = request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
         made = World(pair[0], pair[1], tmp_path_factory.mktemp("behaviours"))
         stack.callback(lambda: [remove_heartbeats(cluster.admin()) for cluster in pair])
         stack.enter_context(made.running())
         yield made
+
+
+def plaintext(cluster: AnyCluster) -> str:
+    """Where a client finds it that can't log in."""
+    return cluster.internal if isinstance(cluster, KafkaCluster) else cluster.bootstrap
 
 
 def numbered(count: int, start: int = 0) -> list[Seen]:
@@ -189,7 +199,7 @@ def test_mirror_client_answers_as_of_a_target_of_mirrormaker(world: World) -> No
     until("checkpoints", 2, lambda: len(checkpoints(world, group)))
     heartbeats = f"{world.a}.heartbeats"
     until("heartbeats", True, lambda: heartbeats in world.eu.admin().list_topics(timeout=10).topics)
-    found = mirror_client(world.eu.bootstrap, world.a, world.b, "nobody", group=group)
+    found = mirror_client(plaintext(world.eu), world.a, world.b, "nobody", group=group)
     assert world.a in found["upstreamClusters"]
     assert {"heartbeats", heartbeats} <= set(found["heartbeatTopics"])
     assert f"{world.a}.checkpoints.internal" in found["checkpointTopics"]
@@ -197,7 +207,7 @@ def test_mirror_client_answers_as_of_a_target_of_mirrormaker(world: World) -> No
     assert found["replicationHops"] == {world.a: 1, world.b: -1, "nobody": -1}
     positions = {f"{world.a}.{topic}-0": 7, f"{world.a}.{topic}-1": 0}
     assert found["remoteConsumerOffsets"] == found["translateOffsets"] == positions
-    back = mirror_client(world.us.bootstrap, world.b)
+    back = mirror_client(plaintext(world.us), world.b)
     assert back["replicationHops"] == {world.b: 1}
 
 

@@ -64,10 +64,10 @@ def test_given_a_ring_of_three_bundled_clusters_when_workers_are_killed_then_all
 @pytest.mark.kafka
 @pytest.mark.soak
 @WRITING
-def test_given_a_ring_of_two_kafka_clusters_and_a_bundled_one_when_workers_are_killed_then_all_hold_the_same(
+def test_given_a_ring_of_three_kafka_clusters_when_workers_are_killed_then_all_hold_the_same(
     kafka_source: KafkaCluster, kafka_target: KafkaCluster, tmp_path: Path, writing: str
 ) -> None:
-    with BundledCluster(name="asia") as asia:
+    with KafkaCluster(name="asia") as asia:
         clusters: dict[str, AnyCluster] = {"us": kafka_source, "eu": kafka_target, "asia": asia}
         run(Ring(clusters, tmp_path, f"ring-{writing}", pause_s=0.5, writing=writing), kills=3)
 

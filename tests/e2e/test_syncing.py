@@ -11,10 +11,13 @@ import pytest
 from confluent_kafka.admin import NewPartitions, NewTopic
 
 from tests.e2e.pairs import KAFKA, LONG_BUNDLED, on
-from tests.e2e.rig import AnyCluster, Pair, delete_topic
+from tests.e2e.rig import AnyCluster, Pair, delete_topic, records
 from tests.e2e.test_settings import alter, becomes, own
 from tests.support.bundled import BundledCluster
-from tests.support.copying import create
+from tests.support.checker import compare_topics
+from tests.support.copying import create, produce
+from tests.support.groups import commit, committed
+from tests.support.kafka import KafkaCluster
 from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
 
@@ -65,13 +68,21 @@ def test_given_a_controller_that_is_killed_among_many_creations_when_started_aga
         assert "Traceback" not in worker.log()
 
 
+@pytest.mark.parametrize(
+    ("kind", "away_s"),
+    [
+        pytest.param(BundledCluster, 0, id="bundled"),
+        pytest.param(KafkaCluster, 600, id="kafka", marks=[pytest.mark.kafka, pytest.mark.soak]),
+    ],
+)
+@pytest.mark.timeout(900)
 def test_given_a_target_that_was_away_when_it_is_back_then_everything_converges_without_a_restart(
-    tmp_path: Path,
+    kind: type[AnyCluster], away_s: float, tmp_path: Path
 ) -> None:
-    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
+    with kind(name="source") as source, kind(name="target") as target:
         tag = fresh()
         create(source.admin(), f"{tag}-a")
-        installation = installation_of((source, target), tmp_path, tag)
+        installation = installation_of((source, target), tmp_path, tag, groups={"include": [tag]})
         with installation.worker() as worker:
             worker.wait_ready()
             becomes(target, {f"us.{tag}-a": {"retention.ms": "-1"}}, within=30)
@@ -81,7 +92,10 @@ def test_given_a_target_that_was_away_when_it_is_back_then_everything_converges_
                 create(source.admin(), f"{tag}-b", 2)
                 grow = source.admin()
                 grow.create_partitions([NewPartitions(f"{tag}-a", 3)])[f"{tag}-a"].result(15)
+                produce(source.client_config, f"{tag}-a", 0, records(50))
+                commit(source, tag, {(f"{tag}-a", 0): 31})
                 wait_for(lambda: "can't keep configs in step" in worker.log(), within=60, what="it is said")
+                time.sleep(away_s)  # the fault's own length
             finally:
                 target.start_node(0)
             becomes(
@@ -96,6 +110,12 @@ def test_given_a_target_that_was_away_when_it_is_back_then_everything_converges_
                 lambda: partitions(target, f"us.{tag}-") == {f"us.{tag}-a": 3, f"us.{tag}-b": 2},
                 within=30, what="topics and partitions are there",
             )  # fmt: skip
+            wait_for(
+                lambda: committed(target, tag) == {(f"us.{tag}-a", 0): 31}, within=30, what="and the group's position"
+            )
+            installation.wait_until_copied(5, within=30)
+            copies = {f"{tag}-a": 3, f"{tag}-b": 2}
+            assert not compare_topics(source.client_config, target.client_config, copies, rename="us.{}").problems
 
 
 @on(LONG_BUNDLED, KAFKA)

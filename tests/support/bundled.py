@@ -19,11 +19,12 @@ from typing import Any, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.support.kafka import die_with_parent
+from tests.support.kafka import PASSWORD, USERNAME, die_with_parent
 from tests.support.ports import free_ports
 from tests.support.waiting import wait_for
 
 START_TIMEOUT_S = 20.0
+_SUPER_USER = "admin"
 _PROPERTIES = {
     "group.initial.rebalance.delay.ms": "0",
     "log.cleaner.backoff.ms": "300",
@@ -54,7 +55,9 @@ class BundledCluster:
 
     `persistent` keeps data on disk, so that `kill` and `start_again` lose nothing. `properties` are broker settings by
     Kafka's names. `arguments` are passed on to the command as they are. With `users` (passwords by name) clients log in
-    by SASL PLAIN; `admin` and `client_config` do so as the first one. Node indexes count from 0.
+    by SASL PLAIN; `admin` and `client_config` do so as the first one. `authorizer` switches ACLs on, as with
+    `KafkaCluster`: `USERNAME` and `PASSWORD` log in, and only who `admin` is may do everything. Node indexes count
+    from 0.
     """
 
     kind = "bundled"
@@ -67,13 +70,20 @@ class BundledCluster:
         persistent: bool = False,
         arguments: tuple[str, ...] = (),
         users: Mapping[str, str] | None = None,
+        authorizer: bool = False,
         name: str = "bundled",
     ) -> None:
         self.nodes = nodes
         self.name = name
         self._properties = {**_PROPERTIES, **(properties or {})}
         self._users = dict(users or {})
+        self._admin: dict[str, str] = {}
         self._arguments = arguments
+        if authorizer:
+            self._users |= {USERNAME: PASSWORD, _SUPER_USER: PASSWORD}
+            self._admin = {"sasl.username": _SUPER_USER, "sasl.password": PASSWORD}
+            self._properties["super.users"] = f"User:{_SUPER_USER}"
+            self._arguments += ("--authorizer", "acl")
         self._persistent = persistent
         self._directory = Path(tempfile.mkdtemp(prefix=f"replicator-{name}-"))
         self._port = adjacent_ports(nodes)
@@ -216,8 +226,8 @@ class BundledCluster:
         return sorted(int(node["id"]) for node in self.control("GET", "/cluster")["nodes"])
 
     def admin(self) -> AdminClient:
-        """A fresh AdminClient."""
-        return AdminClient(self.client_config)
+        """A fresh AdminClient; with `authorizer` it is allowed everything."""
+        return AdminClient(self.client_config | self._admin)
 
     def log(self, node: int = 0) -> str:
         """What the process has printed."""
