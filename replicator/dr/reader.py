@@ -10,7 +10,7 @@ from typing import Self
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, ResourceType
 
-from replicator.config.librdkafka import client_properties
+from replicator.config.librdkafka import ADMINISTRATOR, client_properties
 from replicator.config.models import ClusterConfig
 from replicator.dr.compare import Record
 from replicator.errors import UnreachableError
@@ -36,7 +36,7 @@ class Side:
         self.left_out: Mapping[Partition, Container[int]] = {}  # offsets that `read` passes over
         properties = client_properties(cluster, client_id=client_id)
         self._topics = ClusterSide(cluster, alias, client_id, _CALL_TIMEOUT_S)
-        self._admin = AdminClient(properties)
+        self._admin = AdminClient({**properties, **ADMINISTRATOR})
         self._consumer = Consumer(
             {
                 **properties,

@@ -11,7 +11,7 @@ from uuid import UUID
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from replicator.config.librdkafka import client_properties
+from replicator.config.librdkafka import ADMINISTRATOR, client_properties
 from replicator.config.models import ClusterConfig
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
 from replicator.ledger.client_calls import topic_names, topic_uuid
@@ -57,7 +57,7 @@ class ClusterSide:
         }
         self._admin: AdminClient | None = None
         try:
-            self._admin = AdminClient(self.properties)
+            self._admin = AdminClient({**self.properties, **ADMINISTRATOR})
         except KafkaException as error:
             raise self._error(error, "use the cluster's settings") from error
 

@@ -37,6 +37,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from replicator.config.librdkafka import ADMINISTRATOR
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
 from replicator.ledger.client_calls import topic_names, topic_uuid
 from replicator.ledger.client_errors import NoLeaderError, RefusedError, replicator_error
@@ -172,9 +173,16 @@ class Admin:
         self._timeout_s = timeout_s
         self._refusal: ReplicatorError | None = None  # what authentication answered last
         self._connecting = ""  # what the last failed connection said
-        self._properties = {**client_properties, "error_cb": self._note_error}
-        self._client = self._new_client()
+        self._properties = {**client_properties, **ADMINISTRATOR, "error_cb": self._note_error}
+        self._made: AdminClient | None = None
         self._client_since = time.monotonic()
+
+    @property
+    def _client(self) -> AdminClient:
+        """Made when it is needed: only one of a link's workers changes anything."""
+        if self._made is None:
+            self._made, self._client_since = self._new_client(), time.monotonic()
+        return self._made
 
     def _new_client(self) -> AdminClient:
         try:
@@ -185,13 +193,13 @@ class Admin:
     def _replace_client(self, after_s: float) -> None:
         """A new client, if this one is so old: it asks anew.
 
-        librdkafka waits for a controller that is gone, with all of a core, until the request's time is over, and then
-        for the same one again: its metadata isn't refreshed by that. It can stay wrong about leaders, too.
+        librdkafka waits for a controller that is gone until the request's time is over, and then for the same one
+        again: its metadata isn't refreshed by that. It can stay wrong about leaders, too.
         """
         now = time.monotonic()
         if now - self._client_since < after_s:
             return
-        former, self._client, self._client_since = [self._client], self._new_client(), now
+        former, self._made, self._client_since = [self._made], self._new_client(), now
         # Others may wait for answers of the former one; ending it may take a moment.
         ending = threading.Timer(self._timeout_s, former.clear)
         ending.daemon = True

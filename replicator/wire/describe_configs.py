@@ -18,6 +18,7 @@ from replicator.wire.primitives import NO_TAGS, Reader, compact_array, compact_s
 DESCRIBE_CONFIGS = 32
 VERSION = 4
 TOPIC_RESOURCE = 2
+BROKER_RESOURCE = 4
 
 _THROTTLE_BYTES = 4
 _SHARED_MAX = 2_000
@@ -57,11 +58,19 @@ class SettingsDecoder:
         self._values: dict[Setting, Setting] = {}
         self._keys: dict[str, str] = {}
 
-    async def describe(self, connection: Connection, topics: Sequence[str], previous: Described | None) -> Described:
-        """Ask for all settings of these topics; `previous` itself if the answer is the same to the byte."""
+    async def describe(
+        self,
+        connection: Connection,
+        topics: Sequence[str],
+        previous: Described | None = None,
+        *,
+        kind: int = TOPIC_RESOURCE,
+    ) -> Described:
+        """Ask for all settings of these topics, or of the broker itself (`kind`, with its id as the only name);
+        `previous` itself if the answer is the same to the byte."""
         version = connection.pick(DESCRIBE_CONFIGS, VERSION, VERSION)
-        kind, all_keys = bytes((TOPIC_RESOURCE,)), b"\x00"
-        resources = compact_array([kind + compact_string(topic) + all_keys + NO_TAGS for topic in topics])
+        all_keys = b"\x00"
+        resources = compact_array([bytes((kind,)) + compact_string(name) + all_keys + NO_TAGS for name in topics])
         flags = b"\x00\x00"  # include synonyms, include documentation
         answer = await connection.request(
             DESCRIBE_CONFIGS, version, [resources, flags, NO_TAGS], flexible=True, timeout_s=QUESTION_TIMEOUT_S

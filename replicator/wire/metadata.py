@@ -66,20 +66,47 @@ async def fetch_metadata(
 
     `previous` itself is returned if the answer is the same to the byte: decoding that of a wide cluster is dear.
     """
-    version = connection.pick(METADATA, 10, 12)
-    named = [bytes(16) + compact_string(name) + NO_TAGS for name in topics or ()]
-    body = b"\x00" if topics is None else compact_array(named)
-    # allow auto topic creation, include cluster authorized operations (v10 only), include topic authorized operations
-    flags = b"\x00\x00\x00" if version == 10 else b"\x00\x00"
-    answer = await connection.request(
-        METADATA, version, [body, flags, NO_TAGS], flexible=True, timeout_s=QUESTION_TIMEOUT_S
-    )
+    answer = await _ask(connection, topics)
     digest = blake2b(answer[_THROTTLE_BYTES:]).digest()
     if previous is not None and digest == previous.digest:
         return previous
     reply = Reader(answer)
     cluster_id, controller, brokers = _cluster(reply)
     return ClusterView(cluster_id, controller, brokers, {topic.name: topic for topic in _topics(reply)}, digest)
+
+
+async def fetch_replication(connection: Connection, topics: Collection[str]) -> dict[str, int]:
+    """How many replicas the partitions of these topics have, as far as the broker knows the topics."""
+    reply = Reader(await _ask(connection, topics))
+    _cluster(reply)
+    found: dict[str, int] = {}
+    for _ in range(reply.compact_array_length()):
+        _, name, _, _ = reply.int16(), reply.compact_string(), reply.uuid(), reply.boolean()
+        for _ in range(reply.compact_array_length()):
+            reply.skip(_PARTITION.size)
+            replicas, *_ = [_skip_nodes(reply) for _ in range(3)]  # all, in-sync, offline
+            found[name] = max(found.get(name, 0), replicas)
+            reply.tags()
+        reply.int32()  # authorized operations
+        reply.tags()
+    return found
+
+
+def _skip_nodes(reply: Reader) -> int:
+    count = reply.compact_array_length()
+    reply.skip(4 * count)
+    return count
+
+
+async def _ask(connection: Connection, topics: Collection[str] | None) -> memoryview:
+    version = connection.pick(METADATA, 10, 12)
+    named = [bytes(16) + compact_string(name) + NO_TAGS for name in topics or ()]
+    body = b"\x00" if topics is None else compact_array(named)
+    # allow auto topic creation, include cluster authorized operations (v10 only), include topic authorized operations
+    flags = b"\x00\x00\x00" if version == 10 else b"\x00\x00"
+    return await connection.request(
+        METADATA, version, [body, flags, NO_TAGS], flexible=True, timeout_s=QUESTION_TIMEOUT_S
+    )
 
 
 async def fetch_topic_errors(connection: Connection, topic_ids: Collection[UUID]) -> dict[UUID, int]:

@@ -13,7 +13,7 @@ from replicator.config.models import LinkConfig, Settings
 from replicator.errors import ReplicatorError
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
-from replicator.sync.admin import Admin, TopicSpec
+from replicator.sync.admin import TopicSpec
 from replicator.sync.deletions import Deletions
 from replicator.sync.group_writer import Store
 from replicator.sync.heartbeats import Heartbeats
@@ -21,6 +21,7 @@ from replicator.sync.ledger_follower import LedgerFollower
 from replicator.sync.metadata_topics import MetadataTopics
 from replicator.sync.syncers import make_syncers
 from replicator.sync.topics import TopicSync
+from replicator.sync.wire_admin import WireAdmin
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.permissions import probe_id, require_producers
 from replicator.worker.control_writer import ControlWriter
@@ -46,15 +47,17 @@ class Controller:
         self._two_way = settings.returns(link)
         self._target_config = settings.clusters[link.target]
         client_id = f"replicator-{link.name}-admin"
-        self.source = Admin(client_properties(settings.clusters[link.source], client_id=client_id), link.source)
-        self.target = Admin(client_properties(settings.clusters[link.target], client_id=client_id), link.target)
         self._clients = (
             ClusterClient(link.source, settings.clusters[link.source], client_id),
             ClusterClient(link.target, settings.clusters[link.target], client_id),
         )
+        listing = MetadataTopics(self._clients[0]), MetadataTopics(self._clients[1])
+        self.source, self.target = (
+            WireAdmin(client_properties(settings.clusters[client.alias], client_id=client_id), client, listed)
+            for client, listed in zip(self._clients, listing, strict=True)
+        )
         reader_properties = client_properties(settings.clusters[link.target], client_id=f"{client_id}-ledger")
         self._ledger = LedgerFollower(reader_properties, link, self.target, self._clients[1])
-        listing = MetadataTopics(self._clients[0]), MetadataTopics(self._clients[1])
         self._topics = TopicSync(
             link,
             self.source,

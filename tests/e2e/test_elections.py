@@ -13,10 +13,13 @@ import pytest
 from confluent_kafka.admin import NewTopic
 
 from tests.e2e.crew import TAKEOVER_S, Crew
+from tests.e2e.rig import records
 from tests.e2e.scenario import Scenario
 from tests.e2e.test_kills import BOTH_WAYS, PAUSE_S, fresh_seed, judge
+from tests.support.copying import create, produce
 from tests.support.corpus import BackgroundWriter, Kind
 from tests.support.kafka import KafkaCluster
+from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
@@ -180,3 +183,21 @@ def wait_whole(scenario: Scenario) -> None:
     wait_for(copied, within=60, every=0.5, what="the others are copied")
     scenario.judge(topics=whole)
     scenario.judge_writers()
+
+
+@pytest.mark.soak
+def test_given_a_node_that_has_just_died_when_a_worker_starts_then_it_does_not_wait_for_it(
+    narrow: KafkaCluster, wide: KafkaCluster, tmp_path: Path
+) -> None:
+    name = f"late-{fresh_seed()}"
+    create(narrow.admin(), name, 3)
+    link = {"name": name, "source": "us", "target": "eu", "topics": {"include": [name]}, "replication_factor": 3}
+    installation = Installation(tmp_path, {"us": narrow, "eu": wide}, [link])
+    with installation.worker() as worker:
+        worker.wait_ready()
+        installation.wait_until_copied(3)
+    wide.kill_node(FOLLOWER)
+    produce(narrow.client_config, name, 0, records(10))
+    with installation.worker() as worker:
+        worker.wait_ready(within=20)  # half of it until the cluster itself knows that the node is gone
+        installation.wait_until_copied(3, within=10)
