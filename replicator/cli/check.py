@@ -6,7 +6,8 @@ import asyncio
 
 import typer
 
-from replicator.cli.findings import Finding, Level, examine
+from replicator.cli.finding import Finding, Level
+from replicator.cli.findings import examine
 from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption, load_links
 from replicator.cli.output import console, print_json
 from replicator.telemetry import logs
@@ -34,8 +35,14 @@ def _show(findings: list[Finding]) -> None:
     for finding in findings:
         out.print(f"{finding.level:<8}", style=_STYLES[finding.level], end="")
         out.print(f"{finding.where:<{where_width}}  {finding.what}", soft_wrap=True)
-        for word, text in (("why", finding.why), ("next", finding.next_step)):
+        for word, text in (("why", finding.why), ("next", finding.next_step), ("with", finding.command)):
             if text:
                 out.print(f"{'':8}{'':{where_width}}  {word}: {text}", soft_wrap=True)
-    problems = sum(finding.level is Level.PROBLEM for finding in findings)
-    out.print(f"{problems} problems" if problems else "Everything that the links need is there.", style="bold")
+    problems, warnings = (
+        sum(finding.level is level for finding in findings) for level in (Level.PROBLEM, Level.WARNING)
+    )
+    if problems:
+        summary = f"{problems} problems"
+    else:
+        summary = "Everything that copying needs is there." if warnings else "Everything that the links need is there."
+    out.print(f"{summary}{', ' if problems else ' '}{warnings} warnings" if warnings else summary, style="bold")

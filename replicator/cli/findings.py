@@ -6,14 +6,11 @@ Only asks: topics are "created" with validate_only. Each finding says what, wher
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from enum import StrEnum
-from typing import Any
+import re
+from collections.abc import Collection, Iterable
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient
-
+from replicator.cli.finding import Finding, Level, ok, problem, warning
+from replicator.cli.permissions import examine_permissions
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import (
@@ -23,9 +20,9 @@ from replicator.errors import (
     UnsupportedVersionError,
     WrongStateError,
 )
-from replicator.ledger.lanes import group_id, ledger_topic
-from replicator.ledger.topic import internal_topics, refuse_missing_ledger
-from replicator.sync.admin import Admin, Topic, TopicSpec
+from replicator.ledger.lanes import ledger_topic
+from replicator.ledger.topic import refuse_missing_ledger
+from replicator.sync.admin import Admin, Topic
 from replicator.sync.topics import TopicPlan, TopicSync
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.connection import Connection
@@ -34,6 +31,7 @@ from replicator.wire.permissions import (
     SWITCH,
     TRANSACTIONAL_ID,
     family,
+    grant_command,
     how_to_grant,
     probe_id,
     require_producers,
@@ -43,50 +41,11 @@ _CLIENT_ID = "replicator-check"
 _TIMEOUT_S = 15.0
 _BROKER_TIMEOUT_S = 8.0
 _NAMED = 5  # topics that a finding names before it says how many more there are
+_TOPIC_ALREADY_EXISTS = 36
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")  # an `include` that is, or may be, a name rather than a pattern
 
 # API -> (name, version needed): what Kafka 2.8 offers; topic ids need the Metadata version.
 _NEEDED = {0: ("Produce", 9), 1: ("Fetch", 12), 2: ("ListOffsets", 6), 3: ("Metadata", 10), 22: ("InitProducerId", 4)}
-
-_SOURCE_TOPIC = {AclOperation.READ: "Read", AclOperation.DESCRIBE_CONFIGS: "DescribeConfigs"}
-_TARGET_TOPIC = {AclOperation.WRITE: "Write", AclOperation.DESCRIBE_CONFIGS: "DescribeConfigs"}
-_TARGET_GROWING = {AclOperation.ALTER: "Alter"}
-_INTERNAL_TOPIC = {AclOperation.READ: "Read", AclOperation.WRITE: "Write"}
-_GROUP = {AclOperation.READ: "Read"}
-
-
-_REFUSED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
-
-
-class Level(StrEnum):
-    """How bad it is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. `exit_code` is what the program should end with because of it."""
-
-    level: Level
-    where: str
-    what: str
-    why: str = ""
-    next_step: str = ""
-    exit_code: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
-
-def _ok(where: str, what: str) -> Finding:
-    return Finding(Level.OK, where, what)
-
-
-def _problem(where: str, what: str, why: str = "", next_step: str = "", exit_code: int = 1) -> Finding:
-    return Finding(Level.PROBLEM, where, what.removeprefix(f"{where}: "), why, next_step, exit_code)
 
 
 async def examine(settings: Settings, links: Collection[LinkConfig]) -> list[Finding]:
@@ -103,11 +62,11 @@ async def examine(settings: Settings, links: Collection[LinkConfig]) -> list[Fin
             try:
                 findings += await asyncio.wait_for(_link(settings, link, where), 4 * _TIMEOUT_S)
             except TimeoutError:
-                findings.append(_problem(where, "the clusters answer too slowly", exit_code=3))
+                findings.append(problem(where, "the clusters answer too slowly", exit_code=3))
             except ReplicatorError as error:
-                findings.append(_problem(where, str(error), exit_code=1 if _refused(error) else error.exit_code))
+                findings.append(problem(where, str(error), exit_code=1 if _refused(error) else error.exit_code))
         else:
-            findings.append(_problem(where, "not examined: its clusters can't be used, see above", exit_code=3))
+            findings.append(problem(where, "not examined: its clusters can't be used, see above", exit_code=3))
     return findings
 
 
@@ -124,14 +83,14 @@ async def _cluster(settings: Settings, alias: str) -> list[Finding]:
         await asyncio.wait_for(client.refresh(), _TIMEOUT_S)
     except TimeoutError:
         step = "check that bootstrap_servers is right and that its brokers are up"
-        return [_problem(where, f"no answer from {config.bootstrap_servers} in {_TIMEOUT_S:.0f} s", "", step, 3)]
+        return [problem(where, f"no answer from {config.bootstrap_servers} in {_TIMEOUT_S:.0f} s", "", step, 3)]
     except ReplicatorError as error:
-        return [_problem(where, str(error), exit_code=error.exit_code if error.exit_code != 1 else 3)]
+        return [problem(where, str(error), exit_code=error.exit_code if error.exit_code != 1 else 3)]
     else:
         security = config.security
         who = f"as {security.username} ({security.mechanism})" if security.username else "without SASL"
         return [
-            _ok(where, f"reached over {security.protocol} {who}, cluster id {client.cluster_id or 'unknown'}"),
+            ok(where, f"reached over {security.protocol} {who}, cluster id {client.cluster_id or 'unknown'}"),
             *_versions(where, connection),
             *await _brokers(where, client),
         ]
@@ -146,7 +105,7 @@ def _versions(where: str, connection: Connection) -> list[Finding]:
     if lacking:
         why = "Replicator needs Apache Kafka 2.8 or newer"
         return [
-            _problem(
+            problem(
                 where,
                 f"doesn't offer {', '.join(lacking)}",
                 why,
@@ -154,7 +113,7 @@ def _versions(where: str, connection: Connection) -> list[Finding]:
                 UnsupportedVersionError.exit_code,
             )
         ]
-    return [_ok(where, "speaks all protocol versions that are needed")]
+    return [ok(where, "speaks all protocol versions that are needed")]
 
 
 async def _brokers(where: str, client: ClusterClient) -> list[Finding]:
@@ -167,51 +126,54 @@ async def _brokers(where: str, client: ClusterClient) -> list[Finding]:
         except (ReplicatorError, TimeoutError) as error:
             what = f"broker {node} can't be reached at the address it advertises, {broker.host}:{broker.port}"
             step = "check advertised.listeners of that broker, name resolution, and firewalls between here and there"
-            return _problem(where, what, str(error), step, UnreachableError.exit_code)
+            return problem(where, what, str(error), step, UnreachableError.exit_code)
         return None
 
     found = [finding for finding in await asyncio.gather(*map(reach, sorted(client.brokers))) if finding is not None]
-    return found or [_ok(where, f"all {len(client.brokers)} brokers reached at their advertised addresses")]
+    return found or [ok(where, f"all {len(client.brokers)} brokers reached at their advertised addresses")]
 
 
 async def _link(settings: Settings, link: LinkConfig, where: str) -> list[Finding]:
-    source, target = (
-        client_properties(settings.clusters[alias], client_id=_CLIENT_ID) for alias in (link.source, link.target)
+    clients = [ClusterClient(alias, settings.clusters[alias], _CLIENT_ID) for alias in (link.source, link.target)]
+    try:
+        return await _examine_link(settings, link, where, clients[0], clients[1])
+    finally:
+        for client in clients:
+            await client.close()
+
+
+async def _examine_link(
+    settings: Settings, link: LinkConfig, where: str, source: ClusterClient, target: ClusterClient
+) -> list[Finding]:
+    source_admin, target_admin = (
+        Admin(client_properties(client.config, client_id=_CLIENT_ID), client.alias, timeout_s=_TIMEOUT_S)
+        for client in (source, target)
     )
-    source_admin = Admin(source, link.source, timeout_s=_TIMEOUT_S)
-    target_admin = Admin(target, link.target, timeout_s=_TIMEOUT_S)
     plan = await TopicSync(link, source_admin, target_admin).plan()
     findings = _selected(link, where, plan)
-    names = sorted(plan.pairs)
-    asked = await _topic_operations(source, names)
-    findings += _missing(link.source, asked, _SOURCE_TOPIC, "they couldn't be read")
-    existing = {pair.remote_name: pair for pair in plan.pairs.values() if pair.target is not None}
-    asked = await _topic_operations(target, sorted(existing))
-    findings += _missing(link.target, asked, _TARGET_TOPIC, "records couldn't be written")
-    growing = {name: operations for name, operations in asked.items() if name in plan.grow}
-    findings += _missing(link.target, growing, _TARGET_GROWING, "partitions couldn't be added")
-    findings += await _creatable(link, target_admin, plan)
-    findings += await _internal(link, where, target, target_admin)
+    findings += await _lanes(link, where, target_admin)
     try:
         await refuse_missing_ledger(link, source_admin, target_admin, two_way=settings.returns(link))
     except WrongStateError as error:
-        findings.append(_problem(where, str(error), exit_code=WrongStateError.exit_code))
-    findings += await _group(link, target)
+        findings.append(problem(where, str(error), exit_code=WrongStateError.exit_code))
+    findings += await examine_permissions(settings, link, plan, (source, target), (source_admin, target_admin))
     findings += await _producers(settings, link)
-    if not any(finding.level is Level.PROBLEM for finding in findings):
-        findings.append(_ok(where, "the principals may do all that the link needs"))
+    levels = {finding.level for finding in findings}
+    if Level.PROBLEM not in levels:
+        everything = "that copying needs" if Level.WARNING in levels else "that the link needs"
+        findings.append(ok(where, f"the principals may do all {everything}"))
     return findings
 
 
 def _selected(link: LinkConfig, where: str, plan: TopicPlan) -> list[Finding]:
     findings = []
-    for name, problem in sorted(plan.problems.items()):
-        what = f"topic {name} can't be copied: {problem.reason}"
-        findings.append(_problem(where, what, problem.detail, problem.reason.next_step))
+    for name, found in sorted(plan.problems.items()):
+        what = f"topic {name} can't be copied: {found.reason}"
+        findings.append(problem(where, what, found.detail, found.reason.next_step))
     if plan.pairs:
         create = len(plan.create)
         what = f"{len(plan.pairs)} topics of {link.source} selected, {create} of them to be created on {link.target}"
-        findings.append(_ok(where, what))
+        findings.append(ok(where, what))
     elif not plan.problems:
         what = f"no topic of {link.source} is selected"
         why = (
@@ -220,96 +182,17 @@ def _selected(link: LinkConfig, where: str, plan: TopicPlan) -> list[Finding]:
             else "none can be seen there"
         )
         step = "`replicator topics` says why for each; topics are invisible without Describe on them"
-        findings.append(Finding(Level.WARNING, where, what, why, step))
+        findings.append(warning(where, what, why, step))
     return findings
 
 
-Operations = Mapping[str, frozenset[Any] | None]  # None: the broker doesn't say
-
-
-async def _topic_operations(properties: dict[str, Any], names: Collection[str]) -> Operations:
-    if not names:
-        return {}
-    client = AdminClient(properties)
-    futures = client.describe_topics(
-        TopicCollection(list(names)), include_authorized_operations=True, request_timeout=_TIMEOUT_S
-    )
-    return {name: await _operations(future) for name, future in futures.items()}
-
-
-async def _operations(future: Any) -> frozenset[Any] | None:
-    try:
-        answer = await asyncio.wrap_future(future)
-    except KafkaException as error:
-        return frozenset() if error.args[0].code() in _REFUSED else None  # other errors show where it is used
-    return frozenset(answer.authorized_operations) if answer.authorized_operations is not None else None
-
-
-def _missing(alias: str, asked: Operations, needed: Mapping[Any, str], consequence: str) -> list[Finding]:
-    findings = []
-    for operation, name in needed.items():
-        lacking = [topic for topic, allowed in asked.items() if allowed is not None and operation not in allowed]
-        if lacking:
-            what = f"{name} isn't allowed on {_some(lacking)}"
-            step = f"grant {name} on topic {_some(lacking)} to this principal, or exclude the topics"
-            findings.append(_problem(f"cluster {alias}", what, consequence, step))
-    return findings
-
-
-async def _creatable(link: LinkConfig, target: Admin, plan: TopicPlan) -> list[Finding]:
-    answers = await target.create_topics(plan.create, validate_only=True)
-    findings = []
-    for name, error in answers.items():
-        if isinstance(error, ReplicatorError):
-            step = f"grant Create on topic {name}, create it by hand, or exclude it" if _refused(error) else ""
-            findings.append(_problem(f"cluster {link.target}", f"topic {name} couldn't be created", str(error), step))
-    return findings
-
-
-async def _internal(link: LinkConfig, where: str, properties: dict[str, Any], target: Admin) -> list[Finding]:
-    wanted = internal_topics(link, len((await target.describe_cluster()).brokers))
-    present = await target.describe_topics([topic.name for topic in wanted])
-    known = sorted(name for name, answer in present.items() if isinstance(answer, Topic))
-    operations = await _topic_operations(properties, known)
-    findings = _missing(link.target, operations, _INTERNAL_TOPIC, "the link couldn't keep its positions")
-    absent = [topic for topic in wanted if topic.name not in present]
-    specs = [TopicSpec(topic.name, topic.partitions, topic.replication_factor, topic.configs) for topic in absent]
-    answers = {**present, **await target.create_topics(specs, validate_only=True)}
-    refused = {name: error for name, error in answers.items() if isinstance(error, AuthorizationError)}
-    if refused:
-        step = f"grant Create, Describe, Read and Write on topics with the prefix {ledger_topic(link.name)[:-6]}"
-        what = f"internal topics {_some(refused)} couldn't be used"
-        findings.append(_problem(f"cluster {link.target}", what, str(next(iter(refused.values()))), step))
-    for name, error in answers.items():
-        if isinstance(error, ReplicatorError) and name not in refused:
-            findings.append(
-                _problem(f"cluster {link.target}", f"internal topic {name} couldn't be created", str(error))
-            )
-    ledger = present.get(ledger_topic(link.name))
-    partitions = getattr(ledger, "partitions", link.lanes)
-    if partitions != link.lanes:
-        what = f"the link was started with {partitions} lanes, and lanes is {link.lanes} now"
-        findings.append(
-            _problem(where, what, "lanes are fixed once a link has started", f"write `lanes: {partitions}`", 2)
-        )
-    return findings
-
-
-async def _group(link: LinkConfig, properties: dict[str, Any]) -> list[Finding]:
-    group = group_id(link.name)
-    client = AdminClient(properties)  # kept until the answer is there: its futures never end once it is gone
-    futures = client.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=_TIMEOUT_S)
-    allowed = await _operations(futures[group])
-    return [
-        _problem(
-            f"cluster {link.target}",
-            f"{name} isn't allowed on group {group}",
-            "workers share their work through it",
-            f"grant {name} on group {group}",
-        )
-        for operation, name in _GROUP.items()
-        if allowed is not None and operation not in allowed
-    ]
+async def _lanes(link: LinkConfig, where: str, target: Admin) -> list[Finding]:
+    ledger = (await target.describe_topics([ledger_topic(link.name)])).get(ledger_topic(link.name))
+    if not isinstance(ledger, Topic) or ledger.partitions == link.lanes:
+        return []
+    what = f"the link was started with {ledger.partitions} lanes, and lanes is {link.lanes} now"
+    step = f"write `lanes: {ledger.partitions}`"
+    return [problem(where, what, "lanes are fixed once a link has started", step, 2)]
 
 
 async def _producers(settings: Settings, link: LinkConfig) -> list[Finding]:
@@ -322,10 +205,14 @@ async def _producers(settings: Settings, link: LinkConfig) -> list[Finding]:
     except AuthorizationError as error:
         what = f"{error.operation} isn't allowed on {error.resource}"
         if error.resource.startswith(TRANSACTIONAL_ID):
-            step = how_to_grant(TRANSACTIONAL_ID, family(probe_id(link.name)), ("Describe", "Write"), config.security)
-            return [_problem(where, what, "delivery: exactly_once needs transactional ids", f"{step}, or {SWITCH}")]
-        step = how_to_grant(CLUSTER, "", (error.operation,), config.security)
-        return [_problem(where, what, "nothing could be written", step)]
+            on, both = [family(probe_id(link.name))], ("Describe", "Write")
+            step = how_to_grant(TRANSACTIONAL_ID, on, both, config.security, prefixed=True)
+            command = grant_command(TRANSACTIONAL_ID, on, both, config, prefixed=True)
+            why = "delivery: exactly_once needs transactional ids"
+            return [problem(where, what, why, f"{step}, or {SWITCH}", command=command)]
+        step = how_to_grant(CLUSTER, (), (error.operation,), config.security)
+        command = grant_command(CLUSTER, (), (error.operation,), config)
+        return [problem(where, what, "nothing could be written", step, command=command)]
     return []
 
 

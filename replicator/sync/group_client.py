@@ -16,6 +16,7 @@ import structlog
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
 from replicator.wire import groups as wire
 from replicator.wire import kafka_errors as codes
+from replicator.wire.authorized import Operations, authorized_groups
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.connection import Connection
 from replicator.wire.groups import Key, ListedGroup, Positions
@@ -137,6 +138,27 @@ class GroupClient:
                     raise BrokerError(code, f"cluster {self.cluster.alias}: delete {where}")
 
         await self._at_coordinator(group, call)
+
+    async def operations(self, groups: Collection[str]) -> dict[str, Operations]:
+        """What we may do with each of these groups, there or not; None where its coordinator isn't there now."""
+        by_node, failed = await self._by_coordinator(sorted(groups))
+        found: dict[str, Operations] = {
+            group: frozenset() if answer.error == codes.GROUP_AUTHORIZATION_FAILED else None
+            for group, answer in failed.items()
+        }
+        for node, named in by_node.items():
+            for first in range(0, len(named), wire.MANY_GROUPS):
+                some = named[first : first + wire.MANY_GROUPS]
+                try:
+                    answers = await authorized_groups(await self.cluster.connection(node, _SLOT), some)
+                except UnreachableError:
+                    answers = {}
+                for group in some:
+                    answer = answers.get(group)
+                    found[group] = None if answer is None else answer.operations
+                    if found[group] is None:
+                        self._coordinators.pop(group, None)
+        return found
 
     async def _at_coordinator(self, group: str, call: Callable[[Connection], Awaitable[T]]) -> T:
         last: ReplicatorError | None = None

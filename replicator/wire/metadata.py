@@ -123,6 +123,17 @@ async def fetch_topic_errors(connection: Connection, topic_ids: Collection[UUID]
     return {topic.topic_id: topic.error for topic in _answered(answer)}
 
 
+def decode_operations(answer: memoryview) -> tuple[int, dict[str, tuple[int, int]]]:
+    """Of an answer of version 10: the cluster's authorized operations, and each topic's error and operations."""
+    reply = Reader(answer)
+    _cluster(reply)
+    found: dict[str, tuple[int, int]] = {}
+    for _ in range(reply.compact_array_length()):
+        topic, operations = _topic(reply, {})
+        found[topic.name] = topic.error, operations
+    return reply.int32(), found
+
+
 def _answered(answer: memoryview) -> Iterator[TopicMetadata]:
     reply = Reader(answer)
     _cluster(reply)
@@ -142,12 +153,17 @@ def _cluster(reply: Reader) -> tuple[str, int, dict[int, Broker]]:
 def _topics(reply: Reader) -> Iterator[TopicMetadata]:
     made: dict[tuple[int, int, int], PartitionMetadata] = {}
     for _ in range(reply.compact_array_length()):
-        error, name, topic_id, internal = reply.int16(), reply.compact_string(), reply.uuid(), reply.boolean()
-        topic = TopicMetadata(name, topic_id, internal, error)
-        _take_partitions(reply, topic.partitions, made)
-        reply.int32()  # authorized operations
-        reply.tags()
-        yield topic
+        yield _topic(reply, made)[0]
+
+
+def _topic(reply: Reader, made: dict[tuple[int, int, int], PartitionMetadata]) -> tuple[TopicMetadata, int]:
+    """A topic, and its authorized operations."""
+    error, name, topic_id, internal = reply.int16(), reply.compact_string(), reply.uuid(), reply.boolean()
+    topic = TopicMetadata(name, topic_id, internal, error)
+    _take_partitions(reply, topic.partitions, made)
+    operations = reply.int32()
+    reply.tags()
+    return topic, operations
 
 
 def _take_partitions(

@@ -6,6 +6,7 @@ refusal doesn't tell which of the two is in force.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from replicator.config.models import ClusterConfig, SecurityConfig
@@ -17,7 +18,7 @@ from replicator.wire.kafka_errors import BrokerError
 from replicator.wire.primitives import NO_TAGS, Reader, compact_array, compact_string
 from replicator.wire.producer_id import init_producer_id
 
-TRANSACTIONAL_ID, CLUSTER = "transactional id", "cluster"
+TOPIC, GROUP, TRANSACTIONAL_ID, CLUSTER = "topic", "group", "transactional id", "cluster"
 DESCRIBE_TRANSACTIONS = 65
 SWITCH = "set `delivery: at_least_once`, which needs no transactional ids"
 
@@ -32,10 +33,26 @@ _ALLOWED = frozenset(  # what is answered once the permission has been looked at
 )
 _IMPOSSIBLE_TIMEOUT_MS = 2**31 - 1  # far above transaction.max.timeout.ms; refused after the permission is checked
 _IAM_ACTIONS = {
+    (TOPIC, "Create"): "CreateTopic",
+    (TOPIC, "Describe"): "DescribeTopic",
+    (TOPIC, "DescribeConfigs"): "DescribeTopicDynamicConfiguration",
+    (TOPIC, "Read"): "ReadData",
+    (TOPIC, "Write"): "WriteData",
+    (TOPIC, "Alter"): "AlterTopic",
+    (TOPIC, "AlterConfigs"): "AlterTopicDynamicConfiguration",
+    (TOPIC, "Delete"): "DeleteTopic",
+    (GROUP, "Describe"): "DescribeGroup",
+    (GROUP, "Read"): "AlterGroup",
+    (GROUP, "Delete"): "DeleteGroup",
     (TRANSACTIONAL_ID, "Describe"): "DescribeTransactionalId",
     (TRANSACTIONAL_ID, "Write"): "AlterTransactionalId",
+    (CLUSTER, "Describe"): "DescribeCluster",
+    (CLUSTER, "Alter"): "AlterCluster",
+    (CLUSTER, "DescribeConfigs"): "DescribeClusterDynamicConfiguration",
     (CLUSTER, "IdempotentWrite"): "WriteDataIdempotently",
 }
+_NAMED = 5  # things that a text names before it says how many more there are
+_GRANTED = 100  # names in one command
 
 
 def principal(security: SecurityConfig) -> str:
@@ -45,14 +62,44 @@ def principal(security: SecurityConfig) -> str:
     return "User:ANONYMOUS" if security.protocol == "PLAINTEXT" else "this principal"
 
 
-def how_to_grant(resource: str, name: str, operations: Sequence[str], security: SecurityConfig) -> str:
-    """`grant Write on … to User:x`, with the IAM actions. A `name` that ends with a dot is a prefix."""
+def how_to_grant(
+    resource: str, names: Sequence[str], operations: Sequence[str], security: SecurityConfig, *, prefixed: bool = False
+) -> str:
+    """`grant Write on … to User:x`, with the IAM actions. `prefixed`: on all that begins with the one name."""
+    on = f"{resource}s with the prefix {names[0]}" if prefixed else described(resource, names)
+    actions = _and([f"kafka-cluster:{_IAM_ACTIONS[resource, operation]}" for operation in operations])
+    return f"grant {_and(operations)} on {on} to {principal(security)} (in IAM: {actions})"
+
+
+def grant_command(
+    resource: str, names: Sequence[str], operations: Sequence[str], cluster: ClusterConfig, *, prefixed: bool = False
+) -> str:
+    """The same as a call of Kafka's own tool. Of very many names it takes the first: repeat it for the others."""
+    known = principal(cluster.security)
+    words = ["kafka-acls.sh", "--bootstrap-server", cluster.bootstrap_servers]
+    if cluster.security.protocol != "PLAINTEXT":
+        words += ["--command-config", "admin.properties"]
+    words += ["--add", "--allow-principal", known if known.startswith("User:") else "User:PRINCIPAL"]
+    for operation in operations:
+        words += ["--operation", operation]
+    switch = "--" + resource.replace(" ", "-")
     if resource == CLUSTER:
-        on = "the cluster"
-    else:
-        on = f"{resource}s with the prefix {name}" if name.endswith(".") else f"{resource} {name}"
-    actions = " and ".join(f"kafka-cluster:{_IAM_ACTIONS[resource, operation]}" for operation in operations)
-    return f"grant {' and '.join(operations)} on {on} to {principal(security)} (in IAM: {actions})"
+        words.append(switch)
+    for name in names[:_GRANTED] if resource != CLUSTER else ():
+        words += [switch, name]
+    return shlex.join([*words, "--resource-pattern-type", "prefixed"] if prefixed else words)
+
+
+def described(resource: str, names: Sequence[str]) -> str:
+    """`the cluster`, `topic a`, `topics a, b`; of many, the first."""
+    if resource == CLUSTER:
+        return "the cluster"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{resource}{'s' if len(names) > 1 else ''} {', '.join(names[:_NAMED])}{more}"
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def probe_id(link: str) -> str:
@@ -68,7 +115,9 @@ def family(transactional_id: str) -> str:
 
 def refused_id(cluster: ClusterClient, transactional_id: str, what: str, operation: str = "Write") -> ReplicatorError:
     """The error for a transactional id that we may not use."""
-    step = how_to_grant(TRANSACTIONAL_ID, family(transactional_id), ("Describe", "Write"), cluster.config.security)
+    step = how_to_grant(
+        TRANSACTIONAL_ID, [family(transactional_id)], ("Describe", "Write"), cluster.config.security, prefixed=True
+    )
     return AuthorizationError(
         f"cluster {cluster.alias}: {what}: {operation} isn't allowed on {TRANSACTIONAL_ID} {transactional_id}; "
         f"{step}, or {SWITCH}",
@@ -79,7 +128,7 @@ def refused_id(cluster: ClusterClient, transactional_id: str, what: str, operati
 
 def refused_idempotence(cluster: ClusterClient) -> ReplicatorError:
     """The error for a principal that gets no producer id."""
-    step = how_to_grant(CLUSTER, "", ("IdempotentWrite",), cluster.config.security)
+    step = how_to_grant(CLUSTER, (), ("IdempotentWrite",), cluster.config.security)
     return AuthorizationError(
         f"cluster {cluster.alias}: IdempotentWrite isn't allowed on the cluster, and Write on no topic; {step}, "
         "or Write on the target topics, which is enough for Kafka 2.8 and newer",
