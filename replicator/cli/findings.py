@@ -156,8 +156,8 @@ async def _examine_link(
         await refuse_missing_ledger(link, source_admin, target_admin, two_way=settings.returns(link))
     except WrongStateError as error:
         findings.append(problem(where, str(error), exit_code=WrongStateError.exit_code))
-    findings += await examine_permissions(settings, link, plan, (source, target), (source_admin, target_admin))
     findings += await _producers(settings, link)
+    findings += await examine_permissions(settings, link, plan, (source, target), (source_admin, target_admin))
     levels = {finding.level for finding in findings}
     if Level.PROBLEM not in levels:
         everything = "that copying needs" if Level.WARNING in levels else "that the link needs"

@@ -173,13 +173,15 @@ class Needs:
                 copied = Purpose("sync.heartbeats: heartbeats couldn't be copied", False, _NO_HEARTBEATS)
                 yield from _topics(link.source, [HEARTBEATS], "Read DescribeConfigs", copied)
                 copy = link.remote_topic(HEARTBEATS)
-                create = "Create " if copy not in known.target_topics else ""
-                yield from _topics(link.target, [copy], f"{create}Describe Write", copied, self._family)
+                wanted = "Describe Write" if copy in known.target_topics else "Create Describe Write"
+                wanted += " Read" if known.fenced else ""
+                wanted += " DescribeConfigs AlterConfigs" if self._syncs_configs else ""
+                yield from _topics(link.target, [copy], wanted, copied, self._family)
         if link.sync.checkpoints:
             topic = checkpoints_topic(link.source, link.separator)
             create = "Create " if topic not in known.target_topics else ""
             unwritten = Purpose("sync.checkpoints: checkpoints couldn't be written", False, _NO_CHECKPOINTS)
-            yield from _topics(link.target, [topic], f"{create}Describe Read Write", unwritten)
+            yield from _topics(link.target, [topic], f"{create}Describe Read Write", unwritten, self._family)
 
     def _other_links(self) -> Iterator[Need]:
         """Their ledgers: who wrote what on our source, where positions come from, who else writes to our target."""

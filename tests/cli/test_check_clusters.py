@@ -10,19 +10,12 @@ from typing import Any
 import pytest
 import yaml
 from confluent_kafka import Producer
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    NewTopic,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka.admin import AclOperation, NewTopic, ResourceType
 from typer.testing import CliRunner, Result
 
 from replicator.cli.main import app
 from tests.support.bundled import BundledCluster
+from tests.support.granting import denied, make, obey
 from tests.support.kafka import KafkaCluster
 
 Cluster = BundledCluster | KafkaCluster
@@ -77,6 +70,8 @@ def test_given_usable_clusters_then_check_ends_with_0(
     assert result.exit_code == 0, result.stdout
     assert "1 topics of us selected, 1 of them to be created on eu" in result.stdout
     assert "all 2 brokers reached" in result.stdout
+    assert "the principals may do all that the link needs" in result.stdout  # without an authorizer, that is
+    assert result.stdout.rstrip().endswith("Everything that the links need is there.")
     assert run("check", path, "-o", "json").exit_code == 0
 
 
@@ -137,30 +132,6 @@ def test_given_copies_without_a_ledger_then_check_says_what_may_be_done(
     assert "__replicator_us-to-eu_ledger on cluster eu doesn't exist" in result.stdout
 
 
-ALLOWED = (
-    (ResourceType.TOPIC, "us.", ResourcePatternType.PREFIXED, ("CREATE", "DESCRIBE", "WRITE", "DESCRIBE_CONFIGS")),
-    (
-        ResourceType.TOPIC,
-        "__replicator_",
-        ResourcePatternType.PREFIXED,
-        ("CREATE", "DESCRIBE", "READ", "WRITE", "DESCRIBE_CONFIGS"),
-    ),
-    (ResourceType.TRANSACTIONAL_ID, "replicator.", ResourcePatternType.PREFIXED, ("WRITE", "DESCRIBE")),
-    (ResourceType.GROUP, "replicator.", ResourcePatternType.PREFIXED, ("READ", "DESCRIBE")),
-)
-
-
-def allow(cluster: KafkaCluster, grants: Any) -> None:
-    bindings = [
-        AclBinding(kind, name, pattern, "User:replicator", "*", AclOperation[operation], AclPermissionType.ALLOW)
-        for kind, name, pattern, operations in grants
-        for operation in operations
-    ]
-    admin = AdminClient({"bootstrap.servers": cluster.internal})
-    for future in admin.create_acls(bindings).values():
-        future.result(20)
-
-
 @pytest.mark.kafka
 def test_given_real_kafka_with_acls_then_what_is_not_allowed_is_named_until_it_is(
     source: BundledCluster, tmp_path: Path
@@ -171,24 +142,27 @@ def test_given_real_kafka_with_acls_then_what_is_not_allowed_is_named_until_it_i
         assert "cluster eu" in wrong.stdout
         assert "wrong" not in wrong.stdout.replace("wrong password", "")
         path = config(tmp_path, reach(source), reach(guarded), topics={"include": ["orders"]})
-        denied = run("check", path)
-        assert denied.exit_code == 1
+        refused = run("check", path)
+        assert refused.exit_code == 1
         for words in (
-            "topic us.orders couldn't be created",
-            "grant Create on topic us.orders",
+            "Describe isn't allowed on topic us.orders, so that it can't be known what else is",
+            "copies couldn't be created; records couldn't be written",
+            "grant Create, Describe, DescribeConfigs, Read, Write, Alter and AlterConfigs on topics with the prefix us.",
             "with the prefix __replicator_us-to-eu_",
-            "Read isn't allowed on group replicator.us-to-eu",
+            "Describe isn't allowed on group replicator.us-to-eu",
             "Write isn't allowed on transactional id replicator.us-to-eu.",
             "grant Describe and Write on transactional ids with the prefix replicator.us-to-eu. to User:replicator",
             "kafka-cluster:AlterTransactionalId",
             "delivery: at_least_once",
         ):
-            assert words in denied.stdout
-        allow(guarded, ALLOWED)
+            assert words in refused.stdout, words
+        assert obey(told(run("check", path, "-o", "json"))["findings"], guarded) > 0
         granted = run("check", path)
         assert granted.exit_code == 0, granted.stdout
-        super_user = AdminClient({"bootstrap.servers": guarded.internal})
-        super_user.create_topics([NewTopic("us.orders", 1, 1)])["us.orders"].result(20)
-        growing = run("check", path)
+        assert "the principals may do all that the link needs" in granted.stdout
+        make(guarded, "us.orders")
+        with denied(guarded, ResourceType.TOPIC, "us.orders", AclOperation.ALTER):
+            growing = run("check", path)
         assert growing.exit_code == 1
-        assert "Alter isn't allowed on us.orders" in growing.stdout
+        assert "Alter isn't allowed on topic us.orders" in growing.stdout
+        assert "partitions couldn't be added" in growing.stdout
