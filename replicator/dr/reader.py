@@ -14,7 +14,7 @@ from replicator.config.librdkafka import ADMINISTRATOR, client_properties
 from replicator.config.models import ClusterConfig
 from replicator.dr.compare import Record
 from replicator.errors import UnreachableError
-from replicator.ledger.client_errors import replicator_error
+from replicator.ledger.client_errors import is_of_unused_group, replicator_error
 from replicator.ledger.cluster_side import ClusterSide
 
 _CALL_TIMEOUT_S = 15.0
@@ -116,6 +116,8 @@ class Side:
                         return
                     if trouble.retriable() or trouble.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
                         continue  # librdkafka reconnects by itself; a stall ends it below
+                    if is_of_unused_group(trouble):
+                        continue
                     action = f"read {topic}-{number}"
                     raise replicator_error(trouble, cluster=self.alias, action=action, resource=topic)
                 offset = message.offset()

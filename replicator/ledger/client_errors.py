@@ -65,6 +65,12 @@ _NOT_AUTHORIZED = {
 _UNSUPPORTED = {KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE}
 
 
+def is_of_unused_group(error: KafkaError) -> bool:
+    """Whether it can be passed over by a consumer that isn't a member of anything: librdkafka wants a group all the
+    same, and looks for its coordinator."""
+    return bool(error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED)
+
+
 class NoLeaderError(UnreachableError):
     """A partition has no leader now: its brokers are down, or it has only just been created."""
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from replicator.errors import UnreachableError
-from replicator.ledger.client_errors import replicator_error
+from replicator.ledger.client_errors import is_of_unused_group, replicator_error
 from replicator.ledger.lanes import control_topic
 from replicator.ledger.log import KeyValue
 
@@ -63,7 +63,8 @@ class ControlClient:
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:
                     self._next = max(self._next, message.offset())
                 elif error is not None:
-                    raise self._error(error, f"read {self._topic}")
+                    if not is_of_unused_group(error):
+                        raise self._error(error, f"read {self._topic}")
                 else:
                     pairs.append((message.key(), message.value()))
                     self._next = message.offset() + 1

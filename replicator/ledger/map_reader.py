@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from replicator.errors import UnreachableError, WrongStateError
-from replicator.ledger.client_errors import replicator_error
+from replicator.ledger.client_errors import is_of_unused_group, replicator_error
 from replicator.ledger.codec import LedgerFormatError
 from replicator.ledger.entry import Entry
 from replicator.ledger.lanes import lane_of, ledger_topic, map_topic
@@ -136,7 +136,7 @@ class MapReader:
                         yield message.key(), message.value()
                     elif error.code() == KafkaError._PARTITION_EOF:
                         return
-                    else:
+                    elif not is_of_unused_group(error):
                         raise self._error(error, f"read {topic}", topic)
         except KafkaException as error:
             raise self._error(error.args[0], f"read {topic}", topic) from error

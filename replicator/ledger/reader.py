@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from replicator.errors import UnreachableError
-from replicator.ledger.client_errors import replicator_error
+from replicator.ledger.client_errors import is_of_unused_group, replicator_error
 from replicator.ledger.codec import LedgerFormatError
 from replicator.ledger.entry import Entry, decode, decode_key, is_of_known_version
 from replicator.ledger.lane_record import LANE_KEY, decode_lane
@@ -94,6 +94,8 @@ class LedgerReader:
     def _take(self, message: Any) -> None:
         error = message.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            if is_of_unused_group(error):
+                return
             raise self._error(error)
         lane = message.partition() if message.topic() == self._topic else CONTROL
         offset = message.offset()

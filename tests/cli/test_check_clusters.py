@@ -147,7 +147,7 @@ def test_given_real_kafka_with_acls_then_what_is_not_allowed_is_named_until_it_i
         for words in (
             "Describe isn't allowed on topic us.orders, so that it can't be known what else is",
             "copies couldn't be created; records couldn't be written",
-            "grant Create, Describe, DescribeConfigs, Read, Write, Alter and AlterConfigs on topics with the prefix us.",
+            "grant Create, Describe, DescribeConfigs, Read, Write, Alter and AlterConfigs on topics with the prefix",
             "with the prefix __replicator_us-to-eu_",
             "Describe isn't allowed on group replicator.us-to-eu",
             "Write isn't allowed on transactional id replicator.us-to-eu.",
