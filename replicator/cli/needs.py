@@ -65,7 +65,9 @@ class Needs:
     def __init__(self, settings: Settings, link: LinkConfig, plan: TopicPlan, known: Known) -> None:
         self._settings, self._link, self._plan, self._known = settings, link, plan, known
         self._family = link.remote_topic("") if link.topics.naming == "prefix" else ""
-        self._copies = [pair.remote_name for pair in plan.pairs.values()]
+        self._written = [pair.remote_name for pair in plan.pairs.values()]
+        coming = [link.remote_topic(HEARTBEATS)] if link.sync.heartbeats and HEARTBEATS not in plan.pairs else []
+        self._copies = [*self._written, *coming]
         self._syncs_configs = link.sync.configs and not settings.closes(link)
 
     def all(self) -> list[Need]:
@@ -96,10 +98,10 @@ class Needs:
             family,
         )
         unwritten = Purpose("records couldn't be written", True, _EXCLUDE)
-        yield from _topics(target, self._copies, "Describe Write", unwritten, family)
+        yield from _topics(target, self._written, "Describe Write", unwritten, family)
         if self._known.fenced:
             unknown = Purpose("when a worker has died, what it had written last couldn't be found out", True, _SLOWLY)
-            yield from _topics(target, self._copies, "Read", unknown, family)
+            yield from _topics(target, self._written, "Read", unknown, family)
             memory = Purpose(
                 "how long its brokers remember producers couldn't be seen, so that all would be written in "
                 "transactions, and be readable later", False, _SLOWLY,
@@ -175,7 +177,6 @@ class Needs:
                 copy = link.remote_topic(HEARTBEATS)
                 wanted = "Describe Write" if copy in known.target_topics else "Create Describe Write"
                 wanted += " Read" if known.fenced else ""
-                wanted += " DescribeConfigs AlterConfigs" if self._syncs_configs else ""
                 yield from _topics(link.target, [copy], wanted, copied, self._family)
         if link.sync.checkpoints:
             topic = checkpoints_topic(link.source, link.separator)

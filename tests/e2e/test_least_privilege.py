@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -24,7 +24,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from tests.support.granting import Cluster, commit, create_acls, guarded, make, obey, super_config
+from tests.support.granting import AsOther, Cluster, commit, create_acls, guarded, make, obey, super_config
 from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
 
@@ -71,6 +71,18 @@ def readers(topic: str) -> AclBinding:
     return AclBinding(ResourceType.TOPIC, topic, literal, "User:reader", "*", AclOperation.READ, allow)
 
 
+def missing(installation: Installation, link: str) -> list[dict[str, Any]]:
+    done = installation.run("check", "--link", link, "-o", "json")
+    found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
+    return [finding for finding in found if finding["level"] != "ok"]
+
+
+def grant_what_is_missing(installation: Installation, link: str, *clusters: Cluster) -> None:
+    for _ in range(3):
+        obey(missing(installation, link), *clusters)
+    assert missing(installation, link) == []
+
+
 def test_given_what_check_asks_for_and_no_more_when_a_link_runs_then_nothing_is_refused(
     clusters: tuple[Cluster, Cluster], tmp_path: Path
 ) -> None:
@@ -84,14 +96,7 @@ def test_given_what_check_asks_for_and_no_more_when_a_link_runs_then_nothing_is_
     commit(source, "shop", "orders", 50)
     installation = Installation(tmp_path, {"us": source, "eu": target}, [LINK])
 
-    def check() -> list[dict[str, Any]]:
-        done = installation.run("check", "-o", "json")
-        found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
-        return [finding for finding in found if finding["level"] != "ok"]
-
-    for _ in range(3):
-        obey(check(), source, target)
-    assert check() == []
+    grant_what_is_missing(installation, "us-to-eu", source, target)
 
     def ends(topic: str) -> int:
         return sum(
@@ -145,6 +150,72 @@ def test_given_what_check_asks_for_and_no_more_when_a_link_runs_then_nothing_is_
         )  # fmt: skip
         said = installation.run("status", "-o", "json").stdout + installation.run("plan", "-o", "json").stdout
         assert "NOT_AUTHORIZED" not in said, said
+        for verb in ("verify", "lag", "groups", "topics", "translate us.orders:0:7 --reverse", "apply", "resume --all"):
+            done = installation.run(*verb.split())
+            shown = done.stdout + done.stderr
+            assert "uthoriz" not in shown, f"{verb}: {shown}"
+            assert done.returncode in (0, 1), f"{verb}: {shown}"
         logs = worker.log() + heir.log()
     assert "AUTHORIZATION" not in logs.upper(), [line for line in logs.splitlines() if "AUTHORIZATION" in line.upper()]
     assert "transactions, where fenced writing would be cheaper" not in logs
+
+
+def test_given_links_of_two_principals_that_keep_names_both_ways_when_they_run_then_nothing_is_refused(
+    tmp_path: Path,
+) -> None:
+    with guarded("both-us") as us, guarded("both-eu") as eu:
+        names = ("us-to-eu", "eu-to-us")
+        links = [
+            {
+                "name": f"{source}-to-{target}",
+                "source": source,
+                "target": target,
+                "topics": {"include": ["shared"], "naming": "identical"},
+                "lanes": 2,
+                "sync": {"every": 1, "heartbeats": True, "checkpoints": True},
+            }
+            for source, target in (("us", "eu"), ("eu", "us"))
+        ]
+        installations = (
+            Installation(tmp_path / "one", {"us": us, "eu": eu}, links),
+            Installation(tmp_path / "other", {"us": AsOther(us), "eu": AsOther(eu)}, links),
+        )
+        for cluster in (us, eu):
+            make(cluster, "shared")
+            produce(cluster, "shared", 100)
+            commit(cluster, "shop", "shared", 10)
+        for installation, name in zip(installations, names, strict=True):
+            grant_what_is_missing(installation, name, us, eu)
+
+        def state(number: int) -> Any:
+            done = installations[number].run("status", "-o", "json", "--link", names[number])
+            (link,) = json.loads(done.stdout)["links"]
+            return link
+
+        def copied() -> bool:
+            lags = [row["lag"] for number in (0, 1) for row in state(number)["partitions"] if row["topic"] == "shared"]
+            ends = [cluster_end(cluster) for cluster in (us, eu)]
+            assert lags == [0, 0], lags
+            assert min(ends) >= 200, ends
+            return True
+
+        with (
+            installations[0].worker("--link", names[0]) as one,
+            installations[1].worker("--link", names[1]) as other,
+        ):
+            one.wait_ready()
+            other.wait_ready()
+            wait_for(copied, within=40, every=0.3, what="both are copied")
+            said = json.dumps([state(0), state(1)])
+            assert "NOT_AUTHORIZED" not in said, said
+            logs = one.log() + other.log()
+        assert "AUTHORIZATION" not in logs.upper(), [line for line in logs.splitlines() if "AUTHORI" in line.upper()]
+        assert [missing(each, name) for each, name in zip(installations, names, strict=True)] == [[], []]
+
+
+def cluster_end(cluster: Cluster) -> int:
+    consumer = Consumer({**super_config(cluster), "group.id": "end"})
+    try:
+        return int(consumer.get_watermark_offsets(TopicPartition("shared", 0), timeout=10)[1])
+    finally:
+        consumer.close()

@@ -27,7 +27,7 @@ Cluster = BundledCluster | KafkaCluster
 
 PRINCIPAL = f"User:{USERNAME}"
 THE_CLUSTER = "kafka-cluster"
-_USERS = {USERNAME: "its-secret", "admin": "admin-secret"}
+_USERS = {USERNAME: "its-secret", "other": "other-secret", "admin": "admin-secret"}
 _SWITCHES = {
     "--topic": ResourceType.TOPIC,
     "--group": ResourceType.GROUP,
@@ -42,6 +42,14 @@ def guarded(name: str, kind: str = "bundled") -> Cluster:
         return KafkaCluster(security="plain", authorizer=True, name=name)
     supers = {"super.users": "User:admin"}
     return BundledCluster(users=_USERS, properties=supers, arguments=("--authorizer", "acl"), name=name)
+
+
+class AsOther:
+    """A bundled cluster as another principal reaches it, who may do nothing there yet either."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.bootstrap = cluster.bootstrap
+        self.security = {**cluster.security, "username": "other", "password": _USERS["other"]}
 
 
 def super_config(cluster: Cluster) -> dict[str, str]:
