@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from replicator.cli.finding import Finding, Level, warning
 from replicator.cli.needs import Need, Purpose
 from replicator.config.models import ClusterConfig
+from replicator.errors import UnsupportedVersionError
 from replicator.sync.group_client import GroupClient
 from replicator.wire.authorized import Operations, authorized_topics
 from replicator.wire.cluster import ClusterClient
@@ -34,16 +35,24 @@ class Allowed:
         """Of the cluster and these topics. ReplicatorError if it doesn't answer."""
         wanted = sorted(set(names))
         for first in range(0, max(1, len(wanted)), _TOPICS_AT_ONCE):
-            answer = await authorized_topics(await client.any_connection(), wanted[first : first + _TOPICS_AT_ONCE])
-            self.told[client.alias, CLUSTER, "kafka-cluster"] = answer.cluster
-            self.told.update({(client.alias, TOPIC, name): found for name, found in answer.topics.items()})
+            some = wanted[first : first + _TOPICS_AT_ONCE]
+            try:
+                cluster, topics = await authorized_topics(await client.any_connection(), some)
+            except UnsupportedVersionError:
+                cluster, topics = None, dict.fromkeys(some)
+            self.told[client.alias, CLUSTER, "kafka-cluster"] = cluster
+            self.told.update({(client.alias, TOPIC, name): found for name, found in topics.items()})
 
     async def ask_groups(self, client: GroupClient, names: Collection[str]) -> None:
         """Of these groups. A coordinator that isn't there in some seconds leaves its groups untold."""
         left = set(names)
         until = asyncio.get_running_loop().time() + _PATIENCE_S
         while left:
-            answer = await client.operations(left)
+            try:
+                answer = await client.operations(left)
+            except UnsupportedVersionError:
+                answer = dict.fromkeys(left)
+                until = 0.0
             self.told.update({(client.cluster.alias, GROUP, name): found for name, found in answer.items()})
             left = {name for name, found in answer.items() if found is None}
             if not left or asyncio.get_running_loop().time() > until:

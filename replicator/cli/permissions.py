@@ -1,4 +1,7 @@
-"""Whether all is allowed that a link does on its clusters: asked of the brokers, without changing anything there."""
+"""Whether all is allowed that a link does on its clusters: asked of the brokers, without changing anything there.
+
+Where no client has ever used a group, looking for a coordinator lets brokers create `__consumer_offsets`, as always.
+"""
 
 from __future__ import annotations
 
