@@ -146,10 +146,9 @@ class Needs:
 
     def _groups(self) -> Iterator[Need]:
         link, groups = self._link, tuple(sorted(self._known.groups))
-        for wanted, instead in ((link.sync.groups, _NO_GROUPS), (link.sync.checkpoints, _NO_CHECKPOINTS)):
+        for key, wanted in (("sync.groups", link.sync.groups), ("sync.checkpoints", link.sync.checkpoints)):
             if wanted:
-                key = instead.split("`")[1].split(":")[0]
-                unread = Purpose(f"{key}: positions couldn't be read", False, instead)
+                unread = Purpose(f"{key}: positions couldn't be read", False, f"set `{key}: false`")
                 yield Need(link.source, GROUP, groups, "Describe", unread)
         if not link.sync.groups:
             return
@@ -157,12 +156,9 @@ class Needs:
         yield Need(link.target, GROUP, groups, "Describe", unwritten)
         yield Need(link.target, GROUP, groups, "Read", unwritten)
         if link.delete_groups:
-            kept = Purpose(
-                "delete_groups: positions of groups that are gone would stay", False, "set `delete_groups: false`"
-            )
+            kept = Purpose("delete_groups: positions would stay", False, "set `delete_groups: false`")
             yield Need(link.target, GROUP, groups, "Delete", kept)
-        nowhere = Purpose("sync.groups: positions couldn't be written", False, _NO_GROUPS)
-        yield from _topics(link.target, self._copies, "Read", nowhere, self._family)
+        yield from _topics(link.target, self._copies, "Read", unwritten, self._family)
 
     def _mm2(self) -> Iterator[Need]:
         link, known = self._link, self._known
@@ -199,14 +195,10 @@ class Needs:
         opposite = [name for name in into if self._settings.link(name).source == link.target]
         if link.sync.groups or link.sync.checkpoints:
             theirs = [make(name) for name in opposite for make in (ledger_topic, map_topic)]
-            untold = Purpose(
-                "sync.groups: positions in what came from there couldn't be translated back", False, _NO_GROUPS
-            )
+            untold = Purpose("positions of groups in what came from there couldn't be translated back")
             yield from _topics(link.source, theirs, "Describe Read", untold, INTERNAL_PREFIX)
-        others = {name for name in known.target_topics if link_of_ledger(name) not in (None, link.name)}
-        others |= {
-            ledger_topic(other.name) for other in self._settings.links_into(link.target) if other.name != link.name
-        }
+        others = {name for name in known.target_topics if link_of_ledger(name)}
+        others |= {ledger_topic(other.name) for other in self._settings.links_into(link.target)}
         unsafe = Purpose("it couldn't be seen whether another link writes to the same topics")
         yield from _topics(link.target, others - {ledger_topic(link.name)}, "Describe Read", unsafe, INTERNAL_PREFIX)
 

@@ -194,5 +194,5 @@ def test_given_names_kept_in_both_directions_then_the_other_links_ledgers_must_b
     (ledger,) = [each for each in found if "__replicator_back_ledger" in each["what"]]
     assert (ledger["level"], ledger["where"]) == ("problem", "cluster us")
     assert "what a link has brought couldn't be told from what clients wrote" in ledger["why"]
-    assert "positions in what came from there couldn't be translated back" in ledger["why"]
+    assert "positions of groups in what came from there couldn't" in ledger["why"]
     assert "--topic __replicator_ --resource-pattern-type prefixed" in ledger["command"]
