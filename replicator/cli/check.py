@@ -14,6 +14,8 @@ from replicator.telemetry import logs
 
 _STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
 
+_MOST = 2_000  # characters of a text, which may name thousands of topics
+
 
 def check(config: ConfigOption = DEFAULT_CONFIG, link: LinkOption = None, output: OutputOption = Output.TEXT) -> None:
     """Connect to the clusters and report what is missing: reachability, versions, permissions. Changes nothing."""
@@ -37,6 +39,8 @@ def _show(findings: list[Finding]) -> None:
         out.print(f"{finding.where:<{where_width}}  {finding.what}", soft_wrap=True)
         for word, text in (("why", finding.why), ("next", finding.next_step), ("with", finding.command)):
             if text:
+                if len(text) > _MOST:
+                    text = f"{text[:_MOST].rpartition(' ')[0]} … (all of it: -o json)"
                 out.print(f"{'':8}{'':{where_width}}  {word}: {text}", soft_wrap=True)
     problems, warnings = (
         sum(finding.level is level for finding in findings) for level in (Level.PROBLEM, Level.WARNING)

@@ -22,6 +22,7 @@ from replicator.errors import (
 )
 from replicator.ledger.lanes import ledger_topic
 from replicator.ledger.topic import refuse_missing_ledger
+from replicator.states import Reason
 from replicator.sync.admin import Admin, Topic
 from replicator.sync.topics import TopicPlan, TopicSync
 from replicator.wire.cluster import ClusterClient
@@ -29,7 +30,9 @@ from replicator.wire.connection import Connection
 from replicator.wire.permissions import (
     CLUSTER,
     SWITCH,
+    TOPIC,
     TRANSACTIONAL_ID,
+    described,
     family,
     grant_command,
     how_to_grant,
@@ -167,7 +170,14 @@ async def _examine_link(
 
 def _selected(link: LinkConfig, where: str, plan: TopicPlan) -> list[Finding]:
     findings = []
+    refused = [name for name, found in sorted(plan.problems.items()) if found.reason is Reason.NOT_AUTHORIZED]
+    if refused:
+        first = plan.problems[refused[0]]
+        what = f"{described(TOPIC, refused)} can't be copied: {first.reason}"
+        findings.append(problem(where, what, first.detail, first.reason.next_step))
     for name, found in sorted(plan.problems.items()):
+        if found.reason is Reason.NOT_AUTHORIZED:
+            continue
         what = f"topic {name} can't be copied: {found.reason}"
         findings.append(problem(where, what, found.detail, found.reason.next_step))
     if plan.pairs:

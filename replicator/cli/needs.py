@@ -79,8 +79,9 @@ class Needs:
         link, pairs = self._link, self._plan.pairs
         unseen = Purpose("topics.include names it, and it can't be seen, if it is there", True, _EXCLUDE)
         yield from _topics(link.source, self._known.hidden, "Describe DescribeConfigs Read", unseen)
-        yield from _topics(link.source, pairs, "Describe Read", Purpose("records couldn't be read", True, _EXCLUDE))
         refused = [name for name, found in self._plan.problems.items() if found.reason is Reason.NOT_AUTHORIZED]
+        unread = Purpose("records couldn't be read", True, _EXCLUDE)
+        yield from _topics(link.source, [*pairs, *refused], "Describe Read", unread)
         new = [name for name, pair in pairs.items() if pair.target is None]
         uncreated = Purpose("copies couldn't be created with the right settings", True, _EXCLUDE)
         yield from _topics(link.source, [*refused, *new], "Describe DescribeConfigs", uncreated)

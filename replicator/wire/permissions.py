@@ -52,7 +52,7 @@ _IAM_ACTIONS = {
     (CLUSTER, "IdempotentWrite"): "WriteDataIdempotently",
 }
 _NAMED = 5  # things that a text names before it says how many more there are
-_GRANTED = 100  # names in one command
+_GRANTED = 5_000  # names in one command: systems take some two million bytes
 
 
 def principal(security: SecurityConfig) -> str:

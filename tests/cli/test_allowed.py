@@ -87,7 +87,7 @@ def test_given_a_prefix_that_covers_the_names_then_that_is_granted() -> None:
     assert family.what == "Write isn't allowed on topics us.0, us.1, us.2, us.3, us.4 and 195 more"
     assert family.command.endswith("--operation Write --topic us. --resource-pattern-type prefixed")
     (found,) = missing([need(*names)], allowed, CLUSTERS)
-    assert found.command.count("--topic") == 100
+    assert found.command.count("--topic") == 200
 
 
 def test_given_a_group_with_a_strange_name_then_the_command_can_be_pasted() -> None:
