@@ -167,7 +167,8 @@ class Partitions:
         if past := lane.to_take_over([entry for entry in known if self._is_same(entry)]):
             await self._take_over(lane, past)
             known = [lane.entries[entry.topic, entry.partition] for entry in known]
-            known = [entry for entry in known if not (entry in past and lane.to_take_over([entry]))]
+            left = {(entry.topic, entry.partition) for entry in lane.to_take_over(past)}
+            known = [entry for entry in known if (entry.topic, entry.partition) not in left]
         ends = await self._starting.target_ends(known)
         for entry in known:
             end = ends.get((entry.topic, entry.partition))

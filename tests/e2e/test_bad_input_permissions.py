@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
-from tests.e2e.rig import Rig, grant
+from tests.e2e.rig import Rig, grant, records
 from tests.support.bundled import BundledCluster
+from tests.support.checker import read_partition
+from tests.support.copying import create, produce
 from tests.support.kafka import USERNAME, KafkaCluster
+from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
 from tests.support.zookeeper_kafka import ZooKeeperKafkaCluster
 
@@ -76,6 +80,44 @@ def test_given_a_broker_that_refuses_producers_then_run_ends_and_names_what_to_g
         said = refused(rig)
         assert f"kafka-cluster:{action}" in said
         assert target.faults_hit() == {"InitProducerId fail": 1}
+
+
+def test_given_copies_that_may_not_be_read_when_a_worker_dies_then_its_heir_waits_and_writes_no_record_twice(
+    tmp_path: Path,
+) -> None:
+    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
+        link = {"name": "late", "source": "us", "target": "eu", "topics": {"include": ["orders"]}, "lanes": 1}
+        installation = Installation(tmp_path, {"us": source, "eu": target}, [link])
+        create(source.admin(), "orders")
+        now_ms = int(time.time() * 1000)  # fresh records: they are written plainly, and entries come after
+        produce(source.client_config, "orders", 0, records(20, at_ms=now_ms))
+        with installation.worker() as first:
+            first.wait_ready()
+            installation.wait_until_copied(1)
+            target.fault("delay", "Produce", topic="__replicator_late_ledger", seconds=60, times=100)
+            produce(source.client_config, "orders", 0, records(50, start=20, at_ms=now_ms))
+            wait_for(lambda: copies(target) == 70, within=20, every=0.3, what="all are on the copy")
+            first.kill()
+        target.clear_faults()
+        target.fault("fail", "Fetch", topic="us.orders", error=29, times=10_000)
+        with installation.worker() as heir:
+
+            def waits() -> bool:
+                found = installation.status()["orders", 0]
+                assert found["reason"] == "NOT_AUTHORIZED", found
+                return "Read on topic us.orders of cluster eu" in found["detail"]
+
+            wait_for(waits, within=30, every=0.3, what="the heir says what it waits for")
+            target.clear_faults()
+            heir.wait_ready()
+            produce(source.client_config, "orders", 0, records(5, start=70, at_ms=now_ms))
+            installation.wait_until_copied(1)
+            assert '"records_found": 50' in heir.log()
+        assert copies(target) == 75
+
+
+def copies(target: BundledCluster) -> int:
+    return len(read_partition(target.client_config, "us.orders", 0))
 
 
 @pytest.mark.soak
