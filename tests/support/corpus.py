@@ -34,6 +34,14 @@ from tests.support.waiting import wait_for
 Headers = list[tuple[str, bytes | None]]
 ABORTED = b"aborted"  # values of records in aborted transactions begin with it: nobody must ever see one
 _DAY_MS = 86_400_000
+_REFUSED = frozenset(
+    {
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.INVALID_RECORD,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.POLICY_VIOLATION,
+    }
+)  # of an error in the test itself, which would look as if copying stood still
 
 
 class Cluster(Protocol):
@@ -106,7 +114,8 @@ class RecordMaker:
         """The next one."""
         rng = self._rng
         self._serial += 1
-        self._now_ms += 200 if self._kind.compacted else rng.choice((0, 1, 1, 2, 40, -15))
+        step_ms = 200 if self._kind.compacted else rng.choice((0, 1, 1, 2, 40, -15))
+        self._now_ms = min(self._now_ms + step_ms, int(time.time() * 1000))  # brokers refuse times an hour ahead
         time_ms = self._now_ms
         if self._kind.time == "now" or (self._kind.time == "both" and self._serial // self.SOME % 2):
             time_ms = int(time.time() * 1000)
@@ -314,6 +323,8 @@ class Delivery:
         self._message: tuple[str, int, int] | None = None
 
     def __call__(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None and error.code() in _REFUSED:
+            raise AssertionError(f"the source refuses a record of this mix: {error}")
         if error is None:
             self._message = (message.topic(), message.partition(), message.offset())
             if self._acks is not None:
