@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from replicator import __version__
 from replicator.cli.apply import apply
+from replicator.cli.audit import audit
 from replicator.cli.check import check
 from replicator.cli.completion import completion
 from replicator.cli.demo import demo
@@ -18,6 +19,7 @@ from replicator.cli.import_mm2 import import_mm2
 from replicator.cli.init import init
 from replicator.cli.lag import lag
 from replicator.cli.output import complain
+from replicator.cli.pause import pause
 from replicator.cli.plan import plan
 from replicator.cli.resume import resume
 from replicator.cli.run import run
@@ -77,7 +79,9 @@ app.command("status")(status)
 app.command("lag")(lag)
 app.command("topics")(topics)
 app.command("groups")(groups)
+app.command("pause")(pause)
 app.command("resume")(resume)
+app.command("audit")(audit)
 app.command("translate")(translate)
 app.command("verify")(verify)
 app.command("import-mm2")(import_mm2)

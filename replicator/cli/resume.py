@@ -1,9 +1,8 @@
-"""`replicator resume`: let partitions go on that a gap has stopped."""
+"""`replicator resume`: let topics go on that were paused, and partitions that a gap has stopped."""
 
 from __future__ import annotations
 
 import getpass
-import re
 import socket
 import time
 import uuid
@@ -14,39 +13,48 @@ import typer
 
 from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption, load_links
 from replicator.cli.output import console, print_json, table
+from replicator.cli.pause import show
+from replicator.cli.verbs import AllOption, DryRunOption, TopicOption, WaitOption, YesOption
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
-from replicator.errors import ConfigurationError, WrongStateError
+from replicator.dr.holds import Choice, Held, refuse_released
+from replicator.dr.holds import resume as resume_link
+from replicator.errors import WrongStateError
 from replicator.ledger.control import AcceptGap, FaultedPartition, encode_command
 from replicator.ledger.control_client import ControlClient
-from replicator.ledger.status import LinkStatus, PartitionStatus, read_status_blocking
+from replicator.ledger.status import PartitionStatus, read_status_blocking
 from replicator.states import Reason, State
 from replicator.telemetry import logs
 from replicator.worker.gaps import ACCEPTABLE
-
-TopicOption = Annotated[str | None, typer.Option("--topic", metavar="REGEX", help="Source topics, by full match.")]
 
 
 def resume(
     config: ConfigOption = DEFAULT_CONFIG,
     link: LinkOption = None,
     topic: TopicOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="All topics.")] = False,
+    everything: AllOption = False,
     accept_gap: Annotated[
         bool, typer.Option("--accept-gap", help="Go on without the data that the reason names; it stays in status.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
-    wait: Annotated[
-        float, typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for workers.")
-    ] = 30.0,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    dry_run: DryRunOption = False,
+    wait: WaitOption = 30.0,
+    yes: YesOption = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Go on with partitions that a gap in the data has stopped; what is missing stays recorded in the ledger."""
+    """Go on with topics that were paused; with --accept-gap, with partitions that a gap in the data has stopped.
+
+    What is missing in a gap stays recorded in the ledger.
+    """
     logs.configure(level="ERROR")
-    pattern = _pattern(topic, everything)
+    choice = Choice.of(topic, everything)
     settings, links, _ = load_links(config, link)
-    chosen = [(item, _stopped(read_status_blocking(settings, item), pattern)) for item in links]
+    found = [(item, choice.of_status(read_status_blocking(settings, item))) for item in links]
+    for item, partitions in found:
+        refuse_released(item, partitions, "resume")
+    if not accept_gap and any(partition.state == State.PAUSED for _, partitions in found for partition in partitions):
+        _release(settings, found, choice, dry_run, wait, output)
+        return
+    chosen = [(item, _stopped(partitions)) for item, partitions in found]
     stopped = [(item, partition) for item, partitions in chosen for partition in partitions]
     if output is Output.TEXT:
         _show(stopped)
@@ -71,22 +79,28 @@ def resume(
         console().print("Nothing was changed." if dry_run else f"{len(stopped)} partitions go on.")
 
 
-def _pattern(topic: str | None, everything: bool) -> re.Pattern[str]:
-    if (topic is None) == (not everything):
-        raise ConfigurationError("name the topics: either --topic REGEX or --all")
-    try:
-        return re.compile(".*" if topic is None else topic)
-    except re.error as error:
-        raise ConfigurationError(f"--topic {topic!r} isn't a regular expression: {error}") from error
+def _release(
+    settings: Settings,
+    found: list[tuple[LinkConfig, list[PartitionStatus]]],
+    choice: Choice,
+    dry_run: bool,
+    wait_s: float,
+    output: Output,
+) -> None:
+    if dry_run:
+        paused = [
+            (item, tuple((p.topic, p.partition) for p in partitions if p.state == State.PAUSED))
+            for item, partitions in found
+        ]
+        done = [Held(item.name, State.COPYING, places, 0, 0) for item, places in paused]
+    else:
+        done = [resume_link(settings, item, choice, wait_s=wait_s) for item, _ in found]
+    show(done, output, dry_run)
 
 
-def _stopped(status: LinkStatus, pattern: re.Pattern[str]) -> list[PartitionStatus]:
+def _stopped(partitions: list[PartitionStatus]) -> list[PartitionStatus]:
     acceptable = {reason.value for reason in ACCEPTABLE}
-    return [
-        partition
-        for partition in status.partitions
-        if partition.state == State.FAULTED and partition.reason in acceptable and pattern.fullmatch(partition.topic)
-    ]
+    return [each for each in partitions if each.state == State.FAULTED and each.reason in acceptable]
 
 
 def _command(settings: Settings, link: LinkConfig, partitions: list[PartitionStatus]) -> None:

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from replicator.errors import UnreachableError
 from replicator.ledger.client_errors import is_of_unused_group, replicator_error
 from replicator.ledger.codec import LedgerFormatError
+from replicator.ledger.desired import DesiredStates
 from replicator.ledger.entry import Entry, decode, decode_key, is_of_known_version
 from replicator.ledger.lane_record import LANE_KEY, decode_lane
 from replicator.ledger.lane_trouble import LaneTrouble, take_trouble
@@ -43,6 +44,7 @@ class LedgerReader:
         self.unreadable: dict[int, LedgerFormatError] = {}
         self.troubles: dict[int, LaneTrouble] = {}
         self.reports: dict[str, SyncReport] = {}
+        self.desired = DesiredStates()
         self._cluster = cluster
         self._entries: dict[tuple[str, int], Entry] = {}
         self._held_by: dict[tuple[str, int], int] = {}  # lane
@@ -107,6 +109,7 @@ class LedgerReader:
         if lane == CONTROL:
             take_trouble(self.troubles, key, value)
             take_report(self.reports, key, value)
+            self.desired.take(key, value)
             return
         try:
             self._apply(lane, key, value)

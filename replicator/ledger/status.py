@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import ReplicatorError
 from replicator.ledger.cluster_side import REQUEST_TIMEOUT_S, ClusterSide, Key, SeenTopic
+from replicator.ledger.desired import HOLDING, Desired, DesiredStates
 from replicator.ledger.entry import Entry, Gap
 from replicator.ledger.identity import explain, identify
 from replicator.ledger.lane_trouble import FRESH_MS, LaneTrouble
@@ -62,6 +63,7 @@ class PartitionStatus(_Shown):
     detail: str = ""
     next_step: str = ""
     gaps: tuple[GapStatus, ...] = ()
+    confirmed: bool = True  # False: operators want this state, and no worker has recorded it yet
 
 
 class WorkerStatus(_Shown):
@@ -119,7 +121,7 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
     target = ClusterSide(settings.clusters[link.target], link.target, client_id, timeout_s)
     target_topics = target.topics()
     members = target.members(group_id(link.name))
-    entries, problems, troubles, syncs = _read_ledger(target, link, target_topics)
+    entries, problems, troubles, syncs, desired = _read_ledger(target, link, target_topics)
     source = ClusterSide(settings.clusters[link.source], link.source, client_id, timeout_s)
     source_error: str | None = None
     ends: dict[Key, int] = {}
@@ -140,11 +142,16 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
         and not _left_over(entry, source_topics)
         and (source_error or not _deleted_with_its_copy(entry, link, source_topics, target_topics))
     }
+    recorded = shown
+    shown = {at: _with_desired(entry, desired.of(entry.topic)) for at, entry in shown.items()}
     shown = {at: _with_trouble(entry, troubles.get(lane_of(*at, link.lanes))) for at, entry in shown.items()}
     behind = [(at, entry.source_next) for at, entry in shown.items() if ends.get(at, -1) > entry.source_next >= 0]
     now_ms = int(time.time() * 1000)
     next_times = source.times(behind) if behind else {}
-    partitions = [_known(entry, ends.get(at), next_times.get(at), now_ms) for at, entry in shown.items()]
+    partitions = [
+        _known(entry, ends.get(at), next_times.get(at), now_ms, confirmed=_is_recorded(entry, recorded[at]))
+        for at, entry in shown.items()
+    ]
     partitions += [
         _without_entry(
             name,
@@ -153,6 +160,7 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
             or _unstored(selection.problems.get(name))
             or _of_lane(troubles.get(lane_of(name, p, link.lanes))),
             ends.get((name, p)),
+            desired.of(name),
         )
         for name in wanted
         for p in range(source_topics[name].partitions)
@@ -203,11 +211,11 @@ def _as_found(
 
 def _read_ledger(
     target: ClusterSide, link: LinkConfig, target_topics: Mapping[str, SeenTopic]
-) -> tuple[dict[Key, Entry], dict[str, StoredProblem], dict[int, LaneTrouble], tuple[SyncStatus, ...]]:
-    """Entries, problems by topic, troubles by lane, and what the syncers say."""
+) -> tuple[dict[Key, Entry], dict[str, StoredProblem], dict[int, LaneTrouble], tuple[SyncStatus, ...], DesiredStates]:
+    """Entries, problems by topic, troubles by lane, what the syncers say, and what operators want."""
     name, control = ledger_topic(link.name), control_topic(link.name)
     if name not in target_topics:
-        return {}, {}, {}, ()
+        return {}, {}, {}, (), DesiredStates()
     lanes = target_topics[name].partitions
     wanted = [*((name, lane) for lane in range(lanes)), *([(control, 0)] if control in target_topics else [])]
     ends = {lane if topic == name else CONTROL: end for (topic, lane), end in target.ends(wanted).items()}
@@ -228,7 +236,7 @@ def _read_ledger(
             detail = f"Lane {lane} of the link: {error}"
             troubles[lane] = LaneTrouble(lane, Reason.LEDGER_UNREADABLE, detail, -1, now_ms)
     syncs = tuple(_sync(report) for _, report in sorted(reader.reports.items()) if report.count or report.error)
-    return entries, reader.problems, troubles, syncs
+    return entries, reader.problems, troubles, syncs, reader.desired
 
 
 def _sync(report: SyncReport) -> SyncStatus:
@@ -237,9 +245,22 @@ def _sync(report: SyncReport) -> SyncStatus:
     return SyncStatus(syncer=report.syncer, since=since, count=report.count, held=held, error=report.error)
 
 
+def _with_desired(entry: Entry, wanted: Desired) -> Entry:
+    """What operators want holds even while no worker runs that could say so. Faults that wait for people remain."""
+    waits_for_people = entry.state is State.FAULTED and entry.reason is not None and not entry.reason.heals
+    if wanted.state not in HOLDING or entry.state is wanted.state or waits_for_people:
+        return entry
+    detail = f"{wanted.text} No worker has confirmed it yet."
+    return replace(entry, state=wanted.state, reason=None, detail=detail, since_ms=wanted.at_ms)
+
+
+def _is_recorded(entry: Entry, recorded: Entry) -> bool:
+    return entry.state not in HOLDING or entry.state is recorded.state
+
+
 def _with_trouble(entry: Entry, trouble: LaneTrouble | None) -> Entry:
     """A partition whose lane doesn't run doesn't copy; its own fault counts for more."""
-    if trouble is None or entry.state is State.FAULTED:
+    if trouble is None or entry.state is State.FAULTED or entry.state in HOLDING:
         return entry
     since_ms = trouble.since_ms if trouble.since_ms >= 0 else entry.written_ms
     return replace(entry, state=State.FAULTED, reason=trouble.reason, detail=trouble.detail, since_ms=since_ms)
@@ -249,7 +270,7 @@ def _of_lane(trouble: LaneTrouble | None) -> StoredProblem | None:
     return None if trouble is None else StoredProblem(trouble.reason, trouble.detail, trouble.since_ms)
 
 
-def _known(entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int) -> PartitionStatus:
+def _known(entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int, *, confirmed: bool) -> PartitionStatus:
     lag = None if end is None else max(0, end - entry.source_next)
     lag_ms: int | None = 0
     if lag != 0:
@@ -269,6 +290,7 @@ def _known(entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int)
         detail=entry.detail,
         next_step="" if entry.reason is None else entry.reason.next_step,
         gaps=tuple(_gap(gap) for gap in entry.gaps),
+        confirmed=confirmed,
     )
 
 
@@ -284,20 +306,25 @@ def _gap(gap: Gap) -> GapStatus:
     )
 
 
-def _without_entry(topic: str, partition: int, problem: StoredProblem | None, end: int | None) -> PartitionStatus:
-    """A partition that is to be copied and isn't in the ledger yet: new, or hindered by its topic's problem."""
+def _without_entry(
+    topic: str, partition: int, problem: StoredProblem | None, end: int | None, wanted: Desired
+) -> PartitionStatus:
+    """A partition that is to be copied and isn't in the ledger yet: new, held, or hindered by its topic's problem."""
+    held = wanted.state in HOLDING
+    problem = None if held else problem
+    since_ms = wanted.at_ms if problem is None else problem.since_ms
     return PartitionStatus(
         topic=topic,
         partition=partition,
-        state=(State.PENDING if problem is None else State.FAULTED).value,
+        state=(State.FAULTED if problem else wanted.state if held else State.PENDING).value,
         reason=None if problem is None else problem.reason.value,
-        since=None if problem is None or problem.since_ms < 0 else _iso(problem.since_ms),
+        since=None if since_ms < 0 else _iso(since_ms),
         source_end=_UNKNOWN_OFFSET if end is None else end,
         source_next=_UNKNOWN_OFFSET,
         target_next=_UNKNOWN_OFFSET,
         lag=None,
         lag_ms=None,
-        detail="" if problem is None else problem.detail,
+        detail=problem.detail if problem else wanted.text if held else "",
         next_step="" if problem is None else problem.reason.next_step,
     )
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from replicator.config.models import LinkConfig, Settings
+from replicator.ledger.desired import nothing_released
 from replicator.ledger.group_state import GROUP_MAX_BYTES, Mark
 from replicator.sync.group_client import GroupClient
 from replicator.sync.group_filter import GroupFilter
@@ -45,9 +46,14 @@ _LOOK_AT_ALL = 60  # rounds after which even what can't have changed is looked a
 
 
 def make_group_sync(
-    settings: Settings, link: LinkConfig, source: ClusterClient, target: ClusterClient, store: Store | None = None
+    settings: Settings,
+    link: LinkConfig,
+    source: ClusterClient,
+    target: ClusterClient,
+    store: Store | None = None,
+    released: Callable[[str], bool] = nothing_released,
 ) -> GroupSync:
-    """The syncer of a link's groups, with clients of both clusters."""
+    """The syncer of a link's groups, with clients of both clusters. Positions in `released` topics are left alone."""
     return GroupSync(
         link,
         GroupClient(source),
@@ -57,6 +63,7 @@ def make_group_sync(
         store,
         now_ms=lambda: int(time.time() * 1000),
         clock=time.monotonic,
+        released=released,
     )
 
 
@@ -74,7 +81,9 @@ class GroupSync:
         *,
         now_ms: Callable[[], int],
         clock: Callable[[], float],
+        released: Callable[[str], bool] = nothing_released,
     ) -> None:
+        self._released = released
         self._link = link
         self._source, self._target = source, target
         self.positions = positions
@@ -189,6 +198,11 @@ class GroupSync:
         if not self.positions.copied(view.topic):
             if self._all_views:
                 view.why, view.detail = not_copied("the link doesn't copy this topic")
+                views.append(view)
+            return
+        if self._released(view.topic):
+            if self._all_views:
+                view.why, view.detail = not_copied("its copy is promoted, and its cluster's own")
                 views.append(view)
             return
         if committed.error:

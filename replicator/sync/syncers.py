@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from replicator.config.models import LinkConfig, Settings
+from replicator.ledger.desired import nothing_released
 from replicator.ledger.lanes import control_topic
 from replicator.sync.acl import Acl
 from replicator.sync.acl_admin import AclAdmin
@@ -31,6 +32,7 @@ def make_syncers(
     clients: tuple[ClusterClient, ClusterClient],
     write: Write,
     store: Store | None = None,
+    released: Callable[[str], bool] = nothing_released,
 ) -> dict[str, Syncer]:
     """By name, in the order in which `plan` shows them. Admins and clients are of source and target; the latter's
     metadata is that of `topics.plan()`. `write` appends to the control topic; without a `store`
@@ -58,7 +60,7 @@ def make_syncers(
             principals=principals,
         )
     if link.sync.groups:
-        syncers["groups"] = make_group_sync(settings, link, clients[0], clients[1], store)
+        syncers["groups"] = make_group_sync(settings, link, clients[0], clients[1], store, released)
     if link.sync.checkpoints:
         syncers["checkpoints"] = Checkpoints(settings, link, *clients, admins[1])
     if link.sync.heartbeats:

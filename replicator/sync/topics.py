@@ -16,6 +16,7 @@ import structlog
 from replicator.config.models import LinkConfig
 from replicator.errors import AuthorizationError, ReplicatorError
 from replicator.ledger.client_errors import RefusedError
+from replicator.ledger.desired import nothing_released
 from replicator.ledger.entry import Entry
 from replicator.ledger.identity import explain, identify
 from replicator.ledger.lanes import control_topic
@@ -139,7 +140,8 @@ class TopicSync:
     """Plans and applies for one link; remembers what the target refused, so that it is reported once.
 
     `read_entries` returns the link's ledger as it is now (`LedgerFollower.entries`): a copy that was deleted mustn't be
-    made anew in silence. Given the entries of some lanes only, the others' copies would be.
+    made anew in silence. Given the entries of some lanes only, the others' copies would be. Copies of `released` source
+    topics are nobody's business here any more.
     """
 
     def __init__(
@@ -150,6 +152,7 @@ class TopicSync:
         read_entries: Callable[[], Entries | Awaitable[Entries]] = dict,
         listing: tuple[TopicLister, TopicLister] | None = None,
         deletions: Deletions | None = None,
+        released: Callable[[str], bool] = nothing_released,
     ) -> None:
         self._link = link
         self._source = source
@@ -157,6 +160,7 @@ class TopicSync:
         self._read_entries = read_entries
         self._list_source, self._list_target = listing or (source, target)
         self._deletions = deletions
+        self._released = released
         self._rules = configs.Rules.of(link)
         self._refused: dict[str, TopicProblem] = {}
         self._reported: set[tuple[str, str]] = set()
@@ -170,6 +174,7 @@ class TopicSync:
         if isinstance(entries, Awaitable):
             entries = await entries
         selection, pairs = desired(self._link, source_topics, target_topics, entries)
+        pairs = {name: pair for name, pair in pairs.items() if not self._released(name)}
         problems = dict(selection.problems)
         missing, grow = diff(pairs)
         specs: list[TopicSpec] = []
@@ -215,7 +220,7 @@ class TopicSync:
         """The copies to delete, while it is sure that their topics were deleted; why not, of the others."""
         if not self._link.delete_topics or self._deletions is None:
             return {}
-        selected = [entry for entry in entries.values() if self._link.selects(entry.topic)]
+        selected = [e for e in entries.values() if self._link.selects(e.topic) and not self._released(e.topic)]
         gone, doubt = await self._deletions.find(selected, source_topics)
         delete: dict[str, UUID] = {}
         copies = {entry.topic: entry.target_topic for entry in selected}

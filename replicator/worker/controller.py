@@ -5,12 +5,14 @@ topics, and whatever else is kept in step with them.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import structlog
 
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import ReplicatorError
+from replicator.ledger.desired import nothing_released
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.sync.admin import TopicSpec
@@ -42,6 +44,7 @@ class Controller:
         link: LinkConfig,
         control: ControlWriter,
         store: Store | None = None,
+        released: Callable[[str], bool] = nothing_released,
     ) -> None:
         self._link = link
         self._two_way = settings.returns(link)
@@ -65,11 +68,12 @@ class Controller:
             self._ledger.entries,
             listing,
             Deletions(self._clients[0], patience_s=2 * link.sync.every),
+            released=released,
         )
         self._said: dict[str, str] = {}
         self._rounds = SyncRounds(link.name, control, lambda: int(time.time() * 1000))
         self.syncers = make_syncers(
-            settings, link, self._topics, (self.source, self.target), self._clients, control.write, store
+            settings, link, self._topics, (self.source, self.target), self._clients, control.write, store, released
         )
         beating = self.syncers.get("heartbeats")
         self.heartbeats = beating if isinstance(beating, Heartbeats) else None

@@ -43,6 +43,7 @@ from replicator.worker.control_writer import ControlWriter
 from replicator.worker.controller import Controller
 from replicator.worker.gaps import Gaps
 from replicator.worker.group_store import LaneStore
+from replicator.worker.holding import Holding
 from replicator.worker.lane import Lane, TransactionalIds
 from replicator.worker.lane_share import Share
 from replicator.worker.loops import Loops
@@ -111,7 +112,8 @@ class LinkWorker:
         self._waiting_since = self._look_at_target = 0.0
         self._trouble = "not connected yet"
         self._say = ControlWriter(link.name, self._target)
-        self._controller = Controller(settings, link, self._say, LaneStore(self._lanes))
+        self._holding = Holding(link.name, self._lanes, self._drop, self._loops.spawn, self._discover_now.set, _now_ms)
+        self._controller = Controller(settings, link, self._say, LaneStore(self._lanes), self._holding.released)
         self._origins = provenance_of(settings, link, self._source, self._target)
         self._search = OriginSearch(self._origins, self._loops.spawn)
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
@@ -156,6 +158,7 @@ class LinkWorker:
             now_ms=_now_ms,
             origins=self._origins,
             two_way=self.settings.returns(self.link),
+            held=self._holding.holds,
         )
         properties = client_properties(
             self.settings.clusters[self.link.target], client_id=f"replicator-{self.link.name}-member"
@@ -185,6 +188,7 @@ class LinkWorker:
         every(DISCOVERY_S, care.step, "keep the offset map small")
         every(RENEWAL_S, self._renew, "renew transactional ids")
         every(COMMANDS_S, self._acceptance.read_commands, "read commands")
+        every(COMMANDS_S, self._holding.step, "hold and release topics")
         every(PLACEMENT_S, self._placement.step, "move partitions between lanes")
         if self.link.placement == "by_load":
             every(LOAD_S, self._balance, "compare the load of lanes")
@@ -232,6 +236,7 @@ class LinkWorker:
     def _hear(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         self._placement.hear(pairs)
         self.reloading.hear(pairs)
+        self._holding.hear(pairs)
 
     # Surroundings of the partitions
 

@@ -55,6 +55,7 @@ class Partitions:
         now_ms: Callable[[], int],
         origins: Origins | None = None,
         two_way: bool = False,
+        held: Callable[[str], bool] = lambda topic: False,
     ) -> None:
         self.wanted: dict[int, set[Key]] = {}  # by lane: what the source has, and the link selects
         self.found = 0  # how many that are, in all lanes
@@ -68,6 +69,7 @@ class Partitions:
         self._counters = counters
         self._latency = latency
         self._now_ms = now_ms
+        self._held = held
         self._exclusive = link.topics.naming == "prefix"
         self._stage = Stage(link.compression, origins)
         self._claims = Claims(link, target, now_ms)
@@ -89,7 +91,9 @@ class Partitions:
     def pending(self, lanes: Mapping[int, Lane]) -> bool:
         """Whether a partition of these lanes waits for its target to be created."""
         return any(
-            key not in lane.flows and (key not in lane.entries or lane.entries[key].reason is not Reason.TARGET_MISSING)
+            key not in lane.flows
+            and not self._held(key[0])
+            and (key not in lane.entries or lane.entries[key].reason is not Reason.TARGET_MISSING)
             for lane in lanes.values()
             if lane.recovered
             for key in self.keys_of(lane)
@@ -152,7 +156,11 @@ class Partitions:
             for key in self.keys_of(lane)
             if key not in lane.flows and self._target.leader(self.link.remote_topic(key[0]), key[1]) is not None
         ]
-        new = [key for key in missing if key not in lane.entries or self._begins_anew(lane.entries[key])]
+        new = [
+            key
+            for key in missing
+            if not self._held(key[0]) and (key not in lane.entries or self._begins_anew(lane.entries[key]))
+        ]
         await self._conditions.learn({topic for topic, _ in missing})
         if new:
             first = await self._starting.first_entries(new, born_after_link=begun)
@@ -171,8 +179,8 @@ class Partitions:
             known = [entry for entry in known if (entry.topic, entry.partition) not in left]
         ends = await self._starting.target_ends(known)
         for entry in known:
-            end = ends.get((entry.topic, entry.partition))
-            if end is not None and not lane.closed and (entry.topic, entry.partition) not in lane.flows:
+            end, key = ends.get((entry.topic, entry.partition)), (entry.topic, entry.partition)
+            if end is not None and not lane.closed and key not in lane.flows and not self._held(entry.topic):
                 self._start(lane, entry, end)
 
     async def _take_over(self, lane: Lane, entries: list[Entry]) -> None:
