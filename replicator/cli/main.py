@@ -14,6 +14,7 @@ from replicator.cli.audit import audit
 from replicator.cli.check import check
 from replicator.cli.completion import completion
 from replicator.cli.demo import demo
+from replicator.cli.failover import failover
 from replicator.cli.groups import groups
 from replicator.cli.import_mm2 import import_mm2
 from replicator.cli.init import init
@@ -81,6 +82,7 @@ app.command("topics")(topics)
 app.command("groups")(groups)
 app.command("pause")(pause)
 app.command("resume")(resume)
+app.command("failover")(failover)
 app.command("audit")(audit)
 app.command("translate")(translate)
 app.command("verify")(verify)

@@ -121,7 +121,8 @@ def _ago(moment: str | None) -> str:
 def _troubles(link: Status) -> list[RenderableType]:
     lines: list[RenderableType] = []
     if link.get("source_error"):
-        lines.append(Text(f"positions of the source are unknown: {link['source_error']}", style="red"))
+        seen = f"as of {link['source_seen']}, when it was seen last" if link.get("source_seen") else "unknown"
+        lines.append(Text(f"positions of the source are {seen}: {link['source_error']}", style="red"))
     for row in link["partitions"]:
         if row["reason"]:
             lines.append(Text(f"{row['topic']}-{row['partition']}: {row['reason']} since {row['since']}", style="red"))

@@ -119,7 +119,7 @@ def await_states(settings: Settings, link: LinkConfig, choice: Choice, state: St
     """Wait until workers have confirmed it for all; how many partitions still aren't in this state after `limit_s`."""
     deadline = time.monotonic() + limit_s
     while True:
-        status = read_status_blocking(settings, link)
+        status = read_status_blocking(settings, link, ask_source=False)
         left = [p for p in status.partitions if choice.has(p.topic) and not _is(p, state)]
         if not left or not status.workers or time.monotonic() > deadline:
             return len(left)

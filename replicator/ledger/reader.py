@@ -15,6 +15,7 @@ from replicator.ledger.entry import Entry, decode, decode_key, is_of_known_versi
 from replicator.ledger.lane_record import LANE_KEY, decode_lane
 from replicator.ledger.lane_trouble import LaneTrouble, take_trouble
 from replicator.ledger.lanes import control_topic, ledger_topic
+from replicator.ledger.sighting import SIGHTING_KEY, Sighting, decode_sighting
 from replicator.ledger.sync_report import SyncReport, take_report
 from replicator.ledger.topic_problem import StoredProblem, take_problem
 
@@ -45,6 +46,7 @@ class LedgerReader:
         self.troubles: dict[int, LaneTrouble] = {}
         self.reports: dict[str, SyncReport] = {}
         self.desired = DesiredStates()
+        self.sightings: dict[int, Sighting] = {}  # by lane
         self._cluster = cluster
         self._entries: dict[tuple[str, int], Entry] = {}
         self._held_by: dict[tuple[str, int], int] = {}  # lane
@@ -118,6 +120,10 @@ class LedgerReader:
 
     def _apply(self, lane: int, key: bytes | None, value: bytes | None) -> None:
         if not key or take_problem(self.problems, key, value):
+            return
+        if key == SIGHTING_KEY:
+            if value is not None:
+                self.sightings[lane] = decode_sighting(value)
             return
         if key == LANE_KEY and value is not None:
             decode_lane(value)  # nothing of it is needed here, but a lane whose record can't be read doesn't run

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
 
 from replicator.config.models import LinkConfig, Settings
-from replicator.errors import ReplicatorError
+from replicator.errors import ReplicatorError, UnreachableError
 from replicator.ledger.cluster_side import REQUEST_TIMEOUT_S, ClusterSide, Key, SeenTopic
 from replicator.ledger.desired import HOLDING, Desired, DesiredStates
 from replicator.ledger.entry import Entry, Gap
@@ -24,6 +24,7 @@ from replicator.ledger.lane_trouble import FRESH_MS, LaneTrouble
 from replicator.ledger.lanes import control_topic, group_id, lane_of, ledger_topic
 from replicator.ledger.reader import CONTROL, LedgerReader
 from replicator.ledger.selection import Selection, TopicProblem, select
+from replicator.ledger.sighting import Sighting
 from replicator.ledger.sync_report import SyncReport
 from replicator.ledger.topic_problem import StoredProblem
 from replicator.states import Reason, State
@@ -104,6 +105,7 @@ class LinkStatus(_Shown):
     workers: tuple[WorkerStatus, ...]
     partitions: tuple[PartitionStatus, ...]
     source_error: str | None = None
+    source_seen: str | None = None  # while it can't be reached: when workers heard of it last; offsets are as of then
     syncs: tuple[SyncStatus, ...] = ()  # those that have something to say
 
 
@@ -115,29 +117,35 @@ async def read_status(settings: Settings, link: LinkConfig, *, timeout_s: float 
     return await asyncio.to_thread(read_status_blocking, settings, link, timeout_s=timeout_s)
 
 
-def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: float = REQUEST_TIMEOUT_S) -> LinkStatus:
-    """`read_status` for code without an event loop."""
+def read_status_blocking(
+    settings: Settings, link: LinkConfig, *, timeout_s: float = REQUEST_TIMEOUT_S, ask_source: bool = True
+) -> LinkStatus:
+    """`read_status` for code without an event loop. Without `ask_source` all is as workers saw the source last."""
     client_id = f"replicator-{link.name}-status"
     target = ClusterSide(settings.clusters[link.target], link.target, client_id, timeout_s)
     target_topics = target.topics()
     members = target.members(group_id(link.name))
-    entries, problems, troubles, syncs, desired = _read_ledger(target, link, target_topics)
-    source = ClusterSide(settings.clusters[link.source], link.source, client_id, timeout_s)
+    ledger = _read_ledger(target, link, target_topics)
+    problems, troubles, desired = ledger.problems, ledger.troubles, ledger.desired
     source_error: str | None = None
     ends: dict[Key, int] = {}
     wanted: set[str] = set()
     selection = Selection()
     source_topics: dict[str, SeenTopic] = {}
     try:
+        if not ask_source:
+            raise UnreachableError(f"cluster {link.source} wasn't asked")
+        source = ClusterSide(settings.clusters[link.source], link.source, client_id, timeout_s)
         source_topics = source.topics()
         selection = select(link, {name: topic.internal for name, topic in source_topics.items()}, target_topics)
         wanted = selection.remote_names.keys() | selection.problems.keys()
         ends = source.ends((name, p) for name in wanted for p in range(source_topics[name].partitions))
     except ReplicatorError as error:
         source_error = str(error)
+        ends = ledger.last_ends(link)
     shown = {
         at: entry if source_error else _as_found(entry, link, source_topics, target_topics)
-        for at, entry in entries.items()
+        for at, entry in ledger.entries.items()
         if link.selects(entry.topic)
         and not _left_over(entry, source_topics)
         and (source_error or not _deleted_with_its_copy(entry, link, source_topics, target_topics))
@@ -147,7 +155,7 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
     shown = {at: _with_trouble(entry, troubles.get(lane_of(*at, link.lanes))) for at, entry in shown.items()}
     behind = [(at, entry.source_next) for at, entry in shown.items() if ends.get(at, -1) > entry.source_next >= 0]
     now_ms = int(time.time() * 1000)
-    next_times = source.times(behind) if behind else {}
+    next_times = source.times(behind) if behind and source_error is None else {}
     partitions = [
         _known(entry, ends.get(at), next_times.get(at), now_ms, confirmed=_is_recorded(entry, recorded[at]))
         for at, entry in shown.items()
@@ -178,7 +186,8 @@ def read_status_blocking(settings: Settings, link: LinkConfig, *, timeout_s: flo
         ),
         partitions=tuple(sorted(partitions, key=lambda at: (at.topic, at.partition))),
         source_error=source_error,
-        syncs=syncs,
+        source_seen=None if source_error is None else ledger.source_seen,
+        syncs=ledger.syncs,
     )
 
 
@@ -209,13 +218,38 @@ def _as_found(
     return replace(entry, state=State.FAULTED, reason=reason, detail=detail)
 
 
-def _read_ledger(
-    target: ClusterSide, link: LinkConfig, target_topics: Mapping[str, SeenTopic]
-) -> tuple[dict[Key, Entry], dict[str, StoredProblem], dict[int, LaneTrouble], tuple[SyncStatus, ...], DesiredStates]:
-    """Entries, problems by topic, troubles by lane, what the syncers say, and what operators want."""
+@dataclass(frozen=True, slots=True)
+class _Ledger:
+    """What the link's own topics say: entries, problems by topic, troubles and sightings by lane, what the syncers
+    say, and what operators want."""
+
+    entries: dict[Key, Entry] = field(default_factory=dict)
+    problems: dict[str, StoredProblem] = field(default_factory=dict)
+    troubles: dict[int, LaneTrouble] = field(default_factory=dict)
+    syncs: tuple[SyncStatus, ...] = ()
+    desired: DesiredStates = field(default_factory=DesiredStates)
+    sightings: dict[int, Sighting] = field(default_factory=dict)
+
+    @property
+    def source_seen(self) -> str | None:
+        """When a worker heard of the source last; None if that isn't known."""
+        return _iso(max(each.at_ms for each in self.sightings.values())) if self.sightings else None
+
+    def last_ends(self, link: LinkConfig) -> dict[Key, int]:
+        """Where the source's partitions ended then. What a sighting doesn't name was copied to its end."""
+        ends = {
+            at: entry.source_next for at, entry in self.entries.items() if lane_of(*at, link.lanes) in self.sightings
+        }
+        for sighting in self.sightings.values():
+            ends |= {at: max(end, ends.get(at, end)) for at, end in sighting.ends.items() if at in self.entries}
+        return ends
+
+
+def _read_ledger(target: ClusterSide, link: LinkConfig, target_topics: Mapping[str, SeenTopic]) -> _Ledger:
+    """All that the link's own topics say."""
     name, control = ledger_topic(link.name), control_topic(link.name)
     if name not in target_topics:
-        return {}, {}, {}, (), DesiredStates()
+        return _Ledger()
     lanes = target_topics[name].partitions
     wanted = [*((name, lane) for lane in range(lanes)), *([(control, 0)] if control in target_topics else [])]
     ends = {lane if topic == name else CONTROL: end for (topic, lane), end in target.ends(wanted).items()}
@@ -236,7 +270,7 @@ def _read_ledger(
             detail = f"Lane {lane} of the link: {error}"
             troubles[lane] = LaneTrouble(lane, Reason.LEDGER_UNREADABLE, detail, -1, now_ms)
     syncs = tuple(_sync(report) for _, report in sorted(reader.reports.items()) if report.count or report.error)
-    return entries, reader.problems, troubles, syncs, reader.desired
+    return _Ledger(entries, reader.problems, troubles, syncs, reader.desired, reader.sightings)
 
 
 def _sync(report: SyncReport) -> SyncStatus:

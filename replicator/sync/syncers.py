@@ -36,11 +36,12 @@ def make_syncers(
 ) -> dict[str, Syncer]:
     """By name, in the order in which `plan` shows them. Admins and clients are of source and target; the latter's
     metadata is that of `topics.plan()`. `write` appends to the control topic; without a `store`
-    for what was written of groups, these are planned only.
+    for what was written of groups, these are planned only. What belongs to copies of `released` topics is left alone.
     """
 
     def pairs() -> Mapping[str, TopicPair]:
-        return {} if topics.planned is None else topics.planned.pairs
+        planned = {} if topics.planned is None else topics.planned.pairs  # maybe of before the source went away
+        return {name: pair for name, pair in planned.items() if not released(name)}
 
     principals = principal(settings.clusters[link.source].security), principal(settings.clusters[link.target].security)
     syncers: dict[str, Syncer] = {}

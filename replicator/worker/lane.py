@@ -420,6 +420,14 @@ class Lane:
         """Write records of other kinds into the lane's ledger; they are there when it returns."""
         await self._write(list(pairs))
 
+    async def write_plainly(self, pairs: Sequence[KeyValue]) -> None:
+        """The same, beside the transactions: for what counts without them."""
+        try:
+            await self._plain.write_ledger(pairs)
+        except ReplicatorError as error:
+            self.fail(error)
+            raise
+
     async def write_map(self, pairs: Sequence[KeyValue]) -> None:
         """Append to the offset map's topic."""
         try:

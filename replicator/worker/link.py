@@ -55,6 +55,7 @@ from replicator.worker.placement import Placement, lane_of_flow
 from replicator.worker.placement_choice import Chooser
 from replicator.worker.placement_load import LoadReport
 from replicator.worker.reloading import Reloading
+from replicator.worker.sightings import Sightings
 from replicator.worker.suspension import Suspension
 from replicator.worker.troubles import Troubles
 
@@ -71,6 +72,7 @@ RENEWAL_S = 3600.0  # brokers forget after 7 days by default
 FLUSH_S = 4.0
 COMMANDS_S = 1.0
 TROUBLES_S = 2.0
+SIGHTINGS_S = 5.0
 PLACEMENT_S = 2.0
 LOAD_S = 30.0
 HEARTBEAT_S = 1.0
@@ -122,6 +124,7 @@ class LinkWorker:
         self._placement = Placement(
             link.name, link.lanes, self._target, self._lanes, self._drop, self._discover_now.set
         )
+        self._sightings = Sightings(self._lanes.values, self._source, _now_ms)
         self.reloading = Reloading(link, self._say, lambda command: reload(link.name, command))
         self._load = LoadReport(self._lanes.values, self._bytes_of, _now_ms)
         self._chooser = Chooser()
@@ -189,6 +192,7 @@ class LinkWorker:
         every(RENEWAL_S, self._renew, "renew transactional ids")
         every(COMMANDS_S, self._acceptance.read_commands, "read commands")
         every(COMMANDS_S, self._holding.step, "hold and release topics")
+        every(SIGHTINGS_S, self._sightings.step, "note where the source ends")
         every(PLACEMENT_S, self._placement.step, "move partitions between lanes")
         if self.link.placement == "by_load":
             every(LOAD_S, self._balance, "compare the load of lanes")
