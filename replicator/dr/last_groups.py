@@ -1,4 +1,4 @@
-"""Consumer groups' positions for the last time: from what the source's were when they were read last.
+"""Consumer groups' positions for the last time: as the source has them, or had them when they were read last.
 
 While records are copied, positions at the head of a partition stand where the copy ends, and follow it. When copying
 has ended, what the ledger knows of them is brought up to that end once more.
@@ -15,6 +15,7 @@ from replicator.errors import ReplicatorError
 from replicator.ledger.group_state import Mark
 from replicator.ledger.offset_map import MapCache
 from replicator.sync.group_client import GroupClient
+from replicator.sync.group_filter import GroupFilter
 from replicator.sync.link_map import LinkMap
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.kafka_errors import NONE, error_name
@@ -31,24 +32,45 @@ class Settled:
     left: Mapping[str, str]
 
 
-async def settle_groups(settings: Settings, link: LinkConfig, topics: set[str]) -> Settled:
+async def settle_groups(settings: Settings, link: LinkConfig, topics: set[str], *, ask_source: bool = False) -> Settled:
     """Bring the target's positions in the copies of these source topics up to what is copied. Only of groups without
-    members, and only where the position is still the one that this link wrote. ReplicatorError if the target doesn't
-    answer. Harmless to repeat."""
-    target = ClusterClient(link.target, settings.clusters[link.target], f"replicator-{link.name}-last-groups")
+    members, and only where the position is still the one that this link wrote. Harmless to repeat.
+
+    ReplicatorError if the target doesn't answer; or the source, with `ask_source`.
+    """
+    client_id = f"replicator-{link.name}-last-groups"
+    target = ClusterClient(link.target, settings.clusters[link.target], client_id)
+    source = ClusterClient(link.source, settings.clusters[link.source], client_id)
     try:
         await target.all_topics()
-        return await _settle(link, target, topics)
+        now = await _read(link, source, topics) if ask_source else None
+        return await _settle(link, target, topics, now)
     finally:
         await target.close()
+        await source.close()
 
 
-async def _settle(link: LinkConfig, target: ClusterClient, topics: set[str]) -> Settled:
+async def _read(link: LinkConfig, source: ClusterClient, topics: set[str]) -> dict[str, dict[Key, int]]:
+    """Group -> position in these topics of the source, of the groups that the link keeps in step."""
+    await source.all_topics()
+    client = GroupClient(source)
+    groups = list(GroupFilter(link.groups).choose((await client.groups()).values()))
+    found: dict[str, dict[Key, int]] = {}
+    for group, positions in (await client.positions(groups)).items():
+        at = {key: held.offset for key, held in positions.committed.items() if key[0] in topics and not held.error}
+        if at:
+            found[group] = at
+    return found
+
+
+async def _settle(
+    link: LinkConfig, target: ClusterClient, topics: set[str], now: Mapping[str, Mapping[Key, int]] | None
+) -> Settled:
     maps, client = LinkMap(link.name, target, MapCache()), GroupClient(target)
     await maps.refresh()
     if not maps.exists:
         return Settled(0, 0, {})
-    wanted = await _wanted(maps, topics)
+    wanted = await _wanted(maps, _open_marks(maps, topics) if now is None else _current(maps, now))
     listed, positions = await asyncio.gather(client.groups(), client.positions(wanted))
     left: dict[str, str] = {}
     moved = groups = 0
@@ -59,9 +81,9 @@ async def _settle(link: LinkConfig, target: ClusterClient, topics: set[str]) -> 
             continue
         held = positions[group].committed
         due = {
-            at: (offset, held[at].metadata)
+            at: (offset, held[at].metadata if at in held else "")
             for at, (offset, mark) in marks.items()
-            if at in held and held[at].offset != offset and mark.owns(held[at].offset)
+            if _may_write(held[at].offset if at in held else None, offset, mark)
         }
         if not due:
             continue
@@ -76,29 +98,65 @@ async def _settle(link: LinkConfig, target: ClusterClient, topics: set[str]) -> 
     return Settled(groups, moved, left)
 
 
-async def _wanted(maps: LinkMap, topics: set[str]) -> dict[str, dict[Key, tuple[int, Mark]]]:
-    """Group -> target partition -> where it belongs now, and what is known of it; of positions that weren't final."""
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """Of a group on the source, in `topic`, whose copy is `copy`; `mark` is what the ledger knows of it."""
+
+    group: str
+    topic: str
+    copy: str
+    partition: int
+    offset: int
+    mark: Mark | None
+
+
+def _open_marks(maps: LinkMap, topics: set[str]) -> list[_Position]:
+    """Those that the ledger knows, and that could still be brought further."""
     sources = {target: source for source, target in maps.topics.items() if source in topics}
-    wanted: dict[str, dict[Key, tuple[int, Mark]]] = {}
-    open_marks = [
-        (group, topic, partition, mark)
-        for (group, topic), state in maps.groups.items()
-        if topic in sources
+    return [
+        _Position(group, sources[copy], copy, partition, mark.source, mark)
+        for (group, copy), state in maps.groups.items()
+        if copy in sources
         for partition, mark in state.marks.items()
         if not mark.final
     ]
-    while open_marks:
+
+
+def _current(maps: LinkMap, now: Mapping[str, Mapping[Key, int]]) -> list[_Position]:
+    """Those that the source has now, with what the ledger knows of them."""
+    found: list[_Position] = []
+    for group, positions in now.items():
+        for (topic, partition), offset in positions.items():
+            copy = maps.topics.get(topic)
+            if copy is not None:
+                state = maps.groups.get((group, copy))
+                mark = None if state is None else state.marks.get(partition)
+                found.append(_Position(group, topic, copy, partition, offset, mark))
+    return found
+
+
+async def _wanted(maps: LinkMap, positions: list[_Position]) -> dict[str, dict[Key, tuple[int, Mark | None]]]:
+    """Group -> target partition -> where it belongs now, and what is known of it."""
+    wanted: dict[str, dict[Key, tuple[int, Mark | None]]] = {}
+    while positions:
         later = []
-        for group, topic, partition, mark in open_marks:
-            known = maps.known((sources[topic], partition))
+        for at in positions:
+            known = maps.known((at.topic, at.partition))
             if known is None:
                 continue
-            located = maps.locate(known, mark.source)
+            located = maps.locate(known, at.offset)
             if located is None:
-                later.append((group, topic, partition, mark))
+                later.append(at)
             elif not isinstance(located, str):
-                wanted.setdefault(group, {})[topic, partition] = located.offset, mark
+                wanted.setdefault(at.group, {})[at.copy, at.partition] = located.offset, at.mark
         if later and not await maps.load():
             break  # their maps can't be read: the positions stay where they are, behind what is copied
-        open_marks = later
+        positions = later
     return wanted
+
+
+def _may_write(held: int | None, wanted: int, mark: Mark | None) -> bool:
+    """Nothing is there, or what this link wrote."""
+    if held is None:
+        return mark is None
+    return held != wanted and mark is not None and mark.owns(held)
