@@ -23,6 +23,7 @@ from replicator.cli.output import complain
 from replicator.cli.pause import pause
 from replicator.cli.plan import plan
 from replicator.cli.promote import promote
+from replicator.cli.ready import ready
 from replicator.cli.resume import resume
 from replicator.cli.run import run
 from replicator.cli.status import status
@@ -83,6 +84,7 @@ app.command("topics")(topics)
 app.command("groups")(groups)
 app.command("pause")(pause)
 app.command("resume")(resume)
+app.command("ready")(ready)
 app.command("promote")(promote)
 app.command("failover")(failover)
 app.command("audit")(audit)

@@ -50,11 +50,16 @@ def test_given_a_paused_topic_when_workers_come_and_go_then_it_stands_still_unti
         wait_for(lambda: len(rig.copies(rig.good)) == 30, within=20, what="the next worker copies the other topic")
         assert states(rig)[rig.bad] == "PAUSED"
         assert len(rig.copies(rig.bad)) == 20
+        unready = run("ready", "-o", "json")
+        assert unready.returncode == 1
+        (told,) = json.loads(unready.stdout)["links"]
+        assert [(each["kind"], each["where"]) for each in told["obstacles"]] == [("state", f"{rig.bad}-0")]
         again = run("pause", "--topic", ".*-bad", "--yes", "-o", "json")
         assert json.loads(again.stdout)["links"][0]["changed"] == 0
         done = run("resume", "--all")
         assert done.returncode == 0, done.stderr
         rig.installation.wait_until_copied(2)
+        assert run("ready").stdout == f"{rig.name}: ready: nothing is missing on the target.\n"
     ends = {rig.bad: 1, rig.good: 1}
     assert not compare_topics(rig.source.client_config, rig.target.client_config, ends, rename="us.{}").problems
     trail = json.loads(run("audit", "-o", "json").stdout)["audit"]
