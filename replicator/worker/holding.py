@@ -71,9 +71,12 @@ class Holding:
             if not lane.running:
                 continue
             for flow in list(lane.flows.values()):
-                if self.holds(flow.topic) and flow.key not in self._under_way:
-                    self._under_way.add(flow.key)
-                    self._spawn(self._stop(lane, flow))
+                if self.holds(flow.topic):
+                    if flow.key not in self._under_way:
+                        self._under_way.add(flow.key)
+                        self._spawn(self._stop(lane, flow))
+                elif (entry := lane.entries.get(flow.key)) is not None and entry.state in HOLDING:
+                    lane.changed(flow)  # it goes on: that is worth an entry, even if nothing is copied
             await self._say(lane)
 
     async def _stop(self, lane: Lane, flow: PartitionFlow) -> None:

@@ -95,6 +95,7 @@ def test_given_no_worker_when_all_is_paused_then_the_next_worker_copies_nothing_
         assert set(states(rig).values()) == {"PAUSED"}
         assert len(rig.copies(rig.good)) == 20
         assert run("resume", "--all").returncode == 0
+        assert set(states(rig).values()) == {"COPYING"}, "also of the topic that has nothing to copy"
         rig.installation.wait_until_copied(2)
 
 
