@@ -31,10 +31,11 @@ types: $(READY) ## mypy --strict
 	$(BIN)/mypy
 
 check: lint types ## lint, types and the fast tests: under two minutes
-	$(PYTEST) -q -m 'not kafka and not slow and not soak'
+	$(PYTEST) -q -n 2 -m 'not (soak or slow or kafka)'
 
 test: $(READY) ## all tests but the long forms; with real Kafka wherever Java and Maven are
-	$(PYTEST) -m 'not soak'
+	@$(PYTEST) -q -n 2 -m 'not (soak or slow or kafka)'; quick=$$?; \
+	  $(PYTEST) -m '(slow or kafka) and not soak' && exit $$quick
 
 test-kafka: $(READY) ## only those against real Kafka
 	$(PYTEST) -m 'kafka and not soak'

@@ -74,6 +74,7 @@ def test_given_scram_over_tls_on_both_sides_then_the_mix_is_copied_and_no_secret
 
 
 @pytest.mark.kafka
+@pytest.mark.soak
 def test_given_sasl_plain_then_the_mix_is_copied_and_a_wrong_password_is_told(tmp_path: Path) -> None:
     with (
         KafkaCluster(name="source", security="plain") as source,

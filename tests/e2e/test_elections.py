@@ -94,6 +94,7 @@ def wait_stated(scenario: Scenario, reason: str) -> None:
     wait_for(stated, within=60, every=0.5, what=f"{reason} is said")
 
 
+@pytest.mark.soak
 def test_given_a_target_partition_without_a_leader_at_a_takeover_then_others_move_in_time_and_it_does_later(
     narrow: KafkaCluster, wide: KafkaCluster, tmp_path: Path
 ) -> None:

@@ -63,7 +63,8 @@ def scenario_of(source: Cluster, target: Cluster, directory: Path, name: str, se
     return scenario
 
 
-@pytest.mark.parametrize("zombie", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["killed", "suspended"])
+@pytest.mark.soak
+@pytest.mark.parametrize("zombie", [False, True], ids=["killed", "suspended"])
 def test_given_records_older_than_brokers_remember_producers_when_workers_fail_then_each_arrives_once(
     source: KafkaCluster, target: KafkaCluster, tmp_path: Path, zombie: bool
 ) -> None:
@@ -198,6 +199,7 @@ def test_given_a_target_topic_recreated_under_the_workers_then_said_and_nothing_
                 assert not log, victim
 
 
+@pytest.mark.soak
 def test_given_answers_are_lost_and_the_broker_restarts_before_the_resend_then_each_record_arrives_once(
     source: KafkaCluster, target: KafkaCluster, tmp_path: Path
 ) -> None:

@@ -80,7 +80,7 @@ def test_given_two_workers_when_one_is_killed_while_producers_run_then_nothing_i
         survivor.terminate()
 
 
-@cases((KAFKA, ONCE))
+@cases()
 def test_given_workers_come_and_go_in_good_order_then_each_record_arrives_exactly_once(
     pair: tuple[Cluster, Cluster], tmp_path: Path, delivery: str
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from replicator.config.load import load
 from replicator.dr.desk import Desk
 from replicator.errors import WrongStateError
-from tests.e2e.pairs import BUNDLED, LONG_KAFKA, on
+from tests.e2e.pairs import BUNDLED, LONG_BUNDLED, LONG_KAFKA, on
 from tests.e2e.rig import Pair, Rig, records
 from tests.support.checker import compare_topics
 from tests.support.waiting import wait_for
@@ -70,7 +70,7 @@ def test_given_a_paused_topic_when_workers_come_and_go_then_it_stands_still_unti
     ]
 
 
-@on(BUNDLED, LONG_KAFKA)
+@on(LONG_BUNDLED, LONG_KAFKA)
 def test_given_no_worker_when_all_is_paused_then_the_next_worker_copies_nothing_until_it_is_resumed(
     pair: Pair, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

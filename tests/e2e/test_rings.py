@@ -56,6 +56,7 @@ def test_given_two_clusters_that_copy_to_each_other_when_a_worker_is_killed_then
     run(Ring({"us": kafka_source, "eu": kafka_target}, tmp_path, "active-active"), kills=1)
 
 
+@pytest.mark.soak
 def test_given_a_ring_of_three_bundled_clusters_when_workers_are_killed_then_all_hold_the_same(tmp_path: Path) -> None:
     with BundledCluster(name="us") as us, BundledCluster(name="eu") as eu, BundledCluster(name="asia") as asia:
         run(Ring({"us": us, "eu": eu, "asia": asia}, tmp_path, "ring", pause_s=0.3), kills=1)

@@ -190,7 +190,7 @@ START_UP = (
 )
 
 
-@pytest.mark.parametrize("way", ["fail", pytest.param("drop", marks=pytest.mark.soak), "drop_response"])
+@pytest.mark.parametrize("way", ["fail", *(pytest.param(w, marks=pytest.mark.soak) for w in ("drop", "drop_response"))])
 def test_given_every_api_fails_at_the_start_then_each_record_arrives_exactly_once(
     pair: tuple[BundledCluster, BundledCluster], tmp_path: Path, way: str
 ) -> None:
@@ -222,7 +222,7 @@ def pair() -> Iterator[tuple[BundledCluster, BundledCluster]]:
         yield source, target
 
 
-@pytest.mark.parametrize("side", ["source", "target"])
+@pytest.mark.parametrize("side", [pytest.param("source", marks=pytest.mark.soak), "target"])
 def test_given_a_whole_cluster_is_killed_and_comes_back_then_copying_goes_on_by_itself(
     pair: tuple[BundledCluster, BundledCluster], tmp_path: Path, side: str
 ) -> None:
