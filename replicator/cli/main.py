@@ -24,6 +24,7 @@ from replicator.cli.pause import pause
 from replicator.cli.plan import plan
 from replicator.cli.promote import promote
 from replicator.cli.ready import ready
+from replicator.cli.restore import restore
 from replicator.cli.resume import resume
 from replicator.cli.run import run
 from replicator.cli.status import status
@@ -87,6 +88,7 @@ app.command("resume")(resume)
 app.command("ready")(ready)
 app.command("promote")(promote)
 app.command("failover")(failover)
+app.command("restore")(restore)
 app.command("audit")(audit)
 app.command("translate")(translate)
 app.command("verify")(verify)

@@ -84,9 +84,9 @@ class Desk:
         self._read()
         return self._desired
 
-    def want(self, topics: Iterable[str] | None, state: State, why: str = "") -> Desired:
+    def want(self, topics: Iterable[str] | None, state: State, why: str = "", *, apart: bool = False) -> Desired:
         """Let this be wanted of these source topics, or of all that there are and will be."""
-        wanted = Desired(state, self.by, self._now_ms(), self.verb, why)
+        wanted = Desired(state, self.by, self._now_ms(), self.verb, why, apart)
         self._read()
         self._control.write(encode_for(topics, wanted, self._desired))
         self._read()

@@ -24,13 +24,22 @@ RELEASED = frozenset({State.PROMOTED, State.FAILED_OVER})  # the copy is its clu
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """A state that somebody wants; `why` is what they said, `verb` which command it was."""
+    """A state that somebody wants; `why` is what they said, `verb` which command it was.
+
+    `apart`: while it copies, settings, ACLs and positions of the copy are left alone: it is used on its own already.
+    """
 
     state: State
     by: str
     at_ms: int
     verb: str = ""
     why: str = ""
+    apart: bool = False
+
+    @property
+    def released(self) -> bool:
+        """Whether everything but the records of the copy is its cluster's own."""
+        return self.apart or self.state in RELEASED
 
     @property
     def text(self) -> str:
@@ -87,6 +96,7 @@ def encode_desired(topic: str, wanted: Desired | None) -> KeyValue:
         "at_ms": wanted.at_ms,
         "verb": wanted.verb,
         "why": wanted.why[:_WHY_MAX],
+        **({"apart": True} if wanted.apart else {}),
     }
     return key, json.dumps(held, separators=(",", ":")).encode()
 
@@ -105,4 +115,5 @@ def _decode(value: bytes | None) -> Desired | None:
     state = State(held["state"])
     if held["version"] != _VERSION or state not in WANTED:
         raise ValueError(f"version {held['version']}, state {state}")
-    return Desired(state, str(held["by"]), int(held["at_ms"]), str(held["verb"]), str(held["why"]))
+    apart = bool(held.get("apart"))
+    return Desired(state, str(held["by"]), int(held["at_ms"]), str(held["verb"]), str(held["why"]), apart)

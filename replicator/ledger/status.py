@@ -27,7 +27,7 @@ from replicator.ledger.selection import Selection, TopicProblem, select
 from replicator.ledger.sighting import Sighting
 from replicator.ledger.sync_report import SyncReport
 from replicator.ledger.topic_problem import StoredProblem
-from replicator.states import Reason, State
+from replicator.states import Reason, State, Way
 
 _UNKNOWN_OFFSET = -1
 
@@ -64,6 +64,7 @@ class PartitionStatus(_Shown):
     detail: str = ""
     next_step: str = ""
     gaps: tuple[GapStatus, ...] = ()
+    settled: bool = False  # the copy holds nothing of this partition that these positions don't know, and never will
     confirmed: bool = True  # False: operators want this state, and no worker has recorded it yet
 
 
@@ -324,6 +325,7 @@ def _known(entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int,
         detail=entry.detail,
         next_step="" if entry.reason is None else entry.reason.next_step,
         gaps=tuple(_gap(gap) for gap in entry.gaps),
+        settled=entry.state in HOLDING and confirmed and entry.way is Way.TRANSACTIONS,
         confirmed=confirmed,
     )
 

@@ -15,9 +15,9 @@ import structlog
 
 from replicator.errors import ReplicatorError
 from replicator.flow.partition import PartitionFlow
-from replicator.ledger.desired import HOLDING, RELEASED, Desired, DesiredStates
+from replicator.ledger.desired import HOLDING, Desired, DesiredStates
 from replicator.ledger.entry import Entry
-from replicator.states import State
+from replicator.states import State, Way
 from replicator.worker.lane import Key, Lane
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class Holding:
 
     def released(self, topic: str) -> bool:
         """Whether settings, ACLs and positions of this source topic's copy are to be left alone."""
-        return not self.known or self.wanted.of(topic).state in RELEASED
+        return not self.known or self.wanted.of(topic).released
 
     async def step(self) -> None:
         """Stop what runs and shouldn't; say of what stands still, and of what goes on, that it does."""
@@ -107,7 +107,7 @@ class Holding:
                 for key, entry in lane.entries.items()
                 if key not in lane.flows
                 and key not in self._under_way
-                and (wanted := self._as_wanted(entry)) is not None
+                and (wanted := self._as_wanted(lane, entry)) is not None
             ]
             await lane.write_first(changed)
         for entry in changed:
@@ -119,17 +119,24 @@ class Holding:
         if any(entry.state not in HOLDING for entry in changed):
             self._discover()
 
-    def _as_wanted(self, entry: Entry) -> Entry | None:
-        """The entry with the state that is wanted; None where it has it, or a fault that waits for people."""
+    def _as_wanted(self, lane: Lane, entry: Entry) -> Entry | None:
+        """The entry with the state that is wanted; None where it has it, or a fault that waits for people.
+
+        Once it says all that is in the copy, it says so, by being in transactions: nobody has to look there again.
+        """
         wanted = self.wanted.of(entry.topic)
+        settled = Way.FENCED if lane.to_take_over([entry]) else Way.TRANSACTIONS
         waits_for_people = entry.state is State.FAULTED and entry.reason is not None and not entry.reason.heals
-        if waits_for_people or _says(entry, wanted):
+        if waits_for_people or (_says(entry, wanted) and (entry.way is settled or wanted.state not in HOLDING)):
             return None
         if wanted.state not in HOLDING and entry.state not in HOLDING:
             return None  # it copies, or tries to
         now = self._now_ms()
         detail = wanted.text if wanted.state in HOLDING else ""
-        return replace(entry, state=wanted.state, reason=None, detail=detail, since_ms=now, written_ms=now)
+        since_ms = entry.since_ms if _says(entry, wanted) else now
+        return replace(
+            entry, state=wanted.state, reason=None, detail=detail, since_ms=since_ms, written_ms=now, way=settled
+        )
 
 
 def _says(entry: Entry, wanted: Desired) -> bool:
