@@ -12,7 +12,7 @@ WHOLE_TOPIC = -1
 
 
 def by_topic(partitions: Iterable[PartitionCounters]) -> list[PartitionCounters]:
-    """One for each topic, with `partition` WHOLE_TOPIC: sums, but of `lag_ms` the largest; no positions and no state.
+    """One for each topic, with `partition` WHOLE_TOPIC: sums, but of times the largest; no positions and no state.
 
     Sums go back when partitions leave this worker, as each partition's own counts end then.
     """
@@ -31,10 +31,12 @@ def by_topic(partitions: Iterable[PartitionCounters]) -> list[PartitionCounters]
         ):
             for reason, count in list(theirs.items()):
                 mine[reason] = mine.get(reason, 0) + count
-        if part.source_end >= 0:
+        if part.lag_is_known:
             whole.source_end = 0  # known
             whole.lag_records += part.lag_records
             whole.lag_ms = max(whole.lag_ms, part.lag_ms)
+            whole.unread_records += part.unread_records
+            whole.unread_ms = max(whole.unread_ms, part.unread_ms)
     return list(topics.values())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -18,9 +19,10 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from replicator import __version__
+from replicator.states import State
 from replicator.telemetry import catalogue
 from replicator.telemetry.aggregate import WHOLE_TOPIC, by_topic, worst
-from replicator.telemetry.counters import Histogram, PartitionCounters, WorkerCounters
+from replicator.telemetry.counters import Histogram, LinkCounters, PartitionCounters, WorkerCounters
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -80,7 +82,8 @@ def _each(partitions: list[PartitionCounters]) -> Iterator[Metric]:
     labelled = _labels(partitions)
     known = _known(labelled)
     yield from _counts(labelled, known)
-    yield _gauge(catalogue.SOURCE_END, [(labels, part.source_end) for labels, part in known])
+    ends = [(labels, part.source_end) for labels, part in labelled if part.source_end >= 0]
+    yield _gauge(catalogue.SOURCE_END, ends)
     yield _gauge(
         catalogue.SOURCE_NEXT, [(labels, part.source_next) for labels, part in labelled if part.source_next >= 0]
     )
@@ -108,7 +111,7 @@ def _labels(partitions: list[PartitionCounters]) -> Labelled:
 
 
 def _known(labelled: Labelled) -> Labelled:
-    return [(labels, part) for labels, part in labelled if part.source_end >= 0]
+    return [(labels, part) for labels, part in labelled if part.lag_is_known]
 
 
 def _counts(labelled: Labelled, known: Labelled) -> Iterator[Metric]:
@@ -121,6 +124,8 @@ def _counts(labelled: Labelled, known: Labelled) -> Iterator[Metric]:
     yield _counter(catalogue.RETRIES, [(labels, part.retries) for labels, part in labelled])
     yield _gauge(catalogue.LAG_RECORDS, [(labels, part.lag_records) for labels, part in known])
     yield _gauge(catalogue.LAG_SECONDS, [(labels, part.lag_ms / 1000) for labels, part in known])
+    yield _gauge(catalogue.UNREAD_RECORDS, [(labels, part.unread_records) for labels, part in known])
+    yield _gauge(catalogue.UNREAD_SECONDS, [(labels, part.unread_ms / 1000) for labels, part in known])
 
 
 def _states(labelled: Labelled) -> Metric:
@@ -141,6 +146,8 @@ def _batches(labelled: Labelled) -> Iterator[tuple[tuple[str, ...], float]]:
 def _links(counters: WorkerCounters, partitions: list[PartitionCounters]) -> Iterator[Metric]:
     states = Counter((part.link, str(part.state)) for part in partitions)
     yield _gauge(catalogue.PARTITIONS, sorted(states.items()))
+    faulted = Counter((part.link, str(part.reason)) for part in partitions if part.state == State.FAULTED)
+    yield _gauge(catalogue.FAULTED, sorted(faulted.items()))
     yield _counter(
         catalogue.FAULTS, [((link, str(reason)), count) for (link, reason), count in list(counters.faults.items())]
     )
@@ -149,6 +156,51 @@ def _links(counters: WorkerCounters, partitions: list[PartitionCounters]) -> Ite
         buckets, total = _buckets(histogram)
         latency.add_metric((link,), buckets, total)
     yield latency
+    links = sorted(counters.links.items())
+    yield _counter(catalogue.AUTHORIZATION_FAILURES, _authorization_failures(links, partitions))
+    yield _counter(catalogue.THROTTLED, [((name,), link.throttled_s) for name, link in links])
+    lanes = [((name, "running"), link.running) for name, link in links]
+    lanes += [((name, "recovering"), link.recovering) for name, link in links]
+    yield _gauge(catalogue.LANES, lanes)
+    yield _gauge(catalogue.LANES_CONFIGURED, [((name,), link.lanes) for name, link in links])
+    yield _gauge(catalogue.CONTROLLER, [((name,), int(link.controller)) for name, link in links])
+    yield from _syncers(links)
+    yield _counter(
+        catalogue.GROUP_POSITIONS, [((name,), link.group_positions) for name, link in links if link.controller]
+    )
+
+
+def _authorization_failures(
+    links: list[tuple[str, LinkCounters]], partitions: list[PartitionCounters]
+) -> list[tuple[tuple[str, str], float]]:
+    refused: Counter[tuple[str, str]] = Counter()
+    for part in partitions:
+        if part.authorization_failures:
+            refused[part.link, part.topic] += part.authorization_failures
+    for name, link in links:
+        for topic, times in list(link.authorization_failures.items()):
+            refused[name, topic] += times
+    return sorted(refused.items())
+
+
+def _syncers(links: list[tuple[str, LinkCounters]]) -> Iterator[Metric]:
+    each = [((name, syncer), found) for name, link in links for syncer, found in list(link.syncers.items())]
+    yield _counter(
+        catalogue.SYNC_ROUNDS,
+        [
+            ((*labels, result), times)
+            for labels, found in each
+            for result, times in (("ok", found.rounds), ("failed", found.failures))
+        ],
+    )
+    yield _gauge(
+        catalogue.SYNC_LAST, [(labels, found.last_success_s) for labels, found in each if found.last_success_s]
+    )
+    yield _counter(catalogue.SYNC_CHANGES, [(labels, found.changes) for labels, found in each])
+    yield _gauge(
+        catalogue.SYNC_HELD,
+        [((*labels, reason), count) for labels, found in each for reason, count in sorted(found.held.items())],
+    )
 
 
 def _buckets(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
@@ -174,14 +226,21 @@ def _gauge(metric: catalogue.Metric, samples: Samples) -> Metric:
     return family
 
 
-def merged(expositions: Mapping[str, str | None]) -> bytes:
+def merged(expositions: Mapping[str, str | None], restarts: Mapping[str, int] | None = None) -> bytes:
     """One exposition of several workers', each sample with the label `worker`; None: that one didn't answer.
+
+    `restarts`: how often each was started again.
 
     Works on lines, as `exposition` writes them: parsing and writing a large one again takes ten times as long.
     """
+    labels = ("worker",)
     up = _gauge(
-        catalogue.Metric(catalogue.WORKER_UP.name, "gauge", ("worker",), catalogue.WORKER_UP.help),
+        replace(catalogue.WORKER_UP, labels=labels),
         [((worker,), 0 if text is None else 1) for worker, text in sorted(expositions.items())],
+    )
+    started = _counter(
+        replace(catalogue.WORKER_RESTARTS, labels=labels),
+        [((worker,), times) for worker, times in sorted((restarts or {}).items())],
     )
     families: dict[str, list[str]] = {}  # name -> its HELP and TYPE lines, then samples
     for worker, text in sorted(expositions.items()):
@@ -197,7 +256,7 @@ def merged(expositions: Mapping[str, str | None]) -> bytes:
             elif not known:
                 samples.append(line)
     lines = [line for family in families.values() for line in family]
-    return generate_latest(_Ready([up])) + "".join(f"{line}\n" for line in lines).encode()
+    return generate_latest(_Ready([up, started])) + "".join(f"{line}\n" for line in lines).encode()
 
 
 def _labelled(line: str, worker: str) -> str:

@@ -32,7 +32,7 @@ from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_t
 from replicator.ledger.moved import encode_wish
 from replicator.states import Reason, Way
 from replicator.sync.heartbeats import Pulse
-from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, WorkerCounters
+from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, LinkCounters, WorkerCounters
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.metadata import ClusterView
@@ -233,9 +233,15 @@ class LinkWorker:
 
     def update_counters(self) -> None:
         """Bring positions and lags in the counters up to date."""
-        for lane in self._lanes.values():
-            for flow in lane.flows.values():
+        lanes = list(self._lanes.values())
+        for lane in lanes:
+            for flow in list(lane.flows.values()):
                 flow.update_counters()
+        counters = self._counters.links.setdefault(self.link.name, LinkCounters())
+        running = sum(lane.running for lane in lanes)
+        counters.lanes, counters.running, counters.recovering = self.link.lanes, running, len(lanes) - running
+        counters.throttled_s = self._fetcher.throttled_s if hasattr(self, "_fetcher") else 0.0
+        self._controller.count(counters, active=0 in self._lanes)
 
     def _hear(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         self._placement.hear(pairs)
