@@ -10,7 +10,7 @@ import aiohttp
 import structlog
 
 from replicator.errors import UnreachableError
-from replicator.telemetry.prometheus import merged
+from replicator.telemetry.merged import merged
 
 log = structlog.get_logger(__name__)
 
