@@ -18,9 +18,9 @@ Every worker serves these at `/metrics`, in Prometheus' text format. Grafana das
 link.
 
 Prometheus: scrape each address of `service.http`, with the token as bearer token if there is one, and name
-`dashboards/rules.yml` in `rule_files`. Grafana: import the four dashboards, or have a provider read their directory; they
-need no plugin, and ask for the data source. They show every deployment that Prometheus scrapes; the variable Job tells
-these apart.
+`dashboards/rules.yml` in `rule_files`. Grafana: import the four dashboards, or have a provider read their directory;
+they need no plugin, and ask for the data source. They show every deployment that Prometheus scrapes; the variable Job
+tells these apart.
 
 What there isn't is a metric that shows 0 for what nobody knows: lag is absent while it is unknown, and the latency of a
 time in which nothing was copied is `NaN`.
