@@ -60,6 +60,31 @@ def test_given_a_running_pair_when_every_panel_asks_then_it_gets_data(prometheus
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("query", "least"),
+    [
+        ('replicator_faulted_partitions{reason="NOT_AUTHORIZED"}', 1),
+        ('sum(replicator_faults_total{reason="NOT_AUTHORIZED"})', 1),
+        ('replicator_authorization_failures_total{topic="denied"}', 1),
+        ('replicator_sync_held{syncer="topics",reason="TOPIC_NAME_INVALID"}', 1),
+        ('sum(replicator_sync_rounds_total{syncer="topics",result="ok"})', 1),
+        ("sum(replicator_group_positions_written_total)", 1),
+        ('sum(replicator_lanes{state="running"})', 4),
+        ("sum(replicator_controller)", 1),
+        ("sum(replicator_worker_up)", 2),
+    ],
+)
+def test_given_a_running_pair_then_what_it_does_is_counted(prometheus: Prometheus, query: str, least: int) -> None:
+    def counted() -> bool:
+        found = [float(series["value"][1]) for series in prometheus.get("query", query=query)["result"]]
+        assert len(found) == 1, found
+        assert found[0] >= least, found
+        return True
+
+    wait_for(counted, within=60, every=0.5, what=query)
+
+
+@pytest.mark.slow
 def test_given_a_running_pair_then_prometheus_evaluates_every_rule(prometheus: Prometheus) -> None:
     def evaluated() -> bool:
         found = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
