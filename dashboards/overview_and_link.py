@@ -45,7 +45,8 @@ OVERVIEW = dashboard(
                 ("p99 latency", "s", "histogram_quantile(0.99, sum by (link, le) "
                  f"(rate(replicator_latency_seconds_bucket{J}{RATE})))"),
                 ("Partitions", "none", f"sum by (link) (replicator_partitions{J})"),
-                ("Stopped", "none", f"sum by (link) (replicator_faulted_partitions{J})"),
+                ("Stopped", "none", f"sum by (link) (replicator_faulted_partitions{J}) "
+                 f"or 0 * sum by (link) (replicator_partitions{J})"),
                 ("Lanes run", "none", 'sum by (link) (replicator_lanes{job=~"$job",state="running"})'),
             ], link=LINK_DASHBOARD),
             graph("Records copied", "si:rec/s", "Records that the target acknowledged, per second.",

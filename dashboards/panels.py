@@ -65,7 +65,8 @@ def table(
     """A line per value of the label `key`; columns are (title, unit, PromQL). `link`: where a click on it leads."""
     letters = [chr(ord("A") + index) for index in range(len(columns))]
     queries = [(query, "") for _, _, query in columns]
-    renamed = {f"Value #{letter}": name for letter, (name, _, _) in zip(letters, columns, strict=True)}
+    fields = [f"Value #{letter}" for letter in letters] if len(columns) > 1 else ["Value"]  # as Grafana names them
+    renamed = {field: name for field, (name, _, _) in zip(fields, columns, strict=True)}
     overrides: list[Json] = [
         {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "unit", "value": unit}]}
         for name, unit, _ in columns

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from replicator.cli.main import app
 from replicator.states import Reason
 from tests.dashboards.files import RULES, RULES_TEST, filled_in, queries, rules, tool
 
@@ -45,6 +48,17 @@ def test_given_panels_then_promtool_can_read_each_query(tmp_path: Path) -> None:
     groups: dict[str, Any] = {"groups": [{"name": "panels", "rules": named}]}
     file.write_text(yaml.safe_dump(groups))
     assert f"{len(named)} rules found" in promtool("check", "rules", "--lint=none", str(file))
+
+
+def test_given_texts_of_alerts_then_the_commands_in_them_are_ones_that_there_are() -> None:
+    root = get_command(app)
+    assert isinstance(root, TyperGroup)
+    texts = " ".join(text for rule in rules() for text in rule.get("annotations", {}).values())
+    found = re.findall(r"`replicator (.*?)`", re.sub(r"{{.*?}}", "x", texts))
+    assert len(found) > 5
+    for command in found:
+        verb, *arguments = command.split()
+        root.commands[verb].make_context(verb, arguments)  # raises for what it doesn't know
 
 
 def test_given_stopped_partitions_then_the_critical_alert_is_for_those_that_wait_for_a_person() -> None:
