@@ -9,6 +9,7 @@ from replicator.states import State
 from replicator.telemetry.counters import PartitionCounters
 
 WHOLE_TOPIC = -1
+_STUCK = frozenset({State.FAULTED, State.PENDING})
 
 
 def by_topic(partitions: Iterable[PartitionCounters]) -> list[PartitionCounters]:
@@ -41,5 +42,5 @@ def by_topic(partitions: Iterable[PartitionCounters]) -> list[PartitionCounters]
 
 
 def worst(partitions: Iterable[PartitionCounters], count: int) -> list[PartitionCounters]:
-    """The `count` partitions that are most behind, those that aren't being copied before all others."""
-    return nlargest(count, partitions, key=lambda part: (part.state != State.COPYING, part.lag_ms, part.lag_records))
+    """The `count` partitions that are most behind, those that should be copied and aren't before all others."""
+    return nlargest(count, partitions, key=lambda part: (part.state in _STUCK, part.lag_ms, part.lag_records))

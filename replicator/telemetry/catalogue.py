@@ -119,8 +119,9 @@ PARTITION_STATE = Metric(
     "1 for the state the partition is in now.",
 )  # fmt: skip
 PARTITIONS = Metric(
-    "replicator_partitions", "gauge", "partitions", ("link", "state"), "Partitions owned by this worker, by state."
-)
+    "replicator_partitions", "gauge", "partitions", ("link", "state"),
+    "Partitions owned by this worker, by state; PENDING: not started, as the topic can't be created or taken over yet.",
+)  # fmt: skip
 FAULTED = Metric(
     "replicator_faulted_partitions", "gauge", "partitions", ("link", "reason"),
     "Partitions owned by this worker that are faulted now, by reason.",

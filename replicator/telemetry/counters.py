@@ -106,6 +106,7 @@ class LinkCounters:
     controller: bool = False
     throttled_s: float = 0.0
     group_positions: int = 0
+    resting: dict[int, list[PartitionCounters]] = field(default_factory=dict)  # by lane: of ours, what has no run
     syncers: dict[str, SyncCounters] = field(default_factory=dict)  # the controller's alone
     authorization_failures: dict[str, int] = field(default_factory=dict)  # by topic: what isn't one partition's
 
@@ -119,4 +120,11 @@ class WorkerCounters:
     memory_limit_bytes: int = 0
     latency: dict[str, Histogram] = field(default_factory=dict)  # link -> record timestamp to acknowledgement, seconds
     links: dict[str, LinkCounters] = field(default_factory=dict)
-    partitions: dict[tuple[str, str, int], PartitionCounters] = field(default_factory=dict)
+    partitions: dict[tuple[str, str, int], PartitionCounters] = field(default_factory=dict)  # those that run
+
+    def all_partitions(self) -> list[PartitionCounters]:
+        """Those that run, and those that rest."""
+        running = dict(self.partitions)
+        links = list(self.links.values())
+        resting = [part for link in links for parts in list(link.resting.values()) for part in parts]
+        return [*running.values(), *(p for p in resting if (p.link, p.topic, p.partition) not in running)]

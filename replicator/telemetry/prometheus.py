@@ -57,7 +57,7 @@ class WorkerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families of the catalogue that a worker itself offers."""
         counters = self._counters()
-        partitions = list(counters.partitions.values())
+        partitions = counters.all_partitions()
         if self._own_lines is None:
             yield from _each(partitions)
         else:

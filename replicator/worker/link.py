@@ -96,6 +96,7 @@ class LinkWorker:
         self.link = link
         self.settings = settings
         self._counters = counters
+        self._own_counters = counters.links.setdefault(link.name, LinkCounters())
         self._log = log.bind(link=link.name)
         client_id = f"replicator-{link.name}"
         self._source = ClusterClient(link.source, settings.clusters[link.source], client_id)
@@ -208,6 +209,7 @@ class LinkWorker:
         await self._loops.end()
         for lane in self._lanes.values():
             lane.close()
+        self._own_counters.resting = {}
         if hasattr(self, "_fetcher"):
             await self._fetcher.close()
             await self._writer.close()
@@ -237,7 +239,7 @@ class LinkWorker:
         for lane in lanes:
             for flow in list(lane.flows.values()):
                 flow.update_counters()
-        counters = self._counters.links.setdefault(self.link.name, LinkCounters())
+        counters = self._own_counters
         running = sum(lane.running for lane in lanes)
         counters.lanes, counters.running, counters.recovering = self.link.lanes, running, len(lanes) - running
         counters.throttled_s = self._fetcher.throttled_s if hasattr(self, "_fetcher") else 0.0
@@ -433,6 +435,7 @@ class LinkWorker:
             if lane.recovering is not None:
                 lane.recovering.cancel()
             lane.close()
+            self._own_counters.resting.pop(number, None)
             for flow in lane.flows.values():
                 self._fetcher.remove(flow)
                 self._writer.remove(flow)
@@ -495,6 +498,7 @@ class LinkWorker:
             done, _ = await asyncio.wait(starting, timeout=START_WAIT_S)
             for task in done:
                 task.result()
+        self._own_counters.resting = {n: self._partitions.resting(lane) for n, lane in self._lanes.items()}
         self._fetcher.show_homeless()
         self._writer.show_homeless()
         if self._partitions.pending(self._lanes):

@@ -71,6 +71,8 @@ def test_given_a_running_pair_when_every_panel_asks_then_it_gets_data(prometheus
         ("sum(replicator_group_positions_written_total)", 1),
         ('sum(replicator_lanes{state="running"})', 4),
         ("sum(replicator_controller)", 1),
+        ('replicator_partitions{state="PENDING"}', 1),
+        ('sum(replicator_partitions{state="COPYING"})', 2),
         ("sum(replicator_worker_up)", 2),
     ],
 )

@@ -169,3 +169,15 @@ def test_given_two_workers_then_their_samples_differ_by_worker_and_a_silent_one_
     assert value(text, "replicator_latency_seconds_bucket", worker="w1", le="+Inf") == 4
     assert value(text, "replicator_records_total", worker="w1", topic="orders") == 7
     assert text.count(b"# TYPE replicator_records_total counter") == 1
+
+
+def test_given_partitions_without_a_run_then_they_count_and_what_runs_counts_once() -> None:
+    counters = counted()
+    paused = PartitionCounters("l", "held", 0, "PAUSED", source_next=7)
+    counters.links["l"].resting = {4: [paused, PartitionCounters("l", "orders", 3)]}
+    text = exposition(registry(lambda: counters, lambda: True))
+    states = {s.labels["state"]: s.value for s in samples(text) if s.name == "replicator_partitions"}
+    assert states == {"COPYING": 1, "FAULTED": 1, "PAUSED": 1}
+    assert value(text, "replicator_source_next_offset", topic="held") == 7
+    assert value(text, "replicator_partition_state", topic="held", state="PAUSED") == 1
+    assert [s for s in samples(text) if s.name == "replicator_lag_records" and s.labels["topic"] == "held"] == []
