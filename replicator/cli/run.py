@@ -115,9 +115,8 @@ async def _lead(
 
         pool = WorkerPool(child, workers, Path(directory))
         token = service.token.get_secret_value() if service.token else None
-        runner = await serve(
-            AggregateService(pool.children), service.http, token, cert_file=service.cert_file, key_file=service.key_file
-        )
+        face = AggregateService(pool.children, pool.restarts)
+        runner = await serve(face, service.http, token, cert_file=service.cert_file, key_file=service.key_file)
         reloading = asyncio.create_task(_pass_on(reload, read, pool), name="pass on reloads")
         try:
             await pool.run(stop)

@@ -54,6 +54,7 @@ class Broker(Protocol):
     budget: ByteBudget
     errors: SourceErrors
     round_trip: RoundTrip
+    throttled_s: float  # that it told us to wait, in all
 
     @property
     def place(self) -> Callable[[PartitionFlow], None]:
@@ -219,7 +220,9 @@ class FetchLoop(ABC):
         finally:
             lease.release()
         if response.throttle_time_ms > 0:
-            await asyncio.sleep(min(response.throttle_time_ms, 60_000) / 1000)
+            pause_s = min(response.throttle_time_ms, 60_000) / 1000
+            self._broker.throttled_s += pause_s
+            await asyncio.sleep(pause_s)
 
     def _max_wait_ms(self) -> int:
         if self._waiting_for_room:

@@ -63,6 +63,11 @@ class Fetcher:
         if broker is not None:
             broker.update(flow)
 
+    @property
+    def throttled_s(self) -> float:
+        """How long the source's brokers have told us to wait, because of a quota."""
+        return sum(broker.throttled_s for broker in list(self._brokers.values()))
+
     def rehome(self) -> None:
         """Follow the source's leaders, after a metadata refresh."""
         for flow in (*self._home, *self._homeless):
@@ -127,6 +132,7 @@ class _Broker:
         self.errors = errors
         self.place = place
         self.round_trip = RoundTrip()
+        self.throttled_s = 0.0
         self._extra: dict[int, ExtraLoop] = {}  # by the number of their connection; ended ones until that is closed
         self._no_extra_before = 0.0
         self._extra_share = PARTITION_MAX_BYTES, FETCH_MAX_BYTES

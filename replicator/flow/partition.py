@@ -535,6 +535,7 @@ class PartitionFlow:
         if self.closed or (self._stopped and not explained) or (waits_for_people and not stops_writing):
             return
         again = self.state is State.FAULTED and self.reason is fault.reason
+        self._counters.authorization_failures += fault.reason is Reason.NOT_AUTHORIZED
         self._probing = False
         self._fault_of_target = by_target or fault.reason in target_errors.TARGET_SIDE
         self._set_state(State.FAULTED, fault.reason, fault.detail)
@@ -591,4 +592,8 @@ class PartitionFlow:
         """Bring the position and lag in the counters up to date."""
         head = self.unresolved or self.queue
         waiting_ms = head[0].max_timestamp if head else self.record_timestamp_ms
-        self._counters.place(self.source_end, self.source_next, self.target_next, waiting_ms, self._now_ms())
+        now_ms = self._now_ms()
+        self._counters.place(self.source_end, self.source_next, self.target_next, waiting_ms, now_ms)
+        last = self.queue or self.unresolved
+        read_ms = last[-1].max_timestamp if last else self.record_timestamp_ms
+        self._counters.place_reader(self.fetch_offset, read_ms, now_ms)

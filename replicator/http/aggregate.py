@@ -10,7 +10,7 @@ import aiohttp
 import structlog
 
 from replicator.errors import UnreachableError
-from replicator.telemetry.prometheus import merged
+from replicator.telemetry.merged import merged
 
 log = structlog.get_logger(__name__)
 
@@ -22,11 +22,12 @@ class AggregateService:
     """Merges what the children say. `children` maps a worker's name to its socket's path and may change meanwhile.
 
     Ready means every child is ready; a child that doesn't answer isn't. Metrics keep the children apart by the label
-    `worker`.
+    `worker`. `restarts`, if given, counts how often each was started again; it changes meanwhile, too.
     """
 
-    def __init__(self, children: Mapping[str, str]) -> None:
+    def __init__(self, children: Mapping[str, str], restarts: Mapping[str, int] | None = None) -> None:
         self._children = children
+        self._restarts = restarts
 
     async def ready(self) -> tuple[bool, list[str]]:
         """Whether all children are; their reasons, each with the child's name."""
@@ -44,7 +45,7 @@ class AggregateService:
     async def metrics(self) -> bytes:
         """All children's families in one exposition."""
         answers = await self._ask("/metrics")
-        return await asyncio.to_thread(merged, answers)
+        return await asyncio.to_thread(merged, answers, self._restarts)
 
     async def status(self) -> dict[str, object]:
         """One child's answer: it reads the clusters, and so tells of all workers and partitions."""

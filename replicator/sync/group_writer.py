@@ -51,6 +51,7 @@ class GroupWriter:
         self._late: dict[MarkKey, set[int]] = {}
         self._late_until = 0.0
         self._refused: dict[GroupKey, tuple[float, Held]] = {}
+        self.positions_written = 0
 
     @property
     def may_write(self) -> bool:
@@ -157,6 +158,7 @@ class GroupWriter:
         for at, move in wanted.items():
             code = answer.get(at, codes.UNKNOWN_SERVER_ERROR)
             if code == codes.NONE:
+                self.positions_written += 1
                 results[group, *at] = written(marks[group, *at], self._late.get((group, *at), ()))
             else:
                 results[group, *at] = refused(move.before, move.view.held)

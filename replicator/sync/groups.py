@@ -97,6 +97,11 @@ class GroupSync:
         self.views: list[View] = []  # of the last plan, without what is known to be in step
         self._all_views = False
 
+    @property
+    def positions_written(self) -> int:
+        """How many, since the beginning."""
+        return self._writer.positions_written
+
     async def plan(self, only: str | None = None, *, all_views: bool = False) -> GroupPlan:
         """What differs now; `only` of this group. `all_views`: `views` shows what is in step, too."""
         for client in (self._source, self._target):

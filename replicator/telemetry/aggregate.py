@@ -9,10 +9,11 @@ from replicator.states import State
 from replicator.telemetry.counters import PartitionCounters
 
 WHOLE_TOPIC = -1
+_STUCK = frozenset({State.FAULTED, State.PENDING})
 
 
 def by_topic(partitions: Iterable[PartitionCounters]) -> list[PartitionCounters]:
-    """One for each topic, with `partition` WHOLE_TOPIC: sums, but of `lag_ms` the largest; no positions and no state.
+    """One for each topic, with `partition` WHOLE_TOPIC: sums, but of times the largest; no positions and no state.
 
     Sums go back when partitions leave this worker, as each partition's own counts end then.
     """
@@ -31,13 +32,15 @@ def by_topic(partitions: Iterable[PartitionCounters]) -> list[PartitionCounters]
         ):
             for reason, count in list(theirs.items()):
                 mine[reason] = mine.get(reason, 0) + count
-        if part.source_end >= 0:
+        if part.lag_is_known:
             whole.source_end = 0  # known
             whole.lag_records += part.lag_records
             whole.lag_ms = max(whole.lag_ms, part.lag_ms)
+            whole.unread_records += part.unread_records
+            whole.unread_ms = max(whole.unread_ms, part.unread_ms)
     return list(topics.values())
 
 
 def worst(partitions: Iterable[PartitionCounters], count: int) -> list[PartitionCounters]:
-    """The `count` partitions that are most behind, those that aren't being copied before all others."""
-    return nlargest(count, partitions, key=lambda part: (part.state != State.COPYING, part.lag_ms, part.lag_records))
+    """The `count` partitions that are most behind, those that should be copied and aren't before all others."""
+    return nlargest(count, partitions, key=lambda part: (part.state in _STUCK, part.lag_ms, part.lag_records))

@@ -28,8 +28,11 @@ class PartitionCounters:
     looped_records: int = 0  # dropped because they came from the target, or from elsewhere
     looped_bytes: int = 0
     retries: int = 0
+    authorization_failures: int = 0
     lag_records: int = 0
     lag_ms: int = 0
+    unread_records: int = 0
+    unread_ms: int = 0
     source_end: int = -1
     source_next: int = -1
     target_next: int = -1
@@ -44,8 +47,23 @@ class PartitionCounters:
     def place(self, source_end: int, source_next: int, target_next: int, waiting_ms: int, now_ms: int) -> None:
         """Where it stands. `waiting_ms` is the time of the first record that isn't copied, -1 when it has none."""
         self.source_end, self.source_next, self.target_next = source_end, source_next, target_next
-        self.lag_records = max(0, source_end - source_next) if source_end >= 0 else 0
-        self.lag_ms = max(0, now_ms - waiting_ms) if self.lag_records and waiting_ms >= 0 else 0
+        self.lag_records, self.lag_ms = _behind(source_end, source_next, waiting_ms, now_ms)
+
+    def place_reader(self, fetch_offset: int, read_ms: int, now_ms: int) -> None:
+        """How far it is read, after `place`. `read_ms` is the time of the newest record that is, -1 when it has
+        none."""
+        self.unread_records, self.unread_ms = _behind(self.source_end, fetch_offset, read_ms, now_ms)
+
+    @property
+    def lag_is_known(self) -> bool:
+        """What the source has got since one was stopped isn't known: no lag isn't a lag of 0 then."""
+        return self.source_end >= 0 and (self.state == "COPYING" or self.lag_records > 0)
+
+
+def _behind(source_end: int, offset: int, waiting_ms: int, now_ms: int) -> tuple[int, int]:
+    """Records and milliseconds from `offset`, whose record has this time, to the end."""
+    records = max(0, source_end - offset) if source_end >= 0 else 0
+    return records, max(0, now_ms - waiting_ms) if records and waiting_ms >= 0 else 0
 
 
 class Histogram:
@@ -68,6 +86,32 @@ LATENCY_BOUNDS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2
 
 
 @dataclass(slots=True)
+class SyncCounters:
+    """What a link's controller has done for one syncer since it became that, and how things stand."""
+
+    rounds: int = 0  # that didn't fail
+    failures: int = 0
+    changes: int = 0  # that rounds set out to make
+    last_success_s: float = 0.0  # since 1970; 0: none yet
+    held: dict[str, int] = field(default_factory=dict)  # by reason
+
+
+@dataclass(slots=True)
+class LinkCounters:
+    """One link's, in this worker: what isn't a partition's."""
+
+    lanes: int = 0  # that the link has, over all workers
+    running: int = 0  # of ours
+    recovering: int = 0
+    controller: bool = False
+    throttled_s: float = 0.0
+    group_positions: int = 0
+    resting: dict[int, list[PartitionCounters]] = field(default_factory=dict)  # by lane: of ours, what has no run
+    syncers: dict[str, SyncCounters] = field(default_factory=dict)  # the controller's alone
+    authorization_failures: dict[str, int] = field(default_factory=dict)  # by topic: what isn't one partition's
+
+
+@dataclass(slots=True)
 class WorkerCounters:
     """One worker's counts: what isn't a partition's."""
 
@@ -75,4 +119,12 @@ class WorkerCounters:
     memory_in_use_bytes: int = 0  # fetched and not yet acknowledged
     memory_limit_bytes: int = 0
     latency: dict[str, Histogram] = field(default_factory=dict)  # link -> record timestamp to acknowledgement, seconds
-    partitions: dict[tuple[str, str, int], PartitionCounters] = field(default_factory=dict)
+    links: dict[str, LinkCounters] = field(default_factory=dict)
+    partitions: dict[tuple[str, str, int], PartitionCounters] = field(default_factory=dict)  # those that run
+
+    def all_partitions(self) -> list[PartitionCounters]:
+        """Those that run, and those that rest."""
+        running = dict(self.partitions)
+        links = list(self.links.values())
+        resting = [part for link in links for parts in list(link.resting.values()) for part in parts]
+        return [*running.values(), *(p for p in resting if (p.link, p.topic, p.partition) not in running)]

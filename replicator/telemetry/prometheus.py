@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -18,9 +18,10 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from replicator import __version__
+from replicator.states import Reason, State
 from replicator.telemetry import catalogue
 from replicator.telemetry.aggregate import WHOLE_TOPIC, by_topic, worst
-from replicator.telemetry.counters import Histogram, PartitionCounters, WorkerCounters
+from replicator.telemetry.counters import Histogram, LinkCounters, PartitionCounters, WorkerCounters
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -56,15 +57,15 @@ class WorkerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families of the catalogue that a worker itself offers."""
         counters = self._counters()
-        partitions = list(counters.partitions.values())
+        partitions = counters.all_partitions()
         if self._own_lines is None:
             yield from _each(partitions)
         else:
             yield from _summed_up(partitions, self._own_lines)
         yield from _links(counters, partitions)
-        yield _gauge(catalogue.MEMORY, [((), counters.memory_in_use_bytes)])
-        yield _gauge(catalogue.MEMORY_LIMIT, [((), counters.memory_limit_bytes)])
-        yield _gauge(catalogue.READY, [((), 1 if self._ready() else 0)])
+        yield gauge(catalogue.MEMORY, [((), counters.memory_in_use_bytes)])
+        yield gauge(catalogue.MEMORY_LIMIT, [((), counters.memory_limit_bytes)])
+        yield gauge(catalogue.READY, [((), 1 if self._ready() else 0)])
         build = InfoMetricFamily(catalogue.BUILD.name, catalogue.BUILD.help)
         build.add_metric((), {"version": __version__, "python": platform.python_version()})
         yield build
@@ -80,11 +81,12 @@ def _each(partitions: list[PartitionCounters]) -> Iterator[Metric]:
     labelled = _labels(partitions)
     known = _known(labelled)
     yield from _counts(labelled, known)
-    yield _gauge(catalogue.SOURCE_END, [(labels, part.source_end) for labels, part in known])
-    yield _gauge(
+    ends = [(labels, part.source_end) for labels, part in labelled if part.source_end >= 0]
+    yield gauge(catalogue.SOURCE_END, ends)
+    yield gauge(
         catalogue.SOURCE_NEXT, [(labels, part.source_next) for labels, part in labelled if part.source_next >= 0]
     )
-    yield _gauge(
+    yield gauge(
         catalogue.TARGET_NEXT, [(labels, part.target_next) for labels, part in labelled if part.target_next >= 0]
     )
     yield _states(labelled)
@@ -95,8 +97,8 @@ def _summed_up(partitions: list[PartitionCounters], own_lines: int) -> Iterator[
     yield from _counts(topics, _known(topics))
     named = _labels(worst(partitions, own_lines))
     known = _known(named)
-    yield _gauge(catalogue.WORST_LAG_RECORDS, [(labels, part.lag_records) for labels, part in known])
-    yield _gauge(catalogue.WORST_LAG_SECONDS, [(labels, part.lag_ms / 1000) for labels, part in known])
+    yield gauge(catalogue.WORST_LAG_RECORDS, [(labels, part.lag_records) for labels, part in known])
+    yield gauge(catalogue.WORST_LAG_SECONDS, [(labels, part.lag_ms / 1000) for labels, part in known])
     yield _states(named)
 
 
@@ -108,23 +110,25 @@ def _labels(partitions: list[PartitionCounters]) -> Labelled:
 
 
 def _known(labelled: Labelled) -> Labelled:
-    return [(labels, part) for labels, part in labelled if part.source_end >= 0]
+    return [(labels, part) for labels, part in labelled if part.lag_is_known]
 
 
 def _counts(labelled: Labelled, known: Labelled) -> Iterator[Metric]:
-    yield _counter(catalogue.RECORDS, [(labels, part.records) for labels, part in labelled])
-    yield _counter(catalogue.BYTES, [(labels, part.bytes) for labels, part in labelled])
-    yield _counter(catalogue.BATCHES, _batches(labelled))
+    yield counter(catalogue.RECORDS, [(labels, part.records) for labels, part in labelled])
+    yield counter(catalogue.BYTES, [(labels, part.bytes) for labels, part in labelled])
+    yield counter(catalogue.BATCHES, _batches(labelled))
     looping = [(labels, part) for labels, part in labelled if part.looped_records]
-    yield _counter(catalogue.LOOPED_RECORDS, [(labels, part.looped_records) for labels, part in looping])
-    yield _counter(catalogue.LOOPED_BYTES, [(labels, part.looped_bytes) for labels, part in looping])
-    yield _counter(catalogue.RETRIES, [(labels, part.retries) for labels, part in labelled])
-    yield _gauge(catalogue.LAG_RECORDS, [(labels, part.lag_records) for labels, part in known])
-    yield _gauge(catalogue.LAG_SECONDS, [(labels, part.lag_ms / 1000) for labels, part in known])
+    yield counter(catalogue.LOOPED_RECORDS, [(labels, part.looped_records) for labels, part in looping])
+    yield counter(catalogue.LOOPED_BYTES, [(labels, part.looped_bytes) for labels, part in looping])
+    yield counter(catalogue.RETRIES, [(labels, part.retries) for labels, part in labelled])
+    yield gauge(catalogue.LAG_RECORDS, [(labels, part.lag_records) for labels, part in known])
+    yield gauge(catalogue.LAG_SECONDS, [(labels, part.lag_ms / 1000) for labels, part in known])
+    yield gauge(catalogue.UNREAD_RECORDS, [(labels, part.unread_records) for labels, part in known])
+    yield gauge(catalogue.UNREAD_SECONDS, [(labels, part.unread_ms / 1000) for labels, part in known])
 
 
 def _states(labelled: Labelled) -> Metric:
-    return _gauge(
+    return gauge(
         catalogue.PARTITION_STATE, [((*labels, part.state, part.reason or ""), 1) for labels, part in labelled]
     )
 
@@ -140,15 +144,64 @@ def _batches(labelled: Labelled) -> Iterator[tuple[tuple[str, ...], float]]:
 
 def _links(counters: WorkerCounters, partitions: list[PartitionCounters]) -> Iterator[Metric]:
     states = Counter((part.link, str(part.state)) for part in partitions)
-    yield _gauge(catalogue.PARTITIONS, sorted(states.items()))
-    yield _counter(
-        catalogue.FAULTS, [((link, str(reason)), count) for (link, reason), count in list(counters.faults.items())]
-    )
+    yield gauge(catalogue.PARTITIONS, sorted(states.items()))
+    faulted = Counter((part.link, str(part.reason)) for part in partitions if part.state == State.FAULTED)
+    yield gauge(catalogue.FAULTED, sorted(faulted.items()))
+    yield counter(catalogue.FAULTS, _faults(counters))
     latency = HistogramMetricFamily(catalogue.LATENCY.name, catalogue.LATENCY.help, labels=catalogue.LATENCY.labels)
     for link, histogram in list(counters.latency.items()):
         buckets, total = _buckets(histogram)
         latency.add_metric((link,), buckets, total)
     yield latency
+    links = sorted(counters.links.items())
+    yield counter(catalogue.AUTHORIZATION_FAILURES, _authorization_failures(links, partitions))
+    yield counter(catalogue.THROTTLED, [((name,), link.throttled_s) for name, link in links])
+    lanes = [((name, "running"), link.running) for name, link in links]
+    lanes += [((name, "recovering"), link.recovering) for name, link in links]
+    yield gauge(catalogue.LANES, lanes)
+    yield gauge(catalogue.LANES_CONFIGURED, [((name,), link.lanes) for name, link in links])
+    yield gauge(catalogue.CONTROLLER, [((name,), int(link.controller)) for name, link in links])
+    yield from _syncers(links)
+    yield counter(
+        catalogue.GROUP_POSITIONS, [((name,), link.group_positions) for name, link in links if link.controller]
+    )
+
+
+def _faults(counters: WorkerCounters) -> list[tuple[tuple[str, str], float]]:
+    """Every reason from the beginning, with 0: else `increase()` wouldn't see the first of each."""
+    counts = {(link, reason.value): 0 for link in counters.links for reason in Reason} | counters.faults
+    return sorted(counts.items())
+
+
+def _authorization_failures(
+    links: list[tuple[str, LinkCounters]], partitions: list[PartitionCounters]
+) -> list[tuple[tuple[str, str], float]]:
+    refused: Counter[tuple[str, str]] = Counter()
+    for part in partitions:
+        if part.authorization_failures:
+            refused[part.link, part.topic] += part.authorization_failures
+    for name, link in links:
+        for topic, times in list(link.authorization_failures.items()):
+            refused[name, topic] += times
+    return sorted(refused.items())
+
+
+def _syncers(links: list[tuple[str, LinkCounters]]) -> Iterator[Metric]:
+    each = [((name, syncer), found) for name, link in links for syncer, found in list(link.syncers.items())]
+    yield counter(
+        catalogue.SYNC_ROUNDS,
+        [
+            ((*labels, result), times)
+            for labels, found in each
+            for result, times in (("ok", found.rounds), ("failed", found.failures))
+        ],
+    )
+    yield gauge(catalogue.SYNC_LAST, [(labels, found.last_success_s) for labels, found in each if found.last_success_s])
+    yield counter(catalogue.SYNC_CHANGES, [(labels, found.changes) for labels, found in each])
+    yield gauge(
+        catalogue.SYNC_HELD,
+        [((*labels, reason), count) for labels, found in each for reason, count in sorted(found.held.items())],
+    )
 
 
 def _buckets(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
@@ -160,62 +213,17 @@ def _buckets(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
     return buckets, histogram.total
 
 
-def _counter(metric: catalogue.Metric, samples: Samples) -> Metric:
+def counter(metric: catalogue.Metric, samples: Samples) -> Metric:
+    """The family with these samples: (labels, value)."""
     family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, value in samples:
         family.add_metric(labels, value)
     return family
 
 
-def _gauge(metric: catalogue.Metric, samples: Samples) -> Metric:
+def gauge(metric: catalogue.Metric, samples: Samples) -> Metric:
+    """As `counter`."""
     family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
     for labels, value in samples:
         family.add_metric(labels, value)
     return family
-
-
-def merged(expositions: Mapping[str, str | None]) -> bytes:
-    """One exposition of several workers', each sample with the label `worker`; None: that one didn't answer.
-
-    Works on lines, as `exposition` writes them: parsing and writing a large one again takes ten times as long.
-    """
-    up = _gauge(
-        catalogue.Metric(catalogue.WORKER_UP.name, "gauge", ("worker",), catalogue.WORKER_UP.help),
-        [((worker,), 0 if text is None else 1) for worker, text in sorted(expositions.items())],
-    )
-    families: dict[str, list[str]] = {}  # name -> its HELP and TYPE lines, then samples
-    for worker, text in sorted(expositions.items()):
-        samples: list[str] = []
-        known = False
-        for line in (text or "").splitlines():
-            if line.startswith("# HELP "):
-                name = line.split(" ", 3)[2]
-                known = name in families
-                samples = families.setdefault(name, [])
-            if not line.startswith("#"):
-                samples.append(_labelled(line, worker))
-            elif not known:
-                samples.append(line)
-    lines = [line for family in families.values() for line in family]
-    return generate_latest(_Ready([up])) + "".join(f"{line}\n" for line in lines).encode()
-
-
-def _labelled(line: str, worker: str) -> str:
-    """The sample with one more label; a `{` before the first space opens the others."""
-    name, space, value = line.partition(" ")
-    bare, brace, labels = name.partition("{")
-    if brace:
-        return f'{bare}{{worker="{worker}",{labels}{space}{value}'
-    return f'{name}{{worker="{worker}"}}{space}{value}'
-
-
-class _Ready(CollectorRegistry):
-    """Families that are there already, in the shape `generate_latest` takes."""
-
-    def __init__(self, families: list[Metric]) -> None:
-        super().__init__(auto_describe=False)
-        self._families = families
-
-    def collect(self) -> Iterator[Metric]:
-        """The families as they are."""
-        return iter(self._families)

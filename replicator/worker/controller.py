@@ -15,19 +15,24 @@ from replicator.errors import ReplicatorError
 from replicator.ledger.desired import nothing_released
 from replicator.ledger.selection import TopicProblem
 from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
+from replicator.states import Reason
 from replicator.sync.admin import TopicSpec
 from replicator.sync.deletions import Deletions
 from replicator.sync.group_writer import Store
+from replicator.sync.groups import GroupSync
 from replicator.sync.heartbeats import Heartbeats
 from replicator.sync.ledger_follower import LedgerFollower
 from replicator.sync.metadata_topics import MetadataTopics
 from replicator.sync.syncers import make_syncers
 from replicator.sync.topics import TopicSync
 from replicator.sync.wire_admin import WireAdmin
+from replicator.telemetry.counters import LinkCounters, SyncCounters
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.permissions import probe_id, require_producers
 from replicator.worker.control_writer import ControlWriter
 from replicator.worker.sync_rounds import SyncRounds
+
+_TOPICS = "topics"
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +76,7 @@ class Controller:
             released=released,
         )
         self._said: dict[str, str] = {}
+        self._refused: dict[str, int] = {}  # by topic
         self._rounds = SyncRounds(link.name, control, lambda: int(time.time() * 1000))
         self.syncers = make_syncers(
             settings, link, self._topics, (self.source, self.target), self._clients, control.write, store, released
@@ -95,11 +101,19 @@ class Controller:
 
     async def run(self) -> tuple[bool, dict[str, TopicProblem]]:
         """Create and grow target topics where that is due; whether anything was done, and what isn't copied and why."""
-        plan = await self._topics.plan()
-        problems = dict(plan.problems)
-        if not plan.empty:
-            problems |= await self._topics.apply(plan)
+        try:
+            plan = await self._topics.plan()
+            problems = dict(plan.problems)
+            if not plan.empty:
+                problems |= await self._topics.apply(plan)
+        except ReplicatorError:
+            self._rounds.counters.setdefault(_TOPICS, SyncCounters()).failures += 1
+            raise
+        self._rounds.succeeded(_TOPICS, (problem.reason.value for problem in problems.values()))
+        self._rounds.counters[_TOPICS].changes += len(plan.create) + len(plan.grow) + len(plan.delete)
         for name, problem in problems.items():
+            if problem.reason is Reason.NOT_AUTHORIZED:
+                self._refused[name] = self._refused.get(name, 0) + 1
             if self._said.get(name) != problem.detail:
                 self._said[name] = problem.detail
                 log.error(
@@ -115,6 +129,15 @@ class Controller:
         """One round of one of the `syncers`; nothing before the topics were planned for the first time."""
         if self._topics.planned is not None:
             await self._rounds.run(name, self.syncers[name])
+
+    def count(self, counters: LinkCounters, *, active: bool) -> None:
+        """Write what the rounds have come to into `counters`; nothing of syncers unless it is `active`."""
+        counters.controller = active
+        counters.syncers = self._rounds.counters if active else {}
+        counters.authorization_failures = self._refused
+        groups = self.syncers.get("groups")
+        if isinstance(groups, GroupSync):
+            counters.group_positions = groups.positions_written
 
     async def close(self) -> None:
         """Disconnect."""

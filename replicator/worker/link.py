@@ -32,7 +32,7 @@ from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_t
 from replicator.ledger.moved import encode_wish
 from replicator.states import Reason, Way
 from replicator.sync.heartbeats import Pulse
-from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, WorkerCounters
+from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, LinkCounters, WorkerCounters
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.metadata import ClusterView
@@ -96,6 +96,7 @@ class LinkWorker:
         self.link = link
         self.settings = settings
         self._counters = counters
+        self._own_counters = counters.links.setdefault(link.name, LinkCounters())
         self._log = log.bind(link=link.name)
         client_id = f"replicator-{link.name}"
         self._source = ClusterClient(link.source, settings.clusters[link.source], client_id)
@@ -208,6 +209,7 @@ class LinkWorker:
         await self._loops.end()
         for lane in self._lanes.values():
             lane.close()
+        self._own_counters.resting = {}
         if hasattr(self, "_fetcher"):
             await self._fetcher.close()
             await self._writer.close()
@@ -233,9 +235,15 @@ class LinkWorker:
 
     def update_counters(self) -> None:
         """Bring positions and lags in the counters up to date."""
-        for lane in self._lanes.values():
-            for flow in lane.flows.values():
+        lanes = list(self._lanes.values())
+        for lane in lanes:
+            for flow in list(lane.flows.values()):
                 flow.update_counters()
+        counters = self._own_counters
+        running = sum(lane.running for lane in lanes)
+        counters.lanes, counters.running, counters.recovering = self.link.lanes, running, len(lanes) - running
+        counters.throttled_s = self._fetcher.throttled_s if hasattr(self, "_fetcher") else 0.0
+        self._controller.count(counters, active=0 in self._lanes)
 
     def _hear(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         self._placement.hear(pairs)
@@ -427,6 +435,7 @@ class LinkWorker:
             if lane.recovering is not None:
                 lane.recovering.cancel()
             lane.close()
+            self._own_counters.resting.pop(number, None)
             for flow in lane.flows.values():
                 self._fetcher.remove(flow)
                 self._writer.remove(flow)
@@ -489,6 +498,7 @@ class LinkWorker:
             done, _ = await asyncio.wait(starting, timeout=START_WAIT_S)
             for task in done:
                 task.result()
+        self._own_counters.resting = {n: self._partitions.resting(lane) for n, lane in self._lanes.items()}
         self._fetcher.show_homeless()
         self._writer.show_homeless()
         if self._partitions.pending(self._lanes):

@@ -108,6 +108,18 @@ class Partitions:
             keys = keys | {key for key in guests if key in self.wanted.get(lane_of(*key, self.link.lanes), ())}
         return keys
 
+    def resting(self, lane: Lane) -> list[PartitionCounters]:
+        """What is to be copied in this lane and has no run: as its entry says, or as what will be started."""
+        found = []
+        for key in self.keys_of(lane) - lane.flows.keys():
+            counters = PartitionCounters(self.link.name, *key)
+            if (entry := lane.entries.get(key)) is not None:
+                counters.source_next, counters.target_next = entry.source_next, entry.target_next
+                if entry.state is not State.COPYING:
+                    counters.state, counters.reason = entry.state, entry.reason
+            found.append(counters)
+        return found
+
     def compare(self, lane: Lane) -> None:
         """Hold running partitions against the metadata just read."""
         for flow in list(lane.flows.values()):
@@ -293,5 +305,6 @@ class Partitions:
     def drop(self, lane: Lane, flow: PartitionFlow) -> None:
         """End a partition's run, to begin another one from its entry before long."""
         lane.drop(flow)
+        self._counters.partitions.pop((self.link.name, *flow.key), None)
         self._fetcher.remove(flow)
         self._writer.remove(flow)

@@ -184,8 +184,10 @@ class Worker:
     def counters(self) -> WorkerCounters:
         """The living counters, with positions and lags as of now."""
         self._counters.memory_in_use_bytes = self._budget.in_use
-        for link in self._links.values():
+        for link in list(self._links.values()):
             link.update_counters()
+        for removed in self._counters.links.keys() - self._links.keys():
+            del self._counters.links[removed]
         return self._counters
 
     async def status(self) -> dict[str, object]:

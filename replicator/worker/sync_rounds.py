@@ -1,14 +1,16 @@
-"""One round of one syncer: look, change, and say in log and control topic what is held back."""
+"""One round of one syncer: look, change, and say in log, metrics and control topic what is held back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import structlog
 
 from replicator.errors import ReplicatorError
 from replicator.ledger.sync_report import HeldBack, SyncReport, encode_report
 from replicator.sync.plan import Held, Syncer, Why
+from replicator.telemetry.counters import SyncCounters
 from replicator.worker.control_writer import ControlWriter
 
 log = structlog.get_logger(__name__)
@@ -24,17 +26,29 @@ class SyncRounds:
         self._control = control
         self._now_ms = now_ms
         self._reported: dict[str, tuple[tuple[Held, ...], str]] = {}
+        self.counters: dict[str, SyncCounters] = {}  # by syncer
 
     async def run(self, name: str, syncer: Syncer) -> None:
         """Bring one thing into step as far as possible. ReplicatorError if a cluster doesn't answer."""
+        counters = self.counters.setdefault(name, SyncCounters())
         try:
             plan = await syncer.plan()
             held = plan.held + await syncer.apply(plan)
         except ReplicatorError as error:
+            counters.failures += 1
             before = self._reported.get(name, ((), ""))[0]
             await self._report_quietly(name, before, str(error))
             raise
+        counters.changes += len(plan.changes)
+        self.succeeded(name, (item.why.value for item in held))
         await self._report(name, held, "")
+
+    def succeeded(self, name: str, reasons: Iterable[str]) -> None:
+        """Count a round of this syncer that held something back for each of these reasons."""
+        counters = self.counters.setdefault(name, SyncCounters())
+        counters.rounds += 1
+        counters.last_success_s = self._now_ms() / 1000
+        counters.held = dict(Counter(reasons))
 
     async def _report_quietly(self, name: str, held: tuple[Held, ...], error: str) -> None:
         """The error itself is what the caller has to hear of."""

@@ -436,6 +436,7 @@ async def test_given_a_throttled_answer_then_the_next_request_waits(
     await copying.begin()
     await until(lambda: len(times) >= 5, "answers")
     assert times[4] - times[0] > 0.25  # two brokers
+    assert copying.fetcher.throttled_s > 0.5
 
 
 async def test_given_a_source_that_is_down_then_it_is_asked_now_and_then_only(

@@ -10,6 +10,7 @@ from replicator.flow.backpressure import ByteBudget, Lease
 from replicator.flow.batch import Batch
 from replicator.flow.partition import MAX_UNRESOLVED, QUEUE_BYTES, PartitionFlow
 from replicator.states import PartitionFault, Reason, State
+from replicator.telemetry.counters import PartitionCounters
 from replicator.wire.producer_id import ProducerIdAndEpoch
 from tests.flow import logs
 from tests.support.eventually import until
@@ -326,3 +327,29 @@ async def test_given_a_run_after_another_of_the_same_producer_then_its_sequences
     world.take()
     (batch,) = world.send()
     assert batch.sequence == 3
+
+
+async def test_given_records_on_their_way_then_what_is_unread_and_what_is_not_copied_are_told_apart() -> None:
+    counters = PartitionCounters("us-to-eu", "orders", 0)
+    world = World(counters=counters, now_ms=lambda: logs.NOW + 1_000)
+    world.take(2)
+    world.flow.source_end = 10
+    world.flow.update_counters()
+    assert (counters.lag_records, counters.lag_ms) == (10, 998)  # as its newest record
+    assert (counters.unread_records, counters.unread_ms) == (4, 998)
+    world.flow.source_end = 6
+    world.flow.update_counters()
+    assert (counters.lag_records, counters.unread_records, counters.unread_ms) == (6, 0, 0)
+    assert counters.lag_is_known
+    world.flow.close()
+
+
+async def test_given_refusals_for_want_of_permission_then_each_is_counted() -> None:
+    counters = PartitionCounters("us-to-eu", "orders", 0, source_end=0)
+    world = World(counters=counters)
+    for _ in range(2):
+        world.fault(Reason.NOT_AUTHORIZED)
+    world.fault(Reason.CORRUPT_BATCH)
+    assert counters.authorization_failures == 2
+    assert len(world.outside.faults) == 2
+    assert not counters.lag_is_known

@@ -187,9 +187,12 @@ async def test_given_children_on_sockets_then_the_parent_answers_for_all(
     await start(Fake("a", offset=5), f"unix:{children['w0']}")
     second = Fake("b", offset=9, ready=False)
     await start(second, f"unix:{children['w1']}")
-    url = await start(AggregateService(children))
+    restarts = {"w0": 0, "w1": 0}
+    url = await start(AggregateService(children, restarts))
+    restarts["w1"] += 1
     async with client.get(f"{url}/metrics") as answer:
         text = await answer.text()
+        assert 'replicator_worker_restarts_total{worker="w1"} 1.0' in text
         assert 'replicator_records_total{worker="w1",link="l",partition="0",topic="orders"} 9.0' in text
         assert 'replicator_worker_up{worker="w0"} 1.0' in text
     async with client.get(f"{url}/readyz") as answer:

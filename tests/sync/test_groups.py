@@ -141,9 +141,11 @@ def test_given_members_on_the_target_then_nothing_is_tried_and_it_says_so() -> N
     assert [held.why for held in plan.held] == [Why.ACTIVE]
     rounds(world)
     assert world.commits == 0
+    assert world.sync.positions_written == 0
     world.active = False
     rounds(world)
     assert world.target[0] == 18
+    assert world.sync.positions_written == 1
 
 
 def test_given_nothing_changed_for_most_of_a_day_then_positions_are_written_again() -> None:

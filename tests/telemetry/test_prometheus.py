@@ -6,8 +6,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from replicator.telemetry import catalogue
-from replicator.telemetry.counters import Histogram, PartitionCounters, WorkerCounters
-from replicator.telemetry.prometheus import exposition, merged, registry
+from replicator.telemetry.counters import Histogram, LinkCounters, PartitionCounters, SyncCounters, WorkerCounters
+from replicator.telemetry.merged import merged
+from replicator.telemetry.prometheus import exposition, registry
 
 
 def counted() -> WorkerCounters:
@@ -19,6 +20,13 @@ def counted() -> WorkerCounters:
     part.lag_records, part.lag_ms, part.source_end, part.source_next, part.target_next = 9, 1500, 100, 91, 90
     lost = PartitionCounters(link="l", topic='a"b\n', partition=0, state="FAULTED", reason="CORRUPT_BATCH")
     counters.partitions = {("l", "orders", 3): part, ("l", "a", 0): lost}
+    part.looped_records, part.looped_bytes = 1, 10
+    part.unread_records, part.unread_ms, part.authorization_failures = 4, 700, 2
+    groups = SyncCounters(rounds=3, failures=1, changes=8, last_success_s=1_790_000_000.5, held={"ACTIVE": 2})
+    link = LinkCounters(lanes=8, running=4, recovering=1, controller=True, throttled_s=2.5, group_positions=6)
+    link.syncers["groups"] = groups
+    link.authorization_failures = {"orders": 1, "denied": 5}
+    counters.links["l"] = link
     counters.faults["l", "CORRUPT_BATCH"] = 1
     counters.latency["l"] = Histogram((0.1, 1.0))
     counters.latency["l"].observe(0.05, times=3)
@@ -58,11 +66,43 @@ def test_given_counters_then_every_one_is_exposed() -> None:
     assert value(text, "replicator_partitions", state="FAULTED") == 1
     assert value(text, "replicator_partition_state", reason="CORRUPT_BATCH", topic='a"b\n') == 1
     assert value(text, "replicator_faults_total", reason="CORRUPT_BATCH") == 1
+    assert value(text, "replicator_faults_total", reason="NOT_AUTHORIZED") == 0
+    assert value(text, "replicator_faulted_partitions", reason="CORRUPT_BATCH") == 1
+    assert value(text, "replicator_unread_records", **here) == 4
+    assert value(text, "replicator_unread_seconds", **here) == 0.7
     assert value(text, "replicator_memory_in_use_bytes") == 5
     assert value(text, "replicator_memory_limit_bytes") == 10
     assert value(text, "replicator_ready") == 1
     assert value(text, "replicator_build_info") == 1
     assert value(text, "process_resident_memory_bytes") > 0
+
+
+def test_given_a_link_then_what_its_controller_and_lanes_do_is_exposed() -> None:
+    text = rendered()
+    assert value(text, "replicator_authorization_failures_total", link="l", topic="orders") == 3
+    assert value(text, "replicator_authorization_failures_total", link="l", topic="denied") == 5
+    assert value(text, "replicator_source_throttled_seconds_total", link="l") == 2.5
+    assert value(text, "replicator_lanes", link="l", state="running") == 4
+    assert value(text, "replicator_lanes", link="l", state="recovering") == 1
+    assert value(text, "replicator_lanes_configured", link="l") == 8
+    assert value(text, "replicator_controller", link="l") == 1
+    assert value(text, "replicator_sync_rounds_total", syncer="groups", result="ok") == 3
+    assert value(text, "replicator_sync_rounds_total", syncer="groups", result="failed") == 1
+    assert value(text, "replicator_sync_changes_total", syncer="groups") == 8
+    assert value(text, "replicator_sync_last_success_timestamp_seconds", syncer="groups") == 1_790_000_000.5
+    assert value(text, "replicator_sync_held", syncer="groups", reason="ACTIVE") == 2
+    assert value(text, "replicator_group_positions_written_total", link="l") == 6
+
+
+def test_given_a_stopped_partition_that_is_not_known_to_be_behind_then_its_lag_is_absent_rather_than_zero() -> None:
+    counters = counted()
+    part = counters.partitions["l", "orders", 3]
+    part.state, part.reason = "FAULTED", "SOURCE_UNREACHABLE"
+    assert value(exposition(registry(lambda: counters, lambda: True)), "replicator_lag_records") == 9
+    part.lag_records = 0
+    text = exposition(registry(lambda: counters, lambda: True))
+    assert [s for s in samples(text) if s.name in ("replicator_lag_records", "replicator_unread_records")] == []
+    assert value(text, "replicator_source_end_offset") == 100
 
 
 def test_given_many_partitions_then_lines_can_be_topics_and_the_worst_partitions() -> None:
@@ -80,7 +120,8 @@ def test_given_many_partitions_then_lines_can_be_topics_and_the_worst_partitions
     assert value(text, "replicator_worst_partition_lag_seconds", partition="3") == 1.5
     assert value(text, "replicator_partition_state", reason="CORRUPT_BATCH", partition="0") == 1
     assert value(text, "replicator_partitions", state="COPYING") == 101
-    assert len(samples(text)) < 80
+    assert value(text, "replicator_unread_seconds", **whole) == 0.7
+    assert len(samples(text)) < 120
 
 
 def test_given_observations_then_the_histogram_is_cumulative() -> None:
@@ -103,18 +144,24 @@ def test_given_a_worker_that_is_not_ready_then_it_says_so() -> None:
 
 def test_given_the_catalogue_then_the_exposition_has_its_families_and_no_others() -> None:
     summed_up = exposition(registry(counted, lambda: True, partitions=9))
-    text = merged({"w0": rendered().decode(), "w1": summed_up.decode()}).decode()
-    families = {f.name: f for f in text_string_to_metric_families(text) if not f.name.startswith("process_")}
-    assert {m.name + ("_info" if m.kind == "info" else "") for m in catalogue.CATALOGUE} == set(families)
-    for metric in catalogue.CATALOGUE:
+    text = merged({"w0": rendered().decode(), "w1": summed_up.decode()}, {"w0": 0}).decode()
+    families = {f.name: f for f in text_string_to_metric_families(text)}
+    everything = (*catalogue.CATALOGUE, *catalogue.PROCESS)
+    assert {m.name + ("_info" if m.kind == "info" else "") for m in everything} == set(families)
+    for metric in everything:
         family = families[metric.name + ("_info" if metric.kind == "info" else "")]
         assert family.documentation == metric.help
+        assert family.type == ("gauge" if metric.kind == "info" else metric.kind)
+        assert family.samples, metric
         for sample in family.samples:
-            assert set(metric.labels) <= set(sample.labels)
+            assert sample.name in metric.samples
+            assert set(sample.labels) == {*metric.labels, "worker"} | ({"le"} & set(sample.labels))
 
 
 def test_given_two_workers_then_their_samples_differ_by_worker_and_a_silent_one_is_down() -> None:
-    text = merged({"w0": rendered().decode(), "w1": rendered(ready=False).decode(), "w2": None})
+    restarts = {"w0": 0, "w1": 2, "w2": 1}
+    text = merged({"w0": rendered().decode(), "w1": rendered(ready=False).decode(), "w2": None}, restarts)
+    assert value(text, "replicator_worker_restarts_total", worker="w1") == 2
     assert value(text, "replicator_ready", worker="w0") == 1
     assert value(text, "replicator_ready", worker="w1") == 0
     assert value(text, "replicator_worker_up", worker="w1") == 1
@@ -122,3 +169,15 @@ def test_given_two_workers_then_their_samples_differ_by_worker_and_a_silent_one_
     assert value(text, "replicator_latency_seconds_bucket", worker="w1", le="+Inf") == 4
     assert value(text, "replicator_records_total", worker="w1", topic="orders") == 7
     assert text.count(b"# TYPE replicator_records_total counter") == 1
+
+
+def test_given_partitions_without_a_run_then_they_count_and_what_runs_counts_once() -> None:
+    counters = counted()
+    paused = PartitionCounters("l", "held", 0, "PAUSED", source_next=7)
+    counters.links["l"].resting = {4: [paused, PartitionCounters("l", "orders", 3)]}
+    text = exposition(registry(lambda: counters, lambda: True))
+    states = {s.labels["state"]: s.value for s in samples(text) if s.name == "replicator_partitions"}
+    assert states == {"COPYING": 1, "FAULTED": 1, "PAUSED": 1}
+    assert value(text, "replicator_source_next_offset", topic="held") == 7
+    assert value(text, "replicator_partition_state", topic="held", state="PAUSED") == 1
+    assert [s for s in samples(text) if s.name == "replicator_lag_records" and s.labels["topic"] == "held"] == []

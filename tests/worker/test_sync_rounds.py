@@ -60,10 +60,14 @@ async def test_given_changes_when_run_then_they_are_applied_and_what_is_held_is_
         ("UNSUPPORTED", "vendor.x"),
         ("REFUSED", "retention.ms: no"),
     ]
+    counters = rounds.counters["configs"]
+    assert (counters.rounds, counters.failures, counters.changes, counters.last_success_s) == (2, 0, 2, 1.0)
+    assert counters.held == {"UNSUPPORTED": 1, "REFUSED": 1}
     syncer.found = SyncPlan()
     await rounds.run("configs", syncer)
     assert len(syncer.applied) == 2
     assert topic.reports["configs"].count == 0
+    assert (counters.rounds, counters.held) == (3, {})
 
 
 async def test_given_a_cluster_that_is_away_when_run_then_it_is_said_and_raised_and_what_was_held_stays() -> None:
@@ -76,6 +80,8 @@ async def test_given_a_cluster_that_is_away_when_run_then_it_is_said_and_raised_
             await rounds.run("configs", syncer)
     assert (topic.reports["configs"].error, topic.reports["configs"].count) == ("us is away", 1)
     assert topic.writes == 2
+    counters = rounds.counters["configs"]
+    assert (counters.rounds, counters.failures, counters.held) == (1, 2, {"UNSUPPORTED": 1})
     syncer.found = SyncPlan()
     await rounds.run("configs", syncer)
     assert (topic.reports["configs"].error, topic.reports["configs"].count) == ("", 0)
