@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from replicator.config.load import load
-from tests.deploy.files import ROOT, read_yaml
+from tests.deploy.files import ROOT, read_yaml, tool
 
 COMPOSE: dict[str, Any] = read_yaml("docker-compose.yml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -74,6 +74,16 @@ def test_given_the_workers_when_their_rights_are_read_then_they_have_none_to_spa
         assert worker["read_only"] is True
         assert worker["tmpfs"] == ["/tmp"]
         assert worker["cap_drop"] == ["ALL"]
+
+
+def test_given_prometheus_file_when_promtool_reads_it_then_it_is_right(tmp_path: Path) -> None:
+    file = tmp_path / "prometheus.yml"
+    file.write_text(content("prometheus"))
+    done = subprocess.run(
+        [tool("promtool", "Debian's prometheus"), "check", "config", "--syntax-only", str(file)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_given_prometheus_and_grafana_when_their_files_are_read_then_they_know_the_workers_and_each_other() -> None:
