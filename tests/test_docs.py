@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from replicator.cli.main import app
 from replicator.config.load import load
+from tests.deploy.files import tool
 from tests.support.bundled import BundledCluster
 from tests.support.checker import Seen
 from tests.support.copying import create, produce
+from tests.support.documents import DOCUMENTS, ROOT, Everything, blocks, commands, make_files, shell_lines
 from tests.support.replicator import Installation, Worker
 from tests.support.waiting import wait_for
 
-ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "DESIGN.md")
 LONG_RUNNING = {("replicator", "run"), ("replicator", "demo"), ("replicator-broker", "run")}  # tested where they live
-
-
-def blocks(document: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / document).read_text(), re.M | re.S)
-
-
-def commands(program: str) -> list[list[str]]:
-    """Every line of the documents' shell blocks that calls this program, without its comment."""
-    lines = [line for document in DOCUMENTS for block in blocks(document, "sh") for line in block.splitlines()]
-    split = [shlex.split(line, comments=True) for line in lines if line.startswith(f"{program} ")]
-    return [words for words in split if words[0] == program]
+RUN = {"replicator", "replicator-broker", "make", "curl"}
+NOT_RUN = {  # with why
+    **dict.fromkeys(("docker", "kubectl"), "no engine here: tests/deploy holds the files against their schemas"),
+    **dict.fromkeys(
+        ("systemctl", "systemd-sysusers", "journalctl"), "no systemd in charge: tests/deploy verifies the unit"
+    ),
+    **dict.fromkeys(("pip", "python3", "/opt/replicator/bin/pip", "install"), "would change this machine"),
+    **dict.fromkeys(("kafka-console-producer.sh", "kafka-console-consumer.sh"), "tests/broker/test_clients_java.py"),
+    "kafka-acls.sh": "tests/test_docs_rights.py grants what they say",
+}
+MIGRATION = "docs/migration-from-mm2.md"  # has clusters of its own: tests/test_docs_migration.py
 
 
 @pytest.fixture(scope="module")
@@ -54,23 +53,47 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation
 
 @pytest.mark.slow
 def test_given_the_documents_when_their_replicator_commands_are_run_then_they_succeed(
-    rig: tuple[Installation, Worker], tmp_path: Path
+    rig: tuple[Installation, Worker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installation, _ = rig
-    wanted = [words for words in commands("replicator") if tuple(words[:2]) not in LONG_RUNNING]
+    found = dict.fromkeys(
+        tuple(words) for words in commands("replicator", leave_out=(MIGRATION,))
+    )  # each once, in order
+    wanted = [words for words in found if words[:2] not in LONG_RUNNING]
     assert len(wanted) >= 8
     for words in wanted:
-        place = tmp_path if words[1] == "init" else installation.directory
+        monkeypatch.chdir(tmp_path if words[1] == "init" else installation.directory)
+        here = ["replicator.yaml" if word == "/etc/replicator/replicator.yaml" else word for word in words[1:]]
 
-        def succeeds(words: list[str] = words, place: Path = place) -> bool:
-            done = subprocess.run(
-                [sys.executable, "-m", "replicator.cli.main", *words[1:]],
-                cwd=place, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
-            )  # fmt: skip
-            assert done.returncode == 0, f"{shlex.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        def succeeds(words: tuple[str, ...] = words, here: list[str] = here) -> bool:
+            done = CliRunner().invoke(app, here)
+            assert done.exit_code == 0, f"{' '.join(words)}: {done.exit_code}\n{done.output}\n{done.exception!r}"
             return True
 
-        wait_for(succeeds, within=20, every=0.5, what=shlex.join(words))
+        wait_for(succeeds, within=20, every=0.5, what=" ".join(words))
+
+
+@pytest.mark.slow
+def test_given_the_documents_when_their_requests_are_made_then_they_are_answered(
+    rig: tuple[Installation, Worker],
+) -> None:
+    _, worker = rig
+    wanted = {tuple(words) for words in commands("curl")}
+    assert any(words[-1].endswith("/readyz") for words in wanted)
+    for words in wanted:
+        line = [word.replace("127.0.0.1:8080", worker.address) for word in words[1:]]
+        done = subprocess.run([tool("curl", "curl"), *line], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
+        assert done.stdout
+
+
+def test_given_the_documents_when_their_commands_are_sorted_then_each_is_run_or_it_is_said_why_not() -> None:
+    for document in DOCUMENTS:
+        for words in shell_lines(document):
+            assert words[0] in RUN | NOT_RUN.keys(), f"{document}: {' '.join(words)}"
+            for word in words:
+                if re.match(r"deploy/\S+$", word):
+                    assert (ROOT / word).exists(), f"{document}: {' '.join(words)}"
 
 
 def test_given_the_documents_when_their_make_targets_are_looked_up_then_they_exist() -> None:
@@ -92,15 +115,28 @@ def test_given_the_readme_when_its_configuration_is_loaded_then_it_needs_nothing
         assert load(file).links
 
 
-def test_given_the_documents_when_their_links_are_followed_then_the_files_are_there() -> None:
+def test_given_the_documents_when_their_configuration_is_loaded_then_it_is_right_but_for_secrets(
+    tmp_path: Path,
+) -> None:
+    examples = [(name, text) for name in DOCUMENTS if name.startswith("docs/") for text in blocks(name, "yaml")]
+    links = [(name, text) for name, text in examples if "links:" in text]
+    others = [yaml.safe_load(text) for name, text in examples if "links:" not in text]
+    assert links
+    assert all(set(other) == {"scrape_configs"} for other in others)
+    for number, (name, text) in enumerate(links):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(text)
+        make_files(text, tmp_path)
+        assert load(file, environ=Everything()).links, name
+
+
+def test_given_the_documents_when_their_links_are_followed_then_the_files_and_headings_are_there() -> None:
     for document in DOCUMENTS:
-        for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / document).read_text()):
-            assert (ROOT / target).exists(), f"{document} links to {target}"
-
-
-def test_given_docker_compose_when_its_configuration_is_loaded_then_it_is_a_link(tmp_path: Path) -> None:
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    file = tmp_path / "replicator.yaml"
-    file.write_text(compose["configs"]["replicator"]["content"])
-    assert load(file).links
-    assert os.path.exists(ROOT / "Dockerfile")
+        folder = (ROOT / document).parent
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", (ROOT / document).read_text()):
+            file = folder / target if target else ROOT / document
+            assert file.exists(), f"{document} links to {target}"
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", file.read_text(), re.M)
+                known = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+                assert anchor in known, f"{document} links to {target}#{anchor}"

@@ -1,6 +1,7 @@
 """The settings of design section 11, as frozen pydantic models.
 
-Every default carries its reason. `replicator.config.load` reads the YAML file into `Settings`.
+Every default carries its reason; the text below a key is what `replicator.config.document` prints of it.
+`replicator.config.load` reads the YAML file into `Settings`.
 """
 
 from __future__ import annotations
@@ -57,38 +58,55 @@ class SecurityConfig(_Frozen):
     """How to connect to a cluster: Kafka's `security.protocol` and `sasl.mechanism`, and their material."""
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """Whether with TLS (`SSL`), with a log-in (`SASL`), or both."""
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """How to log in; needed with `SASL_…`."""
     username: str | None = None
+    """Who logs in; needed with `SASL_…`."""
     password: SecretStr | None = None
+    """Needed with `SASL_…`."""
     ca_file: str | None = None
+    """The authorities to trust, as PEM; without it the system's."""
     cert_file: str | None = None
+    """Our own certificate, as PEM: mutual TLS."""
     key_file: str | None = None
+    """Its key, where `cert_file` doesn't hold that too."""
     key_password: SecretStr | None = None
+    """The key's password, if it has one."""
     verify_hostname: bool = True
+    """Whether a broker's certificate has to be for the name that it was reached by."""
 
 
 class ClusterConfig(_Frozen):
     """A named Kafka cluster; the name (the key in `clusters:`) is its alias."""
 
     bootstrap_servers: Annotated[str, BeforeValidator(_addresses)]
+    """Some of its brokers as `host:port`, separated by commas, or as a list."""
     security: SecurityConfig = SecurityConfig()
-    client_rack: str | None = None  # KIP-392: fetch from a replica in this rack
+    client_rack: str | None = None
+    """Fetch from a replica in this rack, where the brokers offer it (KIP-392)."""
 
 
 class TopicsConfig(_Frozen):
     """Which topics are copied, under which names, from where on."""
 
     include: tuple[str, ...] = (".*",)
+    """Regular expressions for whole names of topics."""
     exclude: tuple[str, ...] = (r".*[\-.]internal", r".*\.replica", "__.*")  # MirrorMaker 2's default
+    """The same for those that aren't copied; wins over `include`."""
     naming: Literal["prefix", "identical"] = "prefix"
+    """`prefix`: `orders` of cluster `us` becomes `us.orders`; `identical`: it stays `orders`."""
     start: Annotated[Literal["earliest", "latest"] | AwareDatetime, BeforeValidator(_timestamp)] = "earliest"
+    """Where to begin with topics that are there when the link begins; newer ones are copied whole."""
 
 
 class GroupsConfig(_Frozen):
     """Which consumer groups' positions are kept in step."""
 
     include: tuple[str, ...] = (".*",)
+    """Regular expressions for whole names of groups."""
     exclude: tuple[str, ...] = ("console-consumer-.*", "connect-.*", "__.*")  # MirrorMaker 2's default
+    """The same for those that are let be; wins over `include`. Groups called `replicator.…` are never taken."""
 
 
 CONFIG_EXCLUDE = (
@@ -105,38 +123,61 @@ CONFIG_EXCLUDE = (
 
 
 class SyncConfig(_Frozen):
-    """What is kept in step besides records. Only the values that this version acts upon are accepted."""
+    """What is kept in step besides records."""
 
-    configs: Boolean = True  # False: topics are still created with the source's settings, and then let be
-    config_exclude: tuple[str, ...] = CONFIG_EXCLUDE  # full match
+    configs: Boolean = True
+    """Settings of topics follow the source; `false`: only when a copy is created."""
+    config_exclude: tuple[str, ...] = CONFIG_EXCLUDE
+    """Regular expressions for whole names of settings that are let be."""
     acls: Annotated[bool | Literal["full"], BeforeValidator(_boolean)] = True  # True: MirrorMaker 2's and MSK's rules
-    groups: Boolean = True  # the positions of consumer groups
+    """ACLs of copied topics without grants to write; `full`: as they are, with groups' and transactional ids'."""
+    groups: Boolean = True
+    """Positions of consumer groups, written while a group has no members on the target."""
     new_topics: OnlyTrue = True
-    checkpoints: bool = True  # as MirrorMaker 2, whose clients translate groups' positions by them
-    heartbeats: bool = True  # as MirrorMaker 2, whose clients ask `<alias>.heartbeats` where copies come from
-    every: Annotated[float, Field(ge=0.1, le=3600)] = 5.0  # seconds between two looks at both clusters
+    """New topics are copied too; this version knows nothing else."""
+    checkpoints: bool = True  # MirrorMaker 2's clients translate groups' positions by them
+    """Groups' positions in MirrorMaker 2's topic `<source>.checkpoints.internal` on the target."""
+    heartbeats: bool = True  # MirrorMaker 2's clients ask `<alias>.heartbeats` where copies come from
+    """MirrorMaker 2's heartbeats, one a second; of several links between the same clusters the first sends them."""
+    every: Annotated[float, Field(ge=0.1, le=3600)] = 5.0
+    """Seconds between two looks at both clusters."""
 
 
 class LinkConfig(_Frozen):
     """One direction, source -> target, with its filters (MirrorMaker 2: flow; MSK: replicator)."""
 
     name: str
+    """Its name in commands, metrics and internal topics."""
     source: str
+    """The cluster that is copied from; a key of `clusters`."""
     target: str
+    """The cluster that is copied to."""
     topics: TopicsConfig = TopicsConfig()
     groups: GroupsConfig = GroupsConfig()
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
-    writing: Literal["auto", "transactions"] = "auto"  # how exactly_once writes; of no effect under at_least_once
+    """`at_least_once` needs no transactional ids; a crash repeats the last second or so."""
+    writing: Literal["auto", "transactions"] = "auto"
+    """How `exactly_once` writes: `auto` in transactions only where it has to; what is fresh is readable at once."""
     compression: Literal["source", "none", "gzip", "snappy", "lz4", "zstd"] = "source"
+    """`source`: batches stay as they are; anything else compresses them anew, at a cost."""
     lanes: Annotated[int, Field(ge=1, le=1024)] = 32
-    placement: Literal["fixed", "by_load"] = "fixed"  # by_load: hot partitions move to lanes of less busy workers
-    origins: Literal["all", "native"] = "all"  # native: under identical naming, only what clients of the source wrote
-    replication_factor: Annotated[int, Field(ge=1, le=32)] | None = None  # None: the source's, at most the brokers
+    """Units of work that all workers share; fixed once the link has started."""
+    placement: Literal["fixed", "by_load"] = "fixed"
+    """`by_load`: hot partitions move to lanes of less busy workers."""
+    origins: Literal["all", "native"] = "all"
+    """`native`: under identical names, only what clients of the source wrote; for full meshes."""
+    replication_factor: Annotated[int, Field(ge=1, le=32)] | None = None
+    """Of topics that are created; without it the source's, at most the target's brokers."""
     separator: str = "."
-    on_gap: Literal["stop", "continue"] = "stop"  # what is missing for good waits for a human, or is only recorded
-    delete_topics: Boolean = False  # a topic deleted on the source stays on the target, as with MirrorMaker 2
-    use_defaults_from: Literal["source", "target"] = "target"  # MirrorMaker 2's `use.defaults.from`
-    delete_groups: Boolean = False  # whether positions that were written go when the group is gone on the source
+    """Between the source's alias and the topic's name."""
+    on_gap: Literal["stop", "continue"] = "stop"
+    """`stop`: where data is missing for good, the partition waits for `replicator resume`; `continue`: it goes on."""
+    delete_topics: Boolean = False
+    """Whether the copy of a topic that was deleted is deleted."""
+    use_defaults_from: Literal["source", "target"] = "target"
+    """Whose default holds where a topic has no setting of its own."""
+    delete_groups: Boolean = False
+    """Whether positions that were written are deleted when the source has none of the group any more."""
     sync: SyncConfig = SyncConfig()
 
     def remote_topic(self, topic: str) -> str:
@@ -161,19 +202,26 @@ class ServiceConfig(_Frozen):
     """The daemon's own settings."""
 
     http: str = "127.0.0.1:8080"
-    token: SecretStr | None = None  # required when `http` isn't loopback
-    cert_file: str | None = None  # both: serve HTTPS
+    """Where page, metrics and API are served: `host:port`, or `unix:/path`."""
+    token: SecretStr | None = None
+    """What clients have to show as `Authorization: Bearer …`; needed where `http` isn't loopback."""
+    cert_file: str | None = None
+    """With `key_file`: HTTPS."""
     key_file: str | None = None
-    memory_bytes: Annotated[Size, Field(ge=16 << 20)] = 256 << 20  # fetched and not yet acknowledged, per worker
-    # Lines in /metrics: of every partition (None), or sums by topic and lines of the so many that are worst off.
+    """With `cert_file`: HTTPS."""
+    memory_bytes: Annotated[Size, Field(ge=16 << 20)] = 256 << 20
+    """What is fetched and not yet acknowledged, at most, per worker."""
     metrics_partitions: Annotated[int, Field(ge=0)] | None = None
+    """With thousands of partitions: lines in `/metrics` for so many that are worst off, and sums by topic."""
 
 
 class Settings(_Frozen):
     """The whole file."""
 
     clusters: dict[str, ClusterConfig]
+    """Every cluster that a link names, by its alias."""
     links: tuple[LinkConfig, ...]
+    """One per direction."""
     service: ServiceConfig = ServiceConfig()
 
     @field_validator("links")
