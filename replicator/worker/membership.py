@@ -31,6 +31,7 @@ MAX_POLL_INTERVAL_MS = 8_000  # with half a second of librdkafka's timer and a r
 HEARTBEAT_INTERVAL_MS = 1_000  # so fast do the others hear of a rebalance
 HANG_LIMIT_S = 5.0
 FLUSH_LIMIT_S = 5.0
+CLOSE_LIMIT_S = 1.0
 STOP_LIMIT_S = 10.0
 SUSPENDED_S = SESSION_TIMEOUT_MS / 2000  # a thread that made no step for so long was suspended
 DOUBT_S = 2.0  # after which librdkafka has heard from the coordinator whether the lanes are still ours
@@ -173,10 +174,31 @@ class Membership:
             )
             self._log.error("group membership ended", error=str(failure))
         finally:
-            consumer.close()  # revokes what is owned, waiting for on_revoked, and leaves
+            self._hand_over(set(self._owned))
+            self._close(consumer)
             self._lose(set(self._owned))
             self._joined = False
             self._on_loop(lambda: self._finish(failure))
+
+    def _hand_over(self, lanes: Lanes) -> None:
+        if lanes:
+            self._log.info("lanes revoked", lanes=sorted(lanes))
+            flushed = self._call(self._on_revoked, lanes, wait_s=FLUSH_LIMIT_S)
+            self._owned = self._owned - lanes
+            if not flushed:
+                self._call_lost(lanes)
+
+    def _close(self, consumer: Consumer) -> None:
+        """Leave the group, but wait for it a moment only: the lanes are flushed.
+
+        librdkafka first waits for the end of a rebalance that it takes part in, and that may wait for others that are
+        about to end, too (*measured*: for seconds, when two workers were stopped together soon after their start).
+        """
+        closing = threading.Thread(target=consumer.close, name=f"leave {self._group}", daemon=True)
+        closing.start()
+        closing.join(CLOSE_LIMIT_S)
+        if closing.is_alive():
+            self._log.info("not waiting until the group has let this worker go", waited_s=CLOSE_LIMIT_S)
 
     def _poll_until_stopped(self, consumer: Consumer) -> None:
         backoff = _REJOIN_BACKOFF_S[0]
@@ -257,13 +279,7 @@ class Membership:
             self._call(self._on_assigned, lanes)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        lanes = {p.partition for p in partitions} & self._owned  # after _leave nothing is owned, nothing to flush
-        if lanes:
-            self._log.info("lanes revoked", lanes=sorted(lanes))
-            flushed = self._call(self._on_revoked, lanes, wait_s=FLUSH_LIMIT_S)
-            self._owned = self._owned - lanes
-            if not flushed:
-                self._call_lost(lanes)
+        self._hand_over({p.partition for p in partitions} & self._owned)  # after _leave nothing is owned
         consumer.incremental_unassign(partitions)
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
