@@ -25,6 +25,7 @@ from tests.support.waiting import wait_for
 
 LANES = 6
 GIVEN_AWAY_S = 10.0  # the promise
+BOTH_STOPPED_S = 3.0
 ROOT = Path(__file__).parents[2]
 Cluster = KafkaCluster | BundledCluster
 
@@ -204,6 +205,21 @@ async def test_given_a_member_when_another_joins_and_stops_then_lanes_are_flushe
     await other.member.ended
     await until(lambda: member.owned == set(range(LANES)), 10, "all lanes back")
     assert not any(what == "lost" for what, _ in recorder.events + other.events)
+
+
+async def test_given_two_members_when_both_are_stopped_in_a_rebalance_then_neither_waits_for_the_other(
+    topic_on: tuple[str, str], recorder: Recorder
+) -> None:
+    await recorder.member.start()
+    await until(lambda: len(recorder.member.owned) == LANES, 30, "one owns all")
+    other = Recorder(*topic_on)
+    await other.member.start()
+    await until(
+        lambda: ("revoked", set(range(LANES // 2, LANES))) in recorder.events or other.member.joined, 30, "moving"
+    )
+    began = time.monotonic()
+    await asyncio.gather(recorder.member.stop(), other.member.stop())
+    assert time.monotonic() - began < BOTH_STOPPED_S
 
 
 async def test_given_a_callback_that_fails_when_lanes_are_assigned_then_the_member_leaves_and_joins_again(
