@@ -195,6 +195,8 @@ class IdleController:
     async def max_message_bytes(self, topic: str) -> str:
         return "1048588"
 
+    def count(self, counters: Any, *, active: bool) -> None: ...
+
     async def close(self) -> None: ...
 
 
