@@ -129,6 +129,7 @@ class Partitions:
             if flow.topic not in self._source.topics or self._source.topics[flow.topic].error in _GONE:
                 where = f"Topic {flow.topic} of cluster {self.link.source}."
                 flow.fault(PartitionFault(Reason.SOURCE_MISSING, where, topic=flow.topic, partition=flow.partition))
+                continue  # whether its copy is there as well doesn't matter, and would be said in turn with this
             target = self._target.topics.get(flow.target_topic)
             if target is None:
                 continue

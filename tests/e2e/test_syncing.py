@@ -92,7 +92,7 @@ def test_given_a_target_that_was_away_when_it_is_back_then_everything_converges_
                 create(source.admin(), f"{tag}-b", 2)
                 grow = source.admin()
                 grow.create_partitions([NewPartitions(f"{tag}-a", 3)])[f"{tag}-a"].result(15)
-                produce(source.client_config, f"{tag}-a", 0, records(50))
+                produce(source.client_config, f"{tag}-a", 0, records(50, at_ms=int(time.time() * 1000)))
                 commit(source, tag, {(f"{tag}-a", 0): 31})
                 wait_for(lambda: "can't keep configs in step" in worker.log(), within=60, what="it is said")
                 time.sleep(away_s)  # the fault's own length
