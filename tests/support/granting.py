@@ -22,6 +22,7 @@ from confluent_kafka.admin import (
 
 from tests.support.bundled import BundledCluster
 from tests.support.kafka import USERNAME, KafkaCluster
+from tests.support.waiting import wait_for
 
 Cluster = BundledCluster | KafkaCluster
 
@@ -69,7 +70,13 @@ def commit(cluster: Cluster, group: str, topic: str, offset: int = 0) -> None:
     """Give a group a position in the topic's first partition."""
     admin = AdminClient(super_config(cluster))
     wanted = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, offset)])
-    admin.alter_consumer_group_offsets([wanted])[group].result(20)
+
+    def done() -> bool:
+        answer = admin.alter_consumer_group_offsets([wanted])[group].result(20)
+        assert not answer.topic_partitions[0].error, answer.topic_partitions[0].error
+        return True
+
+    wait_for(done, within=30, every=0.3, what=f"{group} has a position in {topic}")
 
 
 def create_acls(cluster: Cluster, acls: Sequence[AclBinding]) -> None:
