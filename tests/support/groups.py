@@ -8,6 +8,8 @@ from typing import Protocol
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from tests.support.waiting import wait_for
+
 Key = tuple[str, int]
 
 
@@ -18,10 +20,17 @@ class Administered(Protocol):
 
 
 def commit(cluster: Administered, group: str, positions: Mapping[Key, int]) -> None:
-    """Set the positions of a group without members."""
+    """Set the positions of a group without members; returns when they are set."""
     admin = cluster.admin()  # kept: what is asked of one that is gone is never answered
     at = [TopicPartition(topic, partition, offset) for (topic, partition), offset in positions.items()]
-    admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, at)])[group].result(30)
+
+    def done() -> bool:  # a fresh cluster has no coordinator yet: that is an error of each partition
+        answer = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, at)])[group].result(30)
+        refused = [str(place.error) for place in answer.topic_partitions if place.error]
+        assert not refused, refused[0]
+        return True
+
+    wait_for(done, within=30, every=0.2, what=f"group {group} has its positions")
 
 
 def committed(cluster: Administered, group: str) -> dict[Key, int]:
