@@ -24,7 +24,13 @@ from replicator.errors import (
     UnreachableError,
     UnsupportedVersionError,
 )
-from replicator.wire.kafka_errors import NONE, SASL_AUTHENTICATION_FAILED, UNSUPPORTED_SASL_MECHANISM, error_name
+from replicator.wire.kafka_errors import (
+    NONE,
+    SASL_AUTHENTICATION_FAILED,
+    UNSUPPORTED_SASL_MECHANISM,
+    error_name,
+    is_retriable,
+)
 from replicator.wire.primitives import INT32, NO_TAGS, Bytes, Reader, string
 from replicator.wire.security import SaslClient, sasl_client, tls_context
 
@@ -356,6 +362,8 @@ async def open_connection(
 async def _api_versions(connection: Connection) -> dict[int, tuple[int, int]]:
     reply = Reader(await connection.request(API_VERSIONS, 0, [], flexible=False))
     code = reply.int16()
+    if is_retriable(code):
+        raise UnreachableError(f"ApiVersions: {error_name(code)}")  # another broker may know, or this one in a moment
     if code != NONE:
         raise ProtocolError(f"cluster {connection.cluster}: ApiVersions: {error_name(code)}")
     return {reply.int16(): (reply.int16(), reply.int16()) for _ in range(reply.array_length())}
