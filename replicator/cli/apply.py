@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import socket
 import time
 import uuid
 from dataclasses import asdict, dataclass, field
@@ -17,6 +15,7 @@ from replicator.cli.output import console, print_json, warn
 from replicator.config.difference import FIXED, KeyChange, fingerprint, key_changes, section_of
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
+from replicator.dr.desk import operator
 from replicator.errors import WrongStateError
 from replicator.ledger.cluster_side import REQUEST_TIMEOUT_S, ClusterSide
 from replicator.ledger.configuration import (
@@ -98,7 +97,7 @@ def _apply(settings: Settings, link: LinkConfig, dry_run: bool, wait_s: float) -
         workers = len(side.members(group_id(link.name)))
         if dry_run or not workers:
             return Applied(link.name, changes, workers)
-        command = Reload(uuid.uuid4(), f"{getpass.getuser()}@{socket.gethostname()}", int(time.time() * 1000))
+        command = Reload(uuid.uuid4(), operator(), int(time.time() * 1000))
         control.write([encode_reload(command)])
         answers = _answers(records, control, command, workers, time.monotonic() + wait_s)
         control.write([(reload_key(command.id), None), *((answer_key(a.id, a.worker), None) for a in answers)])

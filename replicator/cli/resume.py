@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 import uuid
 from datetime import datetime
@@ -14,9 +12,10 @@ import typer
 from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption, load_links
 from replicator.cli.output import console, print_json, table
 from replicator.cli.pause import show
-from replicator.cli.verbs import AllOption, DryRunOption, TopicOption, WaitOption, YesOption
+from replicator.cli.verbs import AllOption, DryRunOption, TopicOption, WaitOption, YesOption, confirm
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
+from replicator.dr.desk import operator
 from replicator.dr.holds import Choice, Held, refuse_released
 from replicator.dr.holds import resume as resume_link
 from replicator.errors import WrongStateError
@@ -67,8 +66,7 @@ def resume(
             "these partitions wait for somebody to accept the gap: add --accept-gap to go on without it"
         )
     if not dry_run:
-        if not yes:
-            typer.confirm("The data named above will be missing on the target for good. Go on?", abort=True)
+        confirm("The data named above will be missing on the target for good.", yes)
         for item, partitions in chosen:
             if partitions:
                 _command(settings, item, partitions)
@@ -106,7 +104,7 @@ def _stopped(partitions: list[PartitionStatus]) -> list[PartitionStatus]:
 def _command(settings: Settings, link: LinkConfig, partitions: list[PartitionStatus]) -> None:
     command = AcceptGap(
         uuid.uuid4(),
-        f"{getpass.getuser()}@{socket.gethostname()}",
+        operator(),
         int(time.time() * 1000),
         tuple(FaultedPartition(p.topic, p.partition, Reason(str(p.reason)), _since_ms(p)) for p in partitions),
     )

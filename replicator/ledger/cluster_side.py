@@ -66,7 +66,7 @@ class ClusterSide:
         try:
             names = topic_names(self._admin, self._timeout_s, lambda: self._refused is not None)
         except KafkaException as error:
-            raise self._error(error, "list topics") from error
+            raise self._error(error, f"list topics at {self.properties['bootstrap.servers']}") from error
         seen: dict[str, SeenTopic] = {}
         for name, future in self._ask("describe_topics", TopicCollection(names)).items() if names else ():
             try:
