@@ -36,8 +36,8 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A position to be written (`write`), or only to be remembered as ours. `two_way`: the source's position is one that
-    another link may have written since it was looked at."""
+    """A position to be written (`write`), or only to be remembered as ours. `two_way`: another link may have written
+    the source's position since it was looked at."""
 
     view: View
     offset: int
