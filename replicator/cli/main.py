@@ -24,6 +24,7 @@ from replicator.cli.pause import pause
 from replicator.cli.plan import plan
 from replicator.cli.promote import promote
 from replicator.cli.ready import ready
+from replicator.cli.remove import remove
 from replicator.cli.restore import restore
 from replicator.cli.resume import resume
 from replicator.cli.run import run
@@ -89,6 +90,7 @@ app.command("ready")(ready)
 app.command("promote")(promote)
 app.command("failover")(failover)
 app.command("restore")(restore)
+app.command("remove")(remove)
 app.command("audit")(audit)
 app.command("translate")(translate)
 app.command("verify")(verify)

@@ -51,6 +51,7 @@ class Desk:
         self.by = by or operator()
         self.verb = verb
         self.detail = ""  # for the audit trail
+        self.gone = False  # the control topic was deleted under it: nothing can be noted any more
         self._what = what
         self._now_ms = now_ms
         self._desired, self._operations = DesiredStates(), Operations()
@@ -73,10 +74,16 @@ class Desk:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
-            if error is None or isinstance(error, Exception | KeyboardInterrupt):
+            if not self.gone and (error is None or isinstance(error, Exception | KeyboardInterrupt)):
                 self._note(error)
         finally:
             self._control.close()
+
+    @property
+    def trail(self) -> list[Audit]:
+        """The audit trail, the newest first, as of the last look."""
+        self._read()
+        return self._operations.trail()
 
     @property
     def desired(self) -> DesiredStates:
@@ -125,6 +132,10 @@ class Desk:
         )
         self._audit("refused", str(error))
         raise error
+
+    def note(self, result: str = "ok") -> None:
+        """Enter into the audit trail what was done so far, as `detail` says."""
+        self._audit(result, self.detail)
 
     def _note(self, error: BaseException | None) -> None:
         refused = isinstance(error, WrongStateError)
