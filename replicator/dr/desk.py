@@ -9,7 +9,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -20,6 +20,7 @@ from replicator.config.models import LinkConfig, Settings
 from replicator.errors import ReplicatorError, WrongStateError
 from replicator.ledger.control_client import ControlClient
 from replicator.ledger.desired import Desired, DesiredStates, encode_for
+from replicator.ledger.log import KeyValue
 from replicator.ledger.operations import Audit, Claim, Operations, claim_key, encode_audit, encode_claim
 from replicator.states import State
 
@@ -98,6 +99,10 @@ class Desk:
         self._control.write(encode_for(topics, wanted, self._desired))
         self._read()
         return wanted
+
+    def order(self, commands: Sequence[KeyValue]) -> None:
+        """Give these commands to the link's workers."""
+        self._control.write(commands)
 
     def renew(self) -> None:
         """Say that we are still at it; WrongStateError if the claim was lost in a long pause."""
