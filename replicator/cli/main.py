@@ -14,6 +14,7 @@ from replicator.cli.audit import audit
 from replicator.cli.check import check
 from replicator.cli.completion import completion
 from replicator.cli.demo import demo
+from replicator.cli.doctor import doctor
 from replicator.cli.failover import failover
 from replicator.cli.groups import groups
 from replicator.cli.import_mm2 import import_mm2
@@ -77,6 +78,7 @@ def _common(
 app.command("demo")(demo)
 app.command("init")(init)
 app.command("check")(check)
+app.command("doctor")(doctor)
 app.command("plan")(plan)
 app.command("run")(run)
 app.command("apply")(apply)
