@@ -179,6 +179,24 @@ def read_trail(settings: Settings, link: LinkConfig) -> list[Audit]:
         return known.trail()
 
 
+def note_in_trail(
+    settings: Settings, link: LinkConfig, verb: str, what: str, detail: str, *, by: str = "", took_ms: int = 0
+) -> bool:
+    """Enter something into the audit trail that changed nothing of the link, and so needed no claim; False if it has
+    no trail since it never ran."""
+    properties = client_properties(settings.clusters[link.target], client_id=f"replicator-{link.name}-{verb}")
+    with ControlClient(properties, link.name, cluster=link.target) as control:
+        if not control.exists():
+            return False
+        known = Operations()
+        for key, value in control.read():
+            known.take(key, value)
+        now = int(time.time() * 1000)
+        audit = Audit(uuid4(), by or operator(), now, verb, what, "ok", detail, took_ms)
+        control.write(encode_audit(audit, known))
+        return True
+
+
 def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
