@@ -14,6 +14,7 @@ from replicator.cli.audit import audit
 from replicator.cli.check import check
 from replicator.cli.completion import completion
 from replicator.cli.demo import demo
+from replicator.cli.doctor import doctor
 from replicator.cli.failover import failover
 from replicator.cli.groups import groups
 from replicator.cli.import_mm2 import import_mm2
@@ -24,6 +25,7 @@ from replicator.cli.pause import pause
 from replicator.cli.plan import plan
 from replicator.cli.promote import promote
 from replicator.cli.ready import ready
+from replicator.cli.remove import remove
 from replicator.cli.restore import restore
 from replicator.cli.resume import resume
 from replicator.cli.run import run
@@ -76,6 +78,7 @@ def _common(
 app.command("demo")(demo)
 app.command("init")(init)
 app.command("check")(check)
+app.command("doctor")(doctor)
 app.command("plan")(plan)
 app.command("run")(run)
 app.command("apply")(apply)
@@ -89,6 +92,7 @@ app.command("ready")(ready)
 app.command("promote")(promote)
 app.command("failover")(failover)
 app.command("restore")(restore)
+app.command("remove")(remove)
 app.command("audit")(audit)
 app.command("translate")(translate)
 app.command("verify")(verify)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -14,6 +15,7 @@ from replicator.cli.verbs import TopicOption
 from replicator.config.models import LinkConfig, Settings
 from replicator.dr import ready as dr
 from replicator.dr.holds import Choice
+from replicator.dr.ready_beside import beside
 from replicator.errors import ReplicatorError
 from replicator.ledger.status import read_status_blocking
 from replicator.telemetry import logs
@@ -26,16 +28,22 @@ def ready(
     config: ConfigOption = DEFAULT_CONFIG,
     link: LinkOption = None,
     topic: TopicOption = None,
+    ignore: Annotated[
+        str,
+        typer.Option("--ignore", metavar="KINDS", help="What doesn't matter: quotas,users,acls,configs,groups,clocks."),
+    ] = "",
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Whether the copies could be used on their own now, with nothing missing; if not, everything that is in the way.
 
-    Exit code 0: ready for `promote`; 1: not ready. Changes nothing.
+    Looks at lag, faults, groups, topics, settings, ACLs, quotas, SCRAM users and clocks. What can't be asked is
+    unknown, and not ready. Exit code 0: ready for `promote`; 1: not ready. Changes nothing.
     """
     logs.configure(level="ERROR")
+    ignored = dr.ignored_kinds(ignore)
     choice = Choice.of(topic, topic is None)
     settings, links, _ = load_links(config, link)
-    found = {item.name: _obstacles(settings, item, choice) for item in links}
+    found = {item.name: dr.without(_obstacles(settings, item, choice), ignored) for item in links}
     if output is Output.JSON:
         rows = [
             {"link": name, "ready": dr.ready(each), "obstacles": [asdict(obstacle) for obstacle in each]}
@@ -57,7 +65,10 @@ def _obstacles(settings: Settings, link: LinkConfig, choice: Choice) -> list[dr.
         changes, held = asyncio.run(read_plan(settings, link))
     except ReplicatorError as error:
         return [*dr.obstacles(status, choice, (), ()), dr.Obstacle("plan", link.name, str(error))]
-    return [*dr.obstacles(status, choice, changes, held), *dr.missing_users(settings, link)]
+    return [
+        *dr.obstacles(status, choice, changes, held),
+        *beside(settings, link, {p.topic for p in choice.of_status(status)}),
+    ]
 
 
 def _show(name: str, found: list[dr.Obstacle]) -> None:

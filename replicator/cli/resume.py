@@ -13,14 +13,12 @@ from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Out
 from replicator.cli.output import console, print_json, table
 from replicator.cli.pause import show
 from replicator.cli.verbs import AllOption, DryRunOption, TopicOption, WaitOption, YesOption, confirm
-from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
-from replicator.dr.desk import operator
+from replicator.dr.desk import Desk
 from replicator.dr.holds import Choice, Held, refuse_released
 from replicator.dr.holds import resume as resume_link
 from replicator.errors import WrongStateError
 from replicator.ledger.control import AcceptGap, FaultedPartition, encode_command
-from replicator.ledger.control_client import ControlClient
 from replicator.ledger.status import PartitionStatus, read_status_blocking
 from replicator.states import Reason, State
 from replicator.telemetry import logs
@@ -69,7 +67,9 @@ def resume(
         confirm("The data named above will be missing on the target for good.", yes)
         for item, partitions in chosen:
             if partitions:
-                _command(settings, item, partitions)
+                with Desk(settings, item, "resume", f"--accept-gap {choice}") as desk:
+                    desk.order([encode_command(_command(desk.by, partitions))])
+                    desk.detail = _named(partitions)
                 _wait(settings, item, partitions, wait)
     if output is Output.JSON:
         print_json({"accepted": [_row(item, partition) for item, partition in stopped], "dry_run": dry_run})
@@ -101,16 +101,14 @@ def _stopped(partitions: list[PartitionStatus]) -> list[PartitionStatus]:
     return [each for each in partitions if each.state == State.FAULTED and each.reason in acceptable]
 
 
-def _command(settings: Settings, link: LinkConfig, partitions: list[PartitionStatus]) -> None:
-    command = AcceptGap(
-        uuid.uuid4(),
-        operator(),
-        int(time.time() * 1000),
-        tuple(FaultedPartition(p.topic, p.partition, Reason(str(p.reason)), _since_ms(p)) for p in partitions),
-    )
-    properties = client_properties(settings.clusters[link.target], client_id="replicator-resume")
-    with ControlClient(properties, link.name, cluster=link.target) as control:
-        control.write([encode_command(command)])
+def _command(by: str, partitions: list[PartitionStatus]) -> AcceptGap:
+    faults = (FaultedPartition(p.topic, p.partition, Reason(str(p.reason)), _since_ms(p)) for p in partitions)
+    return AcceptGap(uuid.uuid4(), by, int(time.time() * 1000), tuple(faults))
+
+
+def _named(partitions: list[PartitionStatus]) -> str:
+    """For the audit trail: whose gap was accepted, and what is missing."""
+    return "; ".join(f"{p.topic}-{p.partition}: {p.reason}: {p.detail}" for p in partitions)
 
 
 def _since_ms(partition: PartitionStatus) -> int:
