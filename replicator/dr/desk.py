@@ -20,6 +20,7 @@ from replicator.config.models import LinkConfig, Settings
 from replicator.errors import ReplicatorError, WrongStateError
 from replicator.ledger.control_client import ControlClient
 from replicator.ledger.desired import Desired, DesiredStates, encode_for
+from replicator.ledger.log import KeyValue
 from replicator.ledger.operations import Audit, Claim, Operations, claim_key, encode_audit, encode_claim
 from replicator.states import State
 
@@ -91,6 +92,10 @@ class Desk:
         self._control.write(encode_for(topics, wanted, self._desired))
         self._read()
         return wanted
+
+    def command(self, record: KeyValue) -> None:
+        """Give an order to the workers (`ledger.control`)."""
+        self._control.write([record])
 
     def renew(self) -> None:
         """Say that we are still at it; WrongStateError if the claim was lost in a long pause."""
