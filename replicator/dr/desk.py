@@ -21,7 +21,7 @@ from replicator.errors import ReplicatorError, WrongStateError
 from replicator.ledger.control_client import ControlClient
 from replicator.ledger.desired import Desired, DesiredStates, encode_for
 from replicator.ledger.log import KeyValue
-from replicator.ledger.operations import Audit, Claim, Operations, claim_key, encode_audit, encode_claim
+from replicator.ledger.operations import ACCESS, Audit, Claim, Operations, claim_key, encode_audit, encode_claim
 from replicator.states import State
 
 _RENEW_MS = 15_000
@@ -166,6 +166,18 @@ def read_trail(settings: Settings, link: LinkConfig) -> list[Audit]:
             for key, value in control.read():
                 known.take(key, value)
         return known.trail()
+
+
+def note_refusal(settings: Settings, link: LinkConfig, by: str, what: str, detail: str) -> None:
+    """Note in the link's audit trail that a request was refused; nothing for a link that never ran."""
+    properties = client_properties(settings.clusters[link.target], client_id=f"replicator-{link.name}-audit")
+    with ControlClient(properties, link.name, cluster=link.target) as control:
+        if control.exists():
+            known = Operations()
+            for key, value in control.read():
+                known.take(key, value)
+            audit = Audit(uuid4(), by, int(time.time() * 1000), ACCESS, what, "refused", detail)
+            control.write(encode_audit(audit, known))
 
 
 def _runs(pid: int) -> bool:
