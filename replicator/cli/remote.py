@@ -21,6 +21,7 @@ from replicator.errors import (
     UnreachableError,
     WrongStateError,
 )
+from replicator.verbs.moving import snapshot_name
 from replicator.verbs.verb import Hand, Order, Row, Verb
 
 _TIMEOUT_S = 120.0
@@ -61,14 +62,39 @@ class Remote:
 
     def run(self, verb: Verb[Any], link: str, order: Order, found: Row | None, hand: Hand) -> dict[str, Any]:
         """Give the order, tell of its progress, and wait until it is done: it goes on there if we are ended."""
-        for option, value in (("--snapshot", hand.snapshot), ("--export", hand.export)):
-            if value is not None:
-                raise ConfigurationError(
-                    f"{option} isn't available through the API: files would be written where the worker runs; leave "
-                    "it out, or run the command with the configuration file"
-                )
+        if hand.export is not None:
+            raise ConfigurationError(
+                "--export isn't available through the API: files would be written where the worker runs; leave it "
+                "out, or run the command with the configuration file"
+            )
+        if verb.name == "failover":
+            return self._fail_over(verb, link, order, hand)
+        return self._follow(self._order(verb, link, order), hand)
+
+    def _order(self, verb: Verb[Any], link: str, order: Order) -> str:
+        """The operation that it begins."""
         begun = self._call("POST", _path("links", link, verb.name), {**_body(order), "confirm": link})
-        return self._follow(str(begun["operation"]), hand)
+        return str(begun["operation"])
+
+    def _fail_over(self, verb: Verb[Any], link: str, order: Order, hand: Hand) -> dict[str, Any]:
+        """The status as it was is saved here, too: where it can't be, nothing is changed."""
+        file = hand.snapshot or Path(snapshot_name(link))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(exist_ok=False)
+        except OSError as error:
+            raise WrongStateError(
+                f"link {link}: the status can't be saved to {file}: {error.strerror}; name another file with "
+                "--snapshot. Nothing was changed"
+            ) from error
+        try:
+            operation = self._order(verb, link, order)
+            done = self._follow(operation, hand)
+            file.write_text(json.dumps(self._call("GET", _path("operations", operation, "snapshot")), indent=1))
+            return {**done, "snapshot": str(file)}
+        finally:
+            if not file.stat().st_size:
+                file.unlink()
 
     def _follow(self, operation: str, hand: Hand) -> dict[str, Any]:
         told, seen = 0, time.monotonic()

@@ -160,7 +160,8 @@ def test_given_the_catalogue_then_the_exposition_has_its_families_and_no_others(
         assert family.samples, metric
         for sample in family.samples:
             assert sample.name in metric.samples
-            assert set(sample.labels) == {*metric.labels, "worker"} | ({"le"} & set(sample.labels))
+            of_worker = {"worker"} if metric is not catalogue.HTTP_REFUSED else set()
+            assert set(sample.labels) == {*metric.labels} | of_worker | ({"le"} & set(sample.labels))
 
 
 def test_given_two_workers_then_their_samples_differ_by_worker_and_a_silent_one_is_down() -> None:
