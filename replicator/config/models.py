@@ -198,13 +198,26 @@ class LinkConfig(_Frozen):
         return any(re.fullmatch(pattern, topic) for pattern in self.topics.include)
 
 
+class TokenConfig(_Frozen):
+    """Somebody who may use the HTTP API."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._@-]+$")]
+    """Who it is: the audit trail shows it."""
+    token: SecretStr
+    """What they show as `Authorization: Bearer …`."""
+    role: Literal["view", "operate"] = "view"
+    """`view` shows everything and changes nothing; `operate` gives orders as well."""
+
+
 class ServiceConfig(_Frozen):
     """The daemon's own settings."""
 
     http: str = "127.0.0.1:8080"
     """Where page, metrics and API are served: `host:port`, or `unix:/path`."""
     token: SecretStr | None = None
-    """What clients have to show as `Authorization: Bearer …`; needed where `http` isn't loopback."""
+    """What clients have to show as `Authorization: Bearer …`; but on loopback, this or `tokens` is needed."""
+    tokens: tuple[TokenConfig, ...] = ()
+    """Several people's, each with a name and a role."""
     cert_file: str | None = None
     """With `key_file`: HTTPS."""
     key_file: str | None = None

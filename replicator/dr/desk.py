@@ -9,7 +9,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -21,7 +21,7 @@ from replicator.errors import ReplicatorError, WrongStateError
 from replicator.ledger.control_client import ControlClient
 from replicator.ledger.desired import Desired, DesiredStates, encode_for
 from replicator.ledger.log import KeyValue
-from replicator.ledger.operations import Audit, Claim, Operations, claim_key, encode_audit, encode_claim
+from replicator.ledger.operations import ACCESS, Audit, Claim, Operations, claim_key, encode_audit, encode_claim
 from replicator.states import State
 
 _RENEW_MS = 15_000
@@ -100,9 +100,9 @@ class Desk:
         self._read()
         return wanted
 
-    def order(self, commands: Sequence[KeyValue]) -> None:
-        """Give these commands to the link's workers."""
-        self._control.write(commands)
+    def command(self, record: KeyValue) -> None:
+        """Give an order to the workers (`ledger.control`)."""
+        self._control.write([record])
 
     def renew(self) -> None:
         """Say that we are still at it; WrongStateError if the claim was lost in a long pause."""
@@ -180,11 +180,19 @@ def read_trail(settings: Settings, link: LinkConfig) -> list[Audit]:
 
 
 def note_in_trail(
-    settings: Settings, link: LinkConfig, verb: str, what: str, detail: str, *, by: str = "", took_ms: int = 0
+    settings: Settings,
+    link: LinkConfig,
+    verb: str,
+    what: str,
+    detail: str,
+    *,
+    by: str = "",
+    took_ms: int = 0,
+    result: str = "ok",
 ) -> bool:
     """Enter something into the audit trail that changed nothing of the link, and so needed no claim; False if it has
     no trail since it never ran."""
-    properties = client_properties(settings.clusters[link.target], client_id=f"replicator-{link.name}-{verb}")
+    properties = client_properties(settings.clusters[link.target], client_id=f"replicator-{link.name}-audit")
     with ControlClient(properties, link.name, cluster=link.target) as control:
         if not control.exists():
             return False
@@ -192,9 +200,14 @@ def note_in_trail(
         for key, value in control.read():
             known.take(key, value)
         now = int(time.time() * 1000)
-        audit = Audit(uuid4(), by or operator(), now, verb, what, "ok", detail, took_ms)
+        audit = Audit(uuid4(), by or operator(), now, verb, what, result, detail, took_ms)
         control.write(encode_audit(audit, known))
         return True
+
+
+def note_refusal(settings: Settings, link: LinkConfig, by: str, what: str, detail: str) -> None:
+    """Note in the link's audit trail that a request was refused; nothing for a link that never ran."""
+    note_in_trail(settings, link, ACCESS, what, detail, by=by, result="refused")
 
 
 def _runs(pid: int) -> bool:
