@@ -13,7 +13,6 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from importlib import resources
 from pathlib import Path
 
 import structlog
@@ -21,18 +20,13 @@ from aiohttp import web
 
 from replicator.errors import ConfigurationError, ReplicatorError
 from replicator.http.access import Access, is_loopback
+from replicator.http.page_files import add_page
 from replicator.http.service import Face, Service, WorkerFace
 from replicator.telemetry.prometheus import CONTENT_TYPE
 
 log = structlog.get_logger(__name__)
 
 _MAX_BODY_BYTES = 64 << 10
-_PAGE = {
-    "/": ("index.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -147,8 +141,7 @@ def application(face: Face, token: str | None, *, check_host: bool = True) -> we
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/v1/status", data(status))
-    for path, (name, kind) in _PAGE.items():
-        app.router.add_get(path, _asset(name, kind))
+    add_page(app.router)
     return app
 
 
@@ -170,15 +163,6 @@ class OneAtATime:
                 self._answer = await self._ask()
                 self._at = self._clock()
             return self._answer
-
-
-def _asset(name: str, kind: str) -> Handler:
-    text = resources.files(__package__).joinpath("page", name).read_text(encoding="utf-8")
-
-    async def handler(_request: web.Request) -> web.Response:
-        return web.Response(text=text, content_type=kind)
-
-    return handler
 
 
 def _dumps(value: object) -> str:
