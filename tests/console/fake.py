@@ -13,7 +13,7 @@ from aiohttp import web
 
 from replicator.http import server
 from replicator.http.page_files import add_page
-from tests.console.world import LinkWorld, differences, iso, obstacles
+from tests.console.world import LinkWorld, clock, differences, iso, obstacles
 
 _START_TIMEOUT_S = 10.0
 _STEPS = [
@@ -38,10 +38,10 @@ class Fake:
         self.orders: list[dict[str, Any]] = []
         self.url = ""
         self._operations: dict[str, dict[str, Any]] = {}
-        self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._run()), daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -50,12 +50,12 @@ class Fake:
 
     def __exit__(self, *_: object) -> None:
         assert self._stop is not None
+        assert self._loop is not None
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(_START_TIMEOUT_S)
-        self._loop.close()
 
     async def _run(self) -> None:
-        self._stop = asyncio.Event()
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -113,7 +113,7 @@ class Fake:
 
     def _summaries(self) -> dict[str, Any]:
         links = [link.summary(link.status()) for link in self.links.values()]
-        return {"at": int(time.time() * 1000), "links": links}
+        return {"at": int(clock() * 1000), "links": links}
 
     async def _all(self, _request: web.Request) -> web.StreamResponse:
         return _json(self._summaries())

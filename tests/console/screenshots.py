@@ -9,17 +9,18 @@ from playwright.sync_api import Page
 
 from tests.console.browser import browser
 from tests.console.fake import Fake
-from tests.console.world import demo_links
+from tests.console.world import clock, demo_links
 
 _WIDE = {"width": 1280, "height": 800}
 _PHONE = {"width": 390, "height": 844}
+_CHARTS = ("overview", "link", "dark", "mobile")
 
 
 def main(folder: Path, only: list[str]) -> None:
     """Writes them."""
     folder.mkdir(parents=True, exist_ok=True)
     with Fake(demo_links()) as fake, browser() as chromium:
-        fake.events_s = 0.1  # lines fill quickly
+        fake.events_s, clock.speed = 0.05, 30.0  # lines fill quickly
 
         def take(name: str, address: str, size: dict[str, int] = _WIDE, scheme: str = "light") -> Page | None:
             if only and name not in only:
@@ -28,7 +29,7 @@ def main(folder: Path, only: list[str]) -> None:
             page = context.new_page()
             page.goto(f"{fake.url}/#/{address}")
             page.wait_for_function("document.getElementById('health').textContent === 'Live'")
-            page.wait_for_timeout(7000 if "/" not in address else 2500)
+            page.wait_for_timeout(8000 if name in _CHARTS else 2500)
             if name == "failover":
                 page.get_by_label("Type the link's name").fill("ap-to-eu")
                 page.evaluate("scrollTo(0, 0)")

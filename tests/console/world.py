@@ -9,13 +9,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 HOSTILE = [
-    "<img src=x onerror=document.title='stolen'>",
-    '"><script>document.title="stolen"</script>',
+    "<img src=x onerror=window.stolen=1>",
+    '"><script>window.stolen=1</script>',
     "javascript:alert(1)//",
     "../..%2F%00?q=#/links",
     "\u202egnp.exe",
     "a" * 249,
 ]
+
+
+class Clock:
+    """The time of the made-up clusters; it can be made to run faster."""
+
+    def __init__(self) -> None:
+        self.speed = 1.0
+        self._began = time.time()
+
+    def __call__(self) -> float:
+        return self._began + (time.time() - self._began) * self.speed
+
+
+clock = Clock()
 NAMES = ["orders", "payments", "shipments", "customers.profile", "inventory.levels", "clicks", "invoices", "audit.log"]
 GROUPS = ["billing", "warehouse", "fraud-check", "search-index"]
 RETENTION = (
@@ -46,12 +60,12 @@ class LinkWorld:
     held: str = ""  # a state that all are in
     source_error: str | None = None
     groups: list[str] = field(default_factory=lambda: list(GROUPS))
-    began: float = field(default_factory=lambda: time.time() - 86_400)
+    began: float = field(default_factory=lambda: clock() - 86_400)
     still: bool = False
     audit: list[Row] = field(default_factory=list)
 
     def status(self) -> Row:
-        now = self.began + 86_400 if self.still else time.time()
+        now = self.began + 86_400 if self.still else clock()
         rows = [self._partition(t, p, now) for t in range(len(self.topics)) for p in range(self.partitions)]
         return {
             "name": self.name,
@@ -67,8 +81,8 @@ class LinkWorld:
     def _partition(self, t: int, p: int, now: float) -> Row:
         topic = self.topics[t]
         share = self.rate * (1 + (t * 7 + p * 3) % 11 / 5)
-        wave = 1 + math.sin(now / 9 + t + p / 2)
-        lag = 0 if (t + p) % 3 else int(share * wave / 4)
+        wave = 1 + math.sin(now / 19 + t + p / 2)
+        lag = 0 if (t + p) % 3 else int(share * wave)
         end = int((now - self.began) * share)
         state, reason, detail, step = "COPYING", None, "", ""
         if topic in self.paused or self.held:
@@ -76,7 +90,7 @@ class LinkWorld:
         if (topic, p) in self.faulted:
             state = "FAULTED"
             reason, detail, step = self.faulted[topic, p]
-            lag = int(share * 311)
+            lag = int(share * 31)
         return {
             "topic": topic,
             "partition": p,
@@ -113,7 +127,7 @@ class LinkWorld:
         behind = max(rows, key=lambda row: row["lag"] or 0, default=None)
         keys = ("topic", "partition", "lag", "lag_ms")
         moving = sum(row["state"] == "COPYING" for row in rows)
-        records = self.rate * 2 * moving * (1 + math.sin(time.time() / 7) / 8)
+        records = self.rate * 2 * moving * (1 + math.sin(clock() / 17) / 8)
         return {
             "name": self.name,
             "source": self.source,
@@ -195,7 +209,7 @@ class LinkWorld:
             "link": self.name,
             "source": self.source,
             "source_error": self.source_error,
-            "source_seen": iso(time.time() - 4) if self.source_error else None,
+            "source_seen": iso(clock() - 4) if self.source_error else None,
             "partitions": len(rows),
             "due": due,
             "lost_records": lost,
@@ -278,7 +292,7 @@ def demo_links() -> list[LinkWorld]:
 
 
 def trail(link: str) -> list[Row]:
-    now = time.time()
+    now = clock()
     done = [
         (620, "ana@ops-1", "pause", "--topic audit\\.log", "ok", "6 partitions", 412),
         (4_210, "ben@ops-2", "promote", "--all", "refused", f"link {link}: producers still write: orders", 120_310),

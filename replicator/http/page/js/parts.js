@@ -28,9 +28,14 @@ export function panel(title, ...children) {
   return h("section", { class: "panel" }, h("header", {}, h("h3", {}, title)), ...children);
 }
 
-/** The heading of a view: what gets the focus when the view comes. */
+/** The heading of a part of a link: what gets the focus when it comes. */
 export function heading(text, ...beside) {
   return h("div", { class: "heading" }, h("h2", { tabindex: -1 }, text), ...beside);
+}
+
+/** The heading of a whole page. */
+export function title(text, ...beside) {
+  return h("div", { class: "heading" }, h("h1", { tabindex: -1 }, text), ...beside);
 }
 
 /** A line that says why there is nothing, or nothing newer. */

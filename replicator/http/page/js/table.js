@@ -5,6 +5,7 @@ import { h, mark, put } from "./dom.js";
 
 const AROUND = 12; // rows kept above and below what is visible
 const ROW_PX = 32;
+const FIRST_PX = 150; // of the first column, which stays in sight, on narrow screens
 
 /**
  * `columns`: `{key, title, width, number, text(row), fill(cell, row), stamp(row), order(row)}`: the cell's text, or
@@ -91,9 +92,10 @@ export function table({ label, columns, keyOf, sort = null, empty = "Nothing her
 }
 
 function widths(columns) {
-  return h("colgroup", {}, columns.map((column) => {
+  const narrow = matchMedia("(max-width: 640px)").matches;
+  return h("colgroup", {}, columns.map((column, at) => {
     const col = h("col");
-    if (!column.wide) col.style.width = `${column.width ?? 100}px`;
+    if (!column.wide) col.style.width = `${at === 0 && narrow ? Math.min(FIRST_PX, column.width) : column.width ?? 100}px`;
     return col;
   }));
 }

@@ -3,7 +3,7 @@
 import { h, mark, name, put } from "../dom.js";
 import { age, bytes, count, many, short } from "../format.js";
 import { hear, live } from "../live.js";
-import { figure, figures, heading } from "../parts.js";
+import { figure, figures, title } from "../parts.js";
 import { to } from "../router.js";
 import { spark } from "../spark.js";
 import { ofLink, setBadge } from "../states.js";
@@ -33,7 +33,7 @@ export function linksView(signal) {
     put(none, now.links.length ? "" : "No links are configured.");
   }, signal);
   return {
-    element: h("div", { class: "view" }, heading("Links", figures(...Object.values(all))), wall, none),
+    element: h("div", { class: "view" }, title("Links", figures(...Object.values(all))), wall, none),
     title: () => "Links",
   };
 }
@@ -47,7 +47,7 @@ function card(link) {
   const note = h("p", { class: "note" });
   const element = h("li", { class: "card" },
     h("div", { class: "who" },
-      h("h3", {}, h("a", { href: to("links", link.name) }, name(link.name))),
+      h("h2", {}, h("a", { href: to("links", link.name) }, name(link.name))),
       h("p", { class: "soft" }, name(link.source), " → ", name(link.target)), state),
     figures(...Object.values(numbers)), line.element, note);
   return {

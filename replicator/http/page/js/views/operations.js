@@ -2,7 +2,7 @@
 
 import { h, mark, name, put, refill } from "../dom.js";
 import { age, count, many, moment } from "../format.js";
-import { facts, heading, panel, trouble } from "../parts.js";
+import { facts, panel, title as pageTitle, trouble } from "../parts.js";
 import { poll } from "../polling.js";
 import { to } from "../router.js";
 import { badge, setBadge } from "../states.js";
@@ -35,7 +35,7 @@ export function operationsView(signal) {
       ],
     }));
   });
-  return { element: h("div", { class: "view" }, heading("Operations"), wrong.element, body), title: () => "Operations" };
+  return { element: h("div", { class: "view" }, pageTitle("Operations"), wrong.element, body), title: () => "Operations" };
 }
 
 /** One order of a link, by its id. */

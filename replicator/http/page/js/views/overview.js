@@ -42,7 +42,7 @@ export function overviewTab({ link, signal }) {
     const kept = live.history.get(link);
     for (const [key, each] of Object.entries(charts)) each.draw(kept.at, kept[key]);
   }, signal);
-  return h("div", { class: "overview" }, notice,
+  return h("div", { class: "overview" }, h("h2", { class: "unseen" }, "Overview"), notice,
     figures(...Object.values(numbers)),
     h("div", { class: "states-line" }, states, worst),
     h("div", { class: "charts" }, Object.values(charts).map((each) => each.element)),
