@@ -25,7 +25,7 @@ export function figures(...each) {
 
 /** A box with a heading. */
 export function panel(title, ...children) {
-  return h("section", { class: "panel" }, h("header", {}, h("h3", {}, title)), ...children);
+  return h("section", { class: "panel" }, h("header", {}, h("h3", {}, title)), ...children.filter(Boolean));
 }
 
 /** The heading of a part of a link: what gets the focus when it comes. */

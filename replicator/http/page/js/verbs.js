@@ -2,7 +2,7 @@
 
 import { ofLink, post } from "./api.js";
 import { h, mark, name, put } from "./dom.js";
-import { count, many } from "./format.js";
+import { count } from "./format.js";
 import { mayOperate, me } from "./me.js";
 import { to } from "./router.js";
 
@@ -132,7 +132,6 @@ export function verbDialog(link, verb) {
 /** What a dry run says, for people. */
 function outcome(verb, found) {
   const lines = [h("p", {}, h("b", {}, found.consequence ?? "This is what would be done."))];
-  if (Array.isArray(found.partitions)) lines.push(h("p", { class: "soft" }, many(found.partitions.length, "partition")));
   const rows = found.stranded ?? found.accepted;
   if (rows?.length) {
     const text = (row) => `${row.topic}-${row.partition}: ${row.records === undefined ? row.detail || row.reason : `${count(row.records)} records`}`;

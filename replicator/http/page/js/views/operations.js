@@ -10,6 +10,10 @@ import { list } from "../table.js";
 
 const STATES = { running: ["Running", "accent", "pending"], done: ["Done", "good", "good"], failed: ["Failed", "bad", "bad"], refused: ["Refused", "warn", "faulted"] };
 const EVERY_MS = 400;
+const NEXT = {
+  failover: "Let clients use the copies now. When the old source is back, Restore finds what was written there and never copied.",
+  promote: "Let clients use the copies now: nothing is missing there.",
+};
 const WORDS = {
   took_ms: ["Took", age], after_quiet_ms: ["After the source was quiet", age], lost_records: ["Records lost, as far as is known", count],
   unknown_partitions: ["Partitions of which nothing is known", count], waiting: ["Partitions that haven't confirmed yet", count],
@@ -73,13 +77,13 @@ export function progress(link, id, signal, ended = () => {}) {
     h("p", {}, h("a", { href: to("links", link) }, "To the link"), " · ", h("a", { href: to("links", link, "audit") }, "Audit trail")));
 }
 
-function shownResult({ state, error, result }) {
+function shownResult({ verb, state, error, result }) {
   const parts = [];
   if (error) parts.push(h("p", { class: `notice ${state === "refused" ? "warn" : "bad"}`, role: "alert" }, error));
   if (!result) return parts;
   const known = Object.entries(WORDS).filter(([key]) => result[key] !== undefined && result[key] !== null);
   const partitions = Array.isArray(result.partitions) ? result.partitions.length : result.partitions;
-  parts.push(panel("Result",
+  parts.push(panel("Result", NEXT[verb] && h("p", {}, h("b", {}, "Next: "), NEXT[verb]),
     facts(["Partitions", partitions === undefined ? null : count(partitions)], ...known.map(([key, [title, show]]) => [title, show(result[key])]),
       ["Groups", result.groups && `${many(result.groups.moved ?? 0, "position")} of ${many(result.groups.groups ?? 0, "group")} brought up to the end`]),
     result.steps ? h("p", { class: "soft" }, Object.entries(result.steps).map(([step, ms]) => `${step} ${age(ms)}`).join(" · ")) : null,

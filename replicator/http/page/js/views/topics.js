@@ -85,6 +85,11 @@ function groupsText(row) {
   return [...first, ...(more > 0 ? [`+${more}`] : [])].join(" · ");
 }
 
+function copyOf(cell, remote) {
+  cell.replaceChildren(name(remote ?? "–"));
+  mark(cell, "title", remote);
+}
+
 function topicsTable(link) {
   return table({
     label: "Topics", keyOf: (row) => row.topic, sort: { key: "lag", down: true }, empty: "No topic matches.",
@@ -102,15 +107,15 @@ function topicsTable(link) {
       { key: "rate", title: "Records/s", width: 90, number: true, text: (row) => short(row.rate), order: (row) => row.rate ?? -1 },
       { key: "partitions", title: "Parts", width: 60, number: true, text: (row) => count(row.partitions), order: (row) => row.partitions ?? -1 },
       {
-        key: "groups", title: "Groups, with their lag", width: 210, text: groupsText, order: (row) => row.groups[0]?.lag ?? -1, number: false,
+        key: "groups", title: "Groups, with their lag", width: 270, text: groupsText, order: (row) => row.groups[0]?.lag ?? -1, number: false,
         fill: (cell, row) => {
           put(cell, groupsText(row));
           mark(cell, "title", row.groups.map((each) => `${each.group}: ${count(each.lag)}`).join("\n") || null);
         },
       },
-      { key: "copy", title: "Copy", width: 160, text: (row) => row.plan?.remote ?? "–", fill: (cell, row) => cell.replaceChildren(name(row.plan?.remote ?? "–")) },
+      { key: "copy", title: "Copy", width: 130, text: (row) => row.plan?.remote ?? "–", fill: (cell, row) => copyOf(cell, row.plan?.remote) },
       {
-        key: "why", title: "Why", width: 180, wide: true, text: (row) => row.why,
+        key: "why", title: "Why", width: 150, wide: true, text: (row) => row.why,
         fill: (cell, row) => {
           put(cell, row.why);
           mark(cell, "title", row.why || null);
