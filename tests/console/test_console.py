@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator
 
 import pytest
@@ -96,6 +98,10 @@ def test_given_each_view_when_it_is_checked_for_accessibility_then_nothing_is_fo
             f"{each['id']}: {node['html'][:200]} {node['failureSummary']}" for each in found for node in each["nodes"]
         ]
         assert not told, f"#/{view}:\n" + "\n".join(told)
+    page.goto(f"{shared.url}/#/{LINK}")
+    page.get_by_role("button", name="Promote…").click()
+    expect(page.get_by_role("dialog")).to_contain_text("48 partitions")
+    assert page.evaluate("axe.run(document).then((done) => done.violations.map((each) => each.id))") == []
 
 
 def test_given_a_keyboard_alone_when_the_failover_wizard_is_run_then_it_ends_with_the_result(
@@ -117,6 +123,8 @@ def test_given_a_keyboard_alone_when_the_failover_wizard_is_run_then_it_ends_wit
     expect(page.get_by_role("log").get_by_role("listitem")).to_have_count(4)
     expect(page.locator(".operation .heading")).to_contain_text("Done")
     expect(page.locator(".operation")).to_contain_text("24 positions of 4 groups brought up to the end")
+    page.evaluate(AXE.read_text())
+    assert page.evaluate("axe.run(document).then((done) => done.violations.map((each) => each.id))") == []
     assert fake.orders == [{"verb": "failover", "all": True, "topic": None, "why": "", "confirm": "ap-to-eu"}]
 
 
@@ -187,9 +195,35 @@ def test_given_hostile_names_when_they_are_shown_then_they_are_text_and_nothing_
         page.get_by_role("link", name=HOSTILE[1], exact=True).click()
         expect(page.get_by_role("heading", level=2)).to_have_text(HOSTILE[1])
         page.get_by_role("link", name="0", exact=True).click()
-        expect(page.locator(".command code")).to_contain_text("--topic '")
+        words = shlex.split(page.locator(".command code").inner_text())
+        assert words[:5] == ["replicator", "verify", "--link", "us-to-eu", "--topic"]
+        assert re.fullmatch(words[5], HOSTILE[1])
         assert page.locator("main img, main script, main iframe").count() == 0
         assert page.evaluate("window.stolen") is None
+
+
+def test_given_a_thousand_topics_when_they_are_scrolled_sorted_and_filtered_then_few_rows_live(page: Page) -> None:
+    rows = page.locator("tbody tr:not(.space)")
+    with Fake([LinkWorld("big", topics=[f"t-{n:04d}" for n in range(1000)], partitions=2)]) as fake:
+        at(page, fake, "links/big/topics")
+        expect(page.locator("main")).to_contain_text("1,000 topics")
+        page.get_by_role("button", name="Topic").click()
+        expect(rows.first).to_contain_text("t-0000")
+        expect(page.get_by_role("columnheader", name="Topic")).to_have_attribute("aria-sort", "ascending")
+        expect(page.get_by_role("table")).to_have_attribute("aria-rowcount", "1001")
+        page.get_by_role("region", name="Topics").focus()
+        page.keyboard.press("End")
+        expect(page.get_by_role("link", name="t-0999")).to_be_visible()
+        assert rows.count() < 80
+        page.get_by_role("link", name="t-0999").focus()
+        for _ in range(60):  # far beyond the rows that were there
+            page.keyboard.press("Shift+Tab")
+        assert page.evaluate("document.activeElement.textContent") == "t-0939"
+        page.get_by_label("Filter by topic").fill("t-07 copying")
+        expect(page.locator("main")).to_contain_text("100 of 1,000 topics")
+        assert page.url.endswith("topics?q=t-07+copying")
+        page.reload()
+        expect(page.locator("main")).to_contain_text("100 of 1,000 topics")
 
 
 def test_given_a_connection_that_breaks_then_it_says_since_when_and_comes_back(page: Page, fake: Fake) -> None:

@@ -6,10 +6,12 @@ import { request } from "./api.js";
 const KEPT = 900; // samples of each link: fifteen minutes
 const SILENT_MS = 6000; // after so long without a word the connection counts as broken
 const LONGEST_MS = 15_000;
+const UNSEEN_MS = 20_000; // a hidden page rests after so long: browsers share few connections among all tabs
 
-/** `state` is "connecting", "live" or "lost"; `since` says since when it is lost, `retry` when it is tried again. */
+/** `state` is "connecting", "live", "lost" or, while nobody sees the page, "resting"; `since` says since when it is lost, `retry` when it is tried again. */
 export const live = { state: "connecting", since: null, retry: null, why: "", at: null, links: [], history: new Map() };
 
+const RESTING = "resting";
 const listeners = new Set();
 let hurry = () => {};
 
@@ -28,11 +30,17 @@ export function tryNow() {
 /** Reads for as long as the page lives. */
 export async function follow() {
   for (let tries = 0; ; tries += 1) {
+    await seen();
     const stop = new AbortController();
+    restWhenHidden(stop);
     try {
       await read(stop, () => (tries = 0));
       lose("the service ended the connection");
     } catch (error) {
+      if (stop.signal.reason === RESTING) {
+        live.state = "resting";
+        continue;
+      }
       lose(error.name === "AbortError" ? "the service has fallen silent" : error.message);
     } finally {
       stop.abort();
@@ -48,9 +56,26 @@ export async function follow() {
   }
 }
 
+/** Resolves when somebody can see the page. */
+function seen() {
+  if (!document.hidden) return null;
+  return new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+}
+
+/** Ends the connection when the page was hidden for a while. */
+function restWhenHidden(stop) {
+  let timer = null;
+  const change = () => {
+    clearTimeout(timer);
+    if (document.hidden) timer = setTimeout(() => stop.abort(RESTING), UNSEEN_MS);
+  };
+  document.addEventListener("visibilitychange", change, { signal: stop.signal });
+  change();
+}
+
 async function read(stop, connected) {
   const answer = await request("v1/events", { signal: stop.signal, headers: { Accept: "text/event-stream" } });
-  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  if (!answer.ok) throw new Error((await answer.json().catch(() => null))?.error ?? `status ${answer.status}`);
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (;;) {

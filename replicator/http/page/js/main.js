@@ -2,7 +2,7 @@
 
 import { announce, announceChanges } from "./announce.js";
 import { onTokenNeeded } from "./api.js";
-import { h } from "./dom.js";
+import { h, mark } from "./dom.js";
 import { age, time } from "./format.js";
 import { icon } from "./icons.js";
 import { follow, hear, live, tryNow } from "./live.js";
@@ -17,12 +17,13 @@ import { operationsView } from "./views/operations.js";
 const main = document.getElementById("main");
 const health = h("span", { class: "badge soft", id: "health" });
 const lost = h("div", { class: "lost", role: "alert", hidden: true });
+const mainLinks = [h("a", { href: to() }, "Links"), h("a", { href: to("operations") }, "Operations")];
 let shown = { abort: new AbortController(), page: null, key: null };
 
 function top() {
   document.getElementById("top").append(
     h("a", { class: "brand", href: to() }, h("img", { src: "icon.svg", alt: "", width: 24, height: 24 }), h("span", {}, "Replicator")),
-    h("nav", { "aria-label": "Main" }, h("a", { href: to() }, "Links"), h("a", { href: to("operations") }, "Operations")),
+    h("nav", { "aria-label": "Main" }, mainLinks),
     h("span", { class: "stretch" }),
     health,
     themeSwitch(),
@@ -38,6 +39,7 @@ function top() {
 function route() {
   const { parts, query } = parse(location.hash);
   const key = parts[0] === "links" && parts[1] ? `links/${parts[1]}` : parts[0] ?? "";
+  mainLinks.forEach((link) => mark(link, "aria-current", link.hash === to(...parts) && "page"));
   const first = shown.key === null;
   if (key !== shown.key || !shown.page?.open) {
     shown.abort.abort();

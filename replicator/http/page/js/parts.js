@@ -93,6 +93,21 @@ export function prose(text) {
   return text.split("`").map((part, at) => (at % 2 ? h("code", {}, part) : part));
 }
 
+/** As `facts`, of texts that change: returns `{element, set({name: text})}`; what has no text isn't shown. */
+export function liveFacts(...names) {
+  const values = new Map(names.map((each) => [each, h("dd", {})]));
+  const rows = new Map(names.map((each) => [each, h("div", { hidden: true }, h("dt", {}, each), values.get(each))]));
+  return {
+    element: h("dl", { class: "facts" }, ...rows.values()),
+    set(texts) {
+      for (const [key, text] of Object.entries(texts)) {
+        put(values.get(key), text);
+        mark(rows.get(key), "hidden", text === null || text === undefined || text === "");
+      }
+    },
+  };
+}
+
 /** Rows of names and values. */
 export function facts(...pairs) {
   const shown = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");

@@ -10,6 +10,7 @@ import { list } from "../table.js";
 
 const STATES = { running: ["Running", "accent", "pending"], done: ["Done", "good", "good"], failed: ["Failed", "bad", "bad"], refused: ["Refused", "warn", "faulted"] };
 const EVERY_MS = 400;
+const LONG = 50; // of lists in the result
 const NEXT = {
   failover: "Let clients use the copies now. When the old source is back, Restore finds what was written there and never copied.",
   promote: "Let clients use the copies now: nothing is missing there.",
@@ -52,7 +53,8 @@ export function progress(link, id, signal, ended = () => {}) {
   const wrong = trouble();
   const state = h("span", { role: "status" });
   const title = h("h2", { tabindex: -1 }, "Operation");
-  const lines = h("ol", { class: "lines", role: "log", "aria-label": "Progress", tabindex: 0 });
+  const lines = h("ol");
+  const log = h("div", { class: "lines", role: "log", "aria-label": "Progress", tabindex: 0 }, lines);
   const about = h("div");
   const result = h("div");
   const stop = new AbortController();
@@ -64,7 +66,7 @@ export function progress(link, id, signal, ended = () => {}) {
     put(title, `${found.verb} ${found.link}`);
     setBadge(said, ...stateOf(found.state));
     for (const line of found.lines.slice(lines.children.length)) lines.append(h("li", {}, line));
-    mark(lines, "hidden", !found.lines.length);
+    mark(log, "hidden", !found.lines.length);
     refill(about, JSON.stringify([found.by, found.started, found.ended]), () => facts(
       ["By", name(found.by)], ["Started", moment(found.started)], ["Ended", found.ended && moment(found.ended)],
       ["Why", found.arguments?.why], ["Topics", found.arguments?.topic ?? "all"]));
@@ -73,8 +75,13 @@ export function progress(link, id, signal, ended = () => {}) {
     stop.abort();
     ended(found);
   });
-  return h("section", { class: "operation" }, h("div", { class: "heading" }, title, state), wrong.element, about, lines, result,
+  return h("section", { class: "operation" }, h("div", { class: "heading" }, title, state), wrong.element, about, log, result,
     h("p", {}, h("a", { href: to("links", link) }, "To the link"), " · ", h("a", { href: to("links", link, "audit") }, "Audit trail")));
+}
+
+/** For JSON: long lists by their beginning. */
+function shortened(_, value) {
+  return Array.isArray(value) && value.length > LONG ? [...value.slice(0, LONG), `… ${value.length - LONG} more`] : value;
 }
 
 function shownResult({ verb, state, error, result }) {
@@ -88,7 +95,7 @@ function shownResult({ verb, state, error, result }) {
       ["Groups", result.groups && `${many(result.groups.moved ?? 0, "position")} of ${many(result.groups.groups ?? 0, "group")} brought up to the end`]),
     result.steps ? h("p", { class: "soft" }, Object.entries(result.steps).map(([step, ms]) => `${step} ${age(ms)}`).join(" · ")) : null,
     result.differences?.length ? h("ul", { class: "short", tabindex: 0, "aria-label": "Differences" }, result.differences.map((each) => h("li", {}, each))) : null,
-    h("details", {}, h("summary", {}, "As JSON"), h("pre", { tabindex: 0 }, JSON.stringify(result, null, 1)))));
+    h("details", {}, h("summary", {}, "As JSON"), h("pre", { tabindex: 0 }, JSON.stringify(result, shortened, 1)))));
   return parts;
 }
 

@@ -3,7 +3,7 @@
 import { get, ofLink } from "../api.js";
 import { h, name, refill } from "../dom.js";
 import { age, ago, count, moment, short } from "../format.js";
-import { command, facts, heading, panel, prose, trouble } from "../parts.js";
+import { command, heading, liveFacts, panel, prose, trouble } from "../parts.js";
 import { keyOf, ratesOf } from "../partitions.js";
 import { poll } from "../polling.js";
 import { to } from "../router.js";
@@ -12,10 +12,16 @@ import { list } from "../table.js";
 import { nextCommands } from "../nextsteps.js";
 import { ownerOf } from "../lanes.js";
 
+const END = "Source ends at";
+const COPIED = "Copied to (source's offset)";
+const THERE = "Copy ends at (target's offset)";
+
 export function partitionTab({ link, parts: [topic, partition], signal }) {
   const wrong = trouble();
   const state = h("span");
-  const body = h("div", { class: "two" });
+  const position = liveFacts(END, COPIED, THERE, "Lag", "Behind", "Records/s");
+  const about = liveFacts("Since", "Reason", "Recorded by a worker", "Lane", "Worker", "Host");
+  const body = h("div", { class: "two" }, panel("Position", position.element), panel("State", about.element));
   const fault = h("div");
   const gaps = h("div");
   poll(ofLink(link), { every: 1000, signal, failed: wrong.say }, (status, at) => {
@@ -26,16 +32,14 @@ export function partitionTab({ link, parts: [topic, partition], signal }) {
     const { word, tone } = known(row.state);
     setBadge(state, word, tone, row.state.toLowerCase());
     const owner = ownerOf(status, row);
-    refill(body, JSON.stringify([row, rate, owner]), () => [
-      panel("Position", facts(
-        ["Source ends at", count(row.source_end)], ["Copied to (source's offset)", count(row.source_next)],
-        ["Copy ends at (target's offset)", count(row.target_next)], ["Lag", `${count(row.lag)} records`],
-        ["Behind", age(row.lag_ms)], ["Records/s", short(rate)])),
-      panel("State", facts(
-        ["State", word], ["Since", row.since && `${moment(row.since)} (${ago(row.since)} ago)`], ["Reason", row.reason],
-        ["Recorded by a worker", row.confirmed === false ? "not yet" : "yes"],
-        ["Lane", owner.lane], ["Worker", owner.worker && name(owner.worker)], ["Host", owner.host && name(owner.host)])),
-    ]);
+    position.set({
+      [END]: count(row.source_end), [COPIED]: count(row.source_next), [THERE]: count(row.target_next),
+      Lag: `${count(row.lag)} records`, Behind: age(row.lag_ms), "Records/s": short(rate),
+    });
+    about.set({
+      Since: row.since && `${moment(row.since)} (${ago(row.since)} ago)`, Reason: row.reason,
+      "Recorded by a worker": row.confirmed === false ? "not yet" : "yes", Lane: owner.lane, Worker: owner.worker, Host: owner.host,
+    });
     refill(fault, JSON.stringify([row.detail, row.next_step]), () => row.detail || row.next_step ? panel("Why, and what next",
       h("p", {}, row.detail), h("p", {}, prose(row.next_step ?? "")), nextCommands(link, row).map(command)) : null);
     refill(gaps, JSON.stringify(row.gaps), () => row.gaps?.length ? panel("Gaps that were accepted", gapList(row.gaps)) : null);
