@@ -10,7 +10,6 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from replicator.http.access import Access, Principal, Role, Token, is_loopback
 from replicator.http.api import Api
 from replicator.http.gate import Gate
 from replicator.http.openapi import OPENAPI_PATH, describe
+from replicator.http.page_files import add_page
 from replicator.http.problems import json_answer, problem, problem_of
 from replicator.http.reader import encode
 from replicator.http.refusals import Refusals
@@ -38,12 +38,6 @@ from replicator.views.view import View
 log = structlog.get_logger(__name__)
 
 _MAX_BODY_BYTES = 64 << 10
-_PAGE = {
-    "/": ("index.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -164,18 +158,8 @@ def application(api: Api, face: Face, access: Access, refusals: Refusals) -> web
     gate = Gate(access, refusals, api.reader)
     for route in routes:
         app.router.add_route(route.method, route.path, gate.guarded(route))
-    for path, (name, kind) in _PAGE.items():
-        app.router.add_get(path, _asset(name, kind))
+    add_page(app.router)
     return app
-
-
-def _asset(name: str, kind: str) -> Handler:
-    text = resources.files(__package__).joinpath("page", name).read_text(encoding="utf-8")
-
-    async def handler(_request: web.Request) -> web.Response:
-        return web.Response(text=text, content_type=kind)
-
-    return handler
 
 
 def _site(runner: web.AppRunner, address: str, tls: ssl.SSLContext | None) -> web.BaseSite:

@@ -111,7 +111,7 @@ async def test_given_a_browser_then_the_page_needs_nothing_from_elsewhere(
     start: Started, client: aiohttp.ClientSession
 ) -> None:
     url = await start(Fake())
-    for path, kind in (("/", "html"), ("/page.js", "javascript"), ("/page.css", "css"), ("/icon.svg", "svg")):
+    for path, kind in (("/", "html"), ("/js/main.js", "javascript"), ("/css/base.css", "css"), ("/icon.svg", "svg")):
         async with client.get(url + path) as answer:
             assert answer.status == 200
             assert kind in answer.headers["Content-Type"]
