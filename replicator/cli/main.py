@@ -26,6 +26,7 @@ from replicator.cli.promote import promote
 from replicator.cli.ready import ready
 from replicator.cli.restore import restore
 from replicator.cli.resume import resume
+from replicator.cli.reverse import reverse
 from replicator.cli.run import run
 from replicator.cli.status import status
 from replicator.cli.topics import topics
@@ -89,6 +90,7 @@ app.command("ready")(ready)
 app.command("promote")(promote)
 app.command("failover")(failover)
 app.command("restore")(restore)
+app.command("reverse")(reverse)
 app.command("audit")(audit)
 app.command("translate")(translate)
 app.command("verify")(verify)
