@@ -29,6 +29,7 @@ from replicator.cli.ready import ready
 from replicator.cli.remove import remove
 from replicator.cli.restore import restore
 from replicator.cli.resume import resume
+from replicator.cli.reverse import reverse
 from replicator.cli.run import run
 from replicator.cli.status import status
 from replicator.cli.topics import topics
@@ -93,6 +94,7 @@ app.command("ready")(through_api(ready))
 app.command("promote")(through_api(promote))
 app.command("failover")(through_api(failover))
 app.command("restore")(through_api(restore))
+app.command("reverse")(reverse)
 app.command("remove")(remove)
 app.command("audit")(through_api(audit))
 app.command("translate")(through_api(translate))

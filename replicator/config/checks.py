@@ -37,6 +37,8 @@ def find_warnings(settings: Settings) -> list[Problem]:
     warnings: list[Problem] = []
     seen: dict[tuple[str, str, bool], str] = {}
     for index, link in enumerate(settings.links):
+        if link.reverse_of is not None:
+            continue
         key = (link.source, link.target, link.topics.naming == "identical")
         if key in seen:
             both = f"link {seen[key]} copies from {link.source} to {link.target} as well"
@@ -118,7 +120,7 @@ def _links(settings: Settings) -> Iterator[Problem]:
         later = value_not_available((*path, "delivery"), link.delivery)
         if later is not None:
             yield Problem((*path, "delivery"), later)
-        if link.topics.naming == "prefix":
+        if link.names_tell:
             yield from _prefix(link, path)
 
 
@@ -181,20 +183,20 @@ def _glob_hint(pattern: str) -> str:
 def _directions(settings: Settings) -> Iterator[Problem]:
     """Links that keep names, and lead back to where they began: each must be able to tell copies from originals."""
     for index, link in enumerate(settings.links):
-        if link.source == link.target or not settings.returns(link):
+        if link.source == link.target or not (settings.returns(link) or settings.counterpart(link)):
             continue
         if link.delivery == "at_least_once":
             text = (
                 f"at_least_once can't be used with identical naming in both directions between {link.source} and "
-                f"{link.target}: such a link's copies can't be told from originals, and would go round for ever; use "
-                "exactly_once, or `naming: prefix`"
+                f"{link.target}, nor with a way back: such a link's copies can't be told from originals, and would go "
+                "round for ever; use exactly_once, or `naming: prefix`"
             )
             yield Problem(("links", index, "delivery"), text)
 
 
 def _twice(settings: Settings) -> Iterator[Problem]:
     """Clusters that get the same records on two ways, under the same names."""
-    keeping = [link for link in settings.links if link.topics.naming == "identical"]
+    keeping = [link for link in settings.links if link.topics.naming == "identical" and link.reverse_of is None]
 
     def brings(link: LinkConfig, passed: frozenset[str]) -> set[str]:
         """The clusters whose clients' records it carries to its target."""
@@ -206,7 +208,7 @@ def _twice(settings: Settings) -> Iterator[Problem]:
         return found - {link.target}
 
     for index, link in enumerate(settings.links):
-        if link.topics.naming != "identical":
+        if link not in keeping:
             continue
         ours = brings(link, frozenset({link.source, link.target}))
         for other in keeping:

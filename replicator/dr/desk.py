@@ -9,7 +9,7 @@ import getpass
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -22,6 +22,7 @@ from replicator.ledger.control_client import ControlClient
 from replicator.ledger.desired import Desired, DesiredStates, encode_for
 from replicator.ledger.log import KeyValue
 from replicator.ledger.operations import ACCESS, Audit, Claim, Operations, claim_key, encode_audit, encode_claim
+from replicator.ledger.turning import Turning
 from replicator.states import State
 
 _RENEW_MS = 15_000
@@ -55,7 +56,8 @@ class Desk:
         self.gone = False  # the control topic was deleted under it: nothing can be noted any more
         self._what = what
         self._now_ms = now_ms
-        self._desired, self._operations = DesiredStates(), Operations()
+        self._desired, self._operations = DesiredStates.of_link(link), Operations()
+        self._turning = Turning()
         self._began_ms = now_ms()
         self._claim: Claim | None = None
         properties = client_properties(settings.clusters[link.target], client_id=f"replicator-{link.name}-{verb}")
@@ -91,6 +93,17 @@ class Desk:
         """What is wanted of the link's topics, as of the last look."""
         self._read()
         return self._desired
+
+    @property
+    def turning(self) -> Turning:
+        """What is remembered of turning the link's direction, as of the last look."""
+        self._read()
+        return self._turning
+
+    def write(self, pairs: Sequence[KeyValue]) -> None:
+        """Append these records to the control topic."""
+        if pairs:
+            self._control.write(pairs)
 
     def want(self, topics: Iterable[str] | None, state: State, why: str = "", *, apart: bool = False) -> Desired:
         """Let this be wanted of these source topics, or of all that there are and will be."""
@@ -165,6 +178,7 @@ class Desk:
     def _read(self) -> None:
         for key, value in self._control.read():
             self._desired.take(key, value)
+            self._turning.take(key, value)
             self._operations.take(key, value)
 
 

@@ -83,7 +83,7 @@ def verify(
         ranges = plan(link, source, target, positions, topic, partition)
         if span:
             ranges = within(settings, link, span, ranges, source)
-        if settings.returns(link):
+        if settings.returns(link) or settings.counterpart(link) is not None:
             ranges = _left_out(settings, link, source, target, ranges)
         total = sum(r.source_end - r.source_start for r in ranges)
         done = 0

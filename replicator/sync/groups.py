@@ -20,7 +20,7 @@ from replicator.ledger.group_state import GROUP_MAX_BYTES, Mark
 from replicator.sync.group_client import GroupClient
 from replicator.sync.group_filter import GroupFilter
 from replicator.sync.group_plan import GroupPlan, Key, Move, View
-from replicator.sync.group_rules import Pair, Verdict, judge
+from replicator.sync.group_rules import Former, Pair, Verdict, judge, never_turned
 from replicator.sync.group_words import (
     active,
     diverged,
@@ -54,6 +54,7 @@ def make_group_sync(
     target: ClusterClient,
     store: Store | None = None,
     released: Callable[[str], bool] = nothing_released,
+    former: Former = never_turned,
 ) -> GroupSync:
     """The syncer of a link's groups, with clients of both clusters. Positions in `released` topics are left alone."""
     return GroupSync(
@@ -66,6 +67,7 @@ def make_group_sync(
         now_ms=lambda: int(time.time() * 1000),
         clock=time.monotonic,
         released=released,
+        former=former,
     )
 
 
@@ -84,8 +86,11 @@ class GroupSync:
         now_ms: Callable[[], int],
         clock: Callable[[], float],
         released: Callable[[str], bool] = nothing_released,
+        former: Former = never_turned,
     ) -> None:
         self._released = released
+        self._were_released: set[str] = set()
+        self._former = former
         self._link = link
         self._source, self._target = source, target
         self.positions = positions
@@ -117,6 +122,10 @@ class GroupSync:
         if not self.positions.exists:
             return GroupPlan()
         self._rounds += 1
+        released = {topic for topic in self._source.cluster.topics if self._released(topic)}
+        if released != self._were_released:  # neither side needs to have moved for something to be due
+            self._were_released = released
+            self._settled.clear()
         if self._writer.take_over(self.positions.groups) or all_views or self._rounds % _LOOK_AT_ALL == 0:
             self._settled.clear()
         held: dict[str, list[Held]] = {}
@@ -326,7 +335,7 @@ class GroupSync:
         mark = self._writer.mark(view.group, view.at)
         late = self._writer.late(view.group, view.at)
         pair = self._pair(view)
-        verdict = judge(view.offset, offset, view.held, mark, late, pair)
+        verdict = judge(view.offset, offset, view.held, mark, late, pair, self._former(view.group, view.at))
         if verdict is Verdict.DIVERGED:
             view.why, view.detail = diverged(self._link.target)
         elif verdict is Verdict.WRITE and listed is not None and not listed.empty:
