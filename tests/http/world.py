@@ -8,7 +8,7 @@ from typing import Any
 
 from replicator.config.models import ClusterConfig, LinkConfig, Settings
 from replicator.errors import UnreachableError, WrongStateError
-from replicator.ledger.status import LinkStatus
+from replicator.ledger.status import LinkStatus, PartitionStatus
 from replicator.telemetry.counters import PartitionCounters, WorkerCounters
 from replicator.verbs.verb import Hand, Order, Row, Verb
 from replicator.views.view import Query, View
@@ -45,9 +45,12 @@ class World:
         self.looked[link.name] = self.looked.get(link.name, 0) + 1
         if self.error is not None:
             raise self.error
-        row = {"topic": "orders", "partition": 0, "state": "COPYING", "source_next": self.next, "lag": 3, "lag_ms": 9}
-        names = {"name": link.name, "source": link.source, "target": link.target, "source_error": None}
-        return {**names, "workers": ["a"], "partitions": [row]}
+        row = PartitionStatus(
+            topic="orders", partition=0, state="COPYING", reason=None, since=None, source_end=self.next + 3,
+            source_next=self.next, target_next=self.next, lag=3, lag_ms=9,
+        )  # fmt: skip
+        names = {"name": link.name, "source": link.source, "target": link.target}
+        return LinkStatus(workers=(), partitions=(row,), **names).model_dump(mode="json")
 
     @property
     def views(self) -> dict[str, View[Any]]:
