@@ -16,7 +16,7 @@ from tests.http.world import World
 from tests.ledger.test_status import LANES, Rig
 from tests.support.bundled import BundledCluster
 
-TOPICS, PARTITIONS = 100, 100
+TOPICS, PARTITIONS = 20, 500
 WITHIN_S = 2.0
 
 
@@ -45,7 +45,7 @@ async def test_given_10_000_partitions_when_their_status_is_asked_for_then_it_ta
         try:
             took = []
             async with aiohttp.ClientSession() as session:
-                for _ in range(3):
+                for _ in range(2):
                     began = time.monotonic()
                     async with session.get(f"{urls(runner)[0]}/v1/links/{rig.tag}") as answer:
                         found = json.loads(await answer.read())
