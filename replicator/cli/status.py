@@ -87,6 +87,8 @@ def headline(link: Status) -> Text:
     lag = sum(max(0, row["lag"] or 0) for row in rows)
     behind = max((row["lag_ms"] or 0 for row in rows), default=0)
     text.append(f", lag {count(lag)} records" + (f", {age(behind)} behind" if lag else ""), style="not bold")
+    if link.get("bandwidth"):
+        text.append(f", at most {link['bandwidth'] / 1_000_000:.4g} MB/s", style="not bold")
     return text
 
 

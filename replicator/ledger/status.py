@@ -105,6 +105,7 @@ class LinkStatus(_Shown):
     target: str
     workers: tuple[WorkerStatus, ...]
     partitions: tuple[PartitionStatus, ...]
+    bandwidth: int | None = None  # bytes a second, over all workers, as the configuration says
     source_error: str | None = None
     source_seen: str | None = None  # while it can't be reached: when workers heard of it last; offsets are as of then
     syncs: tuple[SyncStatus, ...] = ()  # those that have something to say
@@ -186,6 +187,7 @@ def read_status_blocking(
             for member in members
         ),
         partitions=tuple(sorted(partitions, key=lambda at: (at.topic, at.partition))),
+        bandwidth=link.bandwidth,
         source_error=source_error,
         source_seen=None if source_error is None else ledger.source_seen,
         syncs=ledger.syncs,

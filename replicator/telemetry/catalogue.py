@@ -75,6 +75,14 @@ THROTTLED = Metric(
     "replicator_source_throttled_seconds", "counter", "seconds", LINK,
     "Time that the source's brokers told this worker to wait, because of a quota, before it reads on.",
 )  # fmt: skip
+BANDWIDTH = Metric(
+    "replicator_bandwidth_limit_bytes", "gauge", "bytes", LINK,
+    "What this worker may read a second for the link, by the lanes that it owns; absent without `bandwidth`.",
+)  # fmt: skip
+BANDWIDTH_WAITED = Metric(
+    "replicator_bandwidth_waited_seconds", "counter", "seconds", LINK,
+    "Time that this worker's reading waited because of `bandwidth`, over all its fetch loops.",
+)  # fmt: skip
 
 # ---- lag
 
@@ -216,7 +224,8 @@ SECTIONS = (
         "Copying",
         "What reached the target. Counts begin anew when a partition moves to another worker, which `rate()` and "
         "`increase()` allow for.",
-        (RECORDS, BYTES, BATCHES, LOOPED_RECORDS, LOOPED_BYTES, RETRIES, LATENCY, THROTTLED),
+        (RECORDS, BYTES, BATCHES, LOOPED_RECORDS, LOOPED_BYTES, RETRIES, LATENCY, THROTTLED, BANDWIDTH,
+         BANDWIDTH_WAITED),
     ),
     Section(
         "Lag",
