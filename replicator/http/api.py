@@ -24,7 +24,7 @@ from replicator.ledger.status import LinkStatus
 from replicator.verbs.verb import Verb
 from replicator.views.view import View
 
-_PATIENCE_S = 10.0  # for a listener that doesn't read
+PATIENCE_S = 10.0  # for a listener that doesn't read
 
 
 class Me(TypedDict):
@@ -163,7 +163,7 @@ class Api:
                 response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
                 await response.prepare(request)
                 while True:
-                    await asyncio.wait_for(response.write(await following()), _PATIENCE_S)
+                    await asyncio.wait_for(response.write(await following()), PATIENCE_S)
         except TooManyError as error:
             return problem(503, str(error), error.exit_code)
         except (ConnectionError, TimeoutError):
