@@ -51,6 +51,7 @@ export function setBadge(element, word, tone, drawing) {
 export function ofLink(link) {
   const states = link.states ?? {};
   if (link.error) return { word: "Target away", tone: "bad", drawing: "bad" };
+  if (link.at === null) return { word: "Looking…", tone: "soft", drawing: "pending" };
   const faulted = states.FAULTED ?? 0;
   if (faulted) return { word: `${faulted.toLocaleString("en")} faulted`, tone: "bad", drawing: "faulted" };
   const moved = (states.FAILED_OVER ?? 0) + (states.PROMOTED ?? 0);
