@@ -4,10 +4,11 @@ import { get, ofLink, post } from "../api.js";
 import { h, mark, name, put } from "../dom.js";
 import { count, many, moment } from "../format.js";
 import { heading, trouble } from "../parts.js";
+import { nameField, scopeFields } from "../orderfields.js";
 import { to } from "../router.js";
 import { badge } from "../states.js";
 import { table } from "../table.js";
-import { nameField, scopeFields, verbDialog } from "../verbs.js";
+import { verbDialog } from "../verbs.js";
 
 export function failoverTab({ link, signal }) {
   const wrong = trouble();
