@@ -50,6 +50,7 @@ def test_given_a_worker_when_its_console_is_used_then_it_shows_what_is_so_and_or
     rig.write(rig.good, records(5, start=20))
     page.goto(f"http://{worker.address}/#/links/{rig.name}/topics/{rig.good}/0")
     expect(main).to_contain_text("Copied to (source's offset)25")
+    expect(page.get_by_text("Lane", exact=True)).to_be_visible()
     page.get_by_label("Offset on the source").fill("7")
     page.get_by_role("button", name="Translate").click()
     expect(page.get_by_role("status").filter(has_text="exactly")).to_contain_text(f"is us.{rig.good} 0 at 7, exactly")

@@ -10,10 +10,10 @@ import { to } from "./router.js";
 export function orderDialog(link, verb, { title, says, typed, options = {}, wide = false }) {
   const consequence = h("div", { class: "consequence", role: "status" });
   const wrong = h("p", { class: "bad", role: "alert", hidden: true });
-  const why = h("input", { type: "text", id: "why", maxlength: 500, placeholder: "for others: it is shown, and kept" });
+  const why = h("input", { type: "text", maxlength: 500, placeholder: "for others: it is shown, and kept" });
   const fields = Object.entries(options).map(([key, { type, label, value }]) => {
     const shown = type === "checkbox" ? { checked: Boolean(value) } : { value, min: type === "number" ? 0 : null, step: type === "number" ? "any" : null };
-    const input = h("input", { type, ...shown, id: `option-${key}`, onchange: () => tryIt() });
+    const input = h("input", { type, ...shown, onchange: () => tryIt() });
     return { key, input, element: type === "checkbox" ? h("label", { class: "check" }, input, label) : h("label", { class: "field" }, label, input) };
   });
   const given = () => Object.fromEntries(fields.filter(({ input }) => input.value !== "").map(({ key, input }) => [key, valueOf(input)]));
@@ -23,7 +23,7 @@ export function orderDialog(link, verb, { title, says, typed, options = {}, wide
   const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
   const form = h("form", { method: "dialog" },
     h("h2", {}, `${title} `, name(link)), h("p", {}, says), scope.element, fields.map((each) => each.element),
-    h("label", { class: "field", for: "why" }, "Why", why), consequence, gate?.element, wrong, h("div", { class: "buttons" }, cancel, go));
+    h("label", { class: "field" }, "Why", why), consequence, gate?.element, wrong, h("div", { class: "buttons" }, cancel, go));
   const dialog = h("dialog", { "aria-label": `${title} ${link}` }, form);
   let [tried, turn] = [false, 0];
 

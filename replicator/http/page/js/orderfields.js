@@ -2,6 +2,8 @@
 
 import { h, name } from "./dom.js";
 
+let fields = 0; // so that a dialog's and the page's have ids of their own
+
 /** Which topics: all, or those whose names match. `changed(scope)` hears `{all}` or `{topic}`; null while none is named. */
 export function scopeFields(changed) {
   const pattern = h("input", { type: "text", class: "name", "aria-label": "Regular expression for whole names of source topics", placeholder: "orders.*", disabled: true });
@@ -25,7 +27,8 @@ export function scopeFields(changed) {
 
 /** The last gate: the link's name, typed. `changed()` hears every key. */
 export function nameField(link, changed) {
-  const field = h("input", { type: "text", class: "name", id: "typed", autocomplete: "off", spellcheck: "false", oninput: changed });
-  const element = h("div", { class: "typed" }, h("label", { for: "typed" }, "Type the link's name, ", h("b", {}, name(link)), ", to go on"), field);
+  const id = `typed-${(fields += 1)}`;
+  const field = h("input", { type: "text", class: "name", id, autocomplete: "off", spellcheck: "false", oninput: changed });
+  const element = h("div", { class: "typed" }, h("label", { for: id }, "Type the link's name, ", h("b", {}, name(link)), ", to go on"), field);
   return { element, right: () => field.value === link };
 }
