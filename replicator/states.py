@@ -17,6 +17,7 @@ class State(StrEnum):
     FAULTED = "FAULTED"
     PROMOTED = "PROMOTED"
     FAILED_OVER = "FAILED_OVER"
+    ASLEEP = "ASLEEP"  # of a link's way back, before `reverse`: never of a partition that has an entry
 
 
 class Way(StrEnum):

@@ -64,7 +64,7 @@ class Needs:
 
     def __init__(self, settings: Settings, link: LinkConfig, plan: TopicPlan, known: Known) -> None:
         self._settings, self._link, self._plan, self._known = settings, link, plan, known
-        self._family = link.remote_topic("") if link.topics.naming == "prefix" else ""
+        self._family = link.remote_topic("") if link.names_tell else ""
         self._written = [pair.remote_name for pair in plan.pairs.values()]
         coming = [link.remote_topic(HEARTBEATS)] if link.sync.heartbeats and HEARTBEATS not in plan.pairs else []
         self._copies = [*self._written, *coming]
@@ -185,7 +185,7 @@ class Needs:
         """Their ledgers: who wrote what on our source, where positions come from, who else writes to our target."""
         link, known = self._link, self._known
         into = [other.name for other in self._settings.links_into(link.source) if other.name != link.name]
-        if link.topics.naming == "identical":
+        if self._settings.mixes(link):
             ledgers = {name for name in known.source_topics if link_of_ledger(name)} | {*map(ledger_topic, into)}
             blind = Purpose("what a link has brought couldn't be told from what clients wrote", True)
             yield from _topics(link.source, ledgers, "Describe Read", blind, INTERNAL_PREFIX)

@@ -7,9 +7,11 @@ import os
 import re
 from collections.abc import Iterator
 
+from pydantic import SecretStr
+
 from replicator.config.explain import nearest
 from replicator.config.later import value_not_available
-from replicator.config.models import LinkConfig, Settings
+from replicator.config.models import LinkConfig, ServiceConfig, Settings
 from replicator.config.tree import KeyPath, Problem, Tree
 
 MAX_TOPIC_LENGTH = 249
@@ -35,6 +37,8 @@ def find_warnings(settings: Settings) -> list[Problem]:
     warnings: list[Problem] = []
     seen: dict[tuple[str, str, bool], str] = {}
     for index, link in enumerate(settings.links):
+        if link.reverse_of is not None:
+            continue
         key = (link.source, link.target, link.topics.naming == "identical")
         if key in seen:
             both = f"link {seen[key]} copies from {link.source} to {link.target} as well"
@@ -116,7 +120,7 @@ def _links(settings: Settings) -> Iterator[Problem]:
         later = value_not_available((*path, "delivery"), link.delivery)
         if later is not None:
             yield Problem((*path, "delivery"), later)
-        if link.topics.naming == "prefix":
+        if link.names_tell:
             yield from _prefix(link, path)
 
 
@@ -179,20 +183,20 @@ def _glob_hint(pattern: str) -> str:
 def _directions(settings: Settings) -> Iterator[Problem]:
     """Links that keep names, and lead back to where they began: each must be able to tell copies from originals."""
     for index, link in enumerate(settings.links):
-        if link.source == link.target or not settings.returns(link):
+        if link.source == link.target or not (settings.returns(link) or settings.counterpart(link)):
             continue
         if link.delivery == "at_least_once":
             text = (
                 f"at_least_once can't be used with identical naming in both directions between {link.source} and "
-                f"{link.target}: such a link's copies can't be told from originals, and would go round for ever; use "
-                "exactly_once, or `naming: prefix`"
+                f"{link.target}, nor with a way back: such a link's copies can't be told from originals, and would go "
+                "round for ever; use exactly_once, or `naming: prefix`"
             )
             yield Problem(("links", index, "delivery"), text)
 
 
 def _twice(settings: Settings) -> Iterator[Problem]:
     """Clusters that get the same records on two ways, under the same names."""
-    keeping = [link for link in settings.links if link.topics.naming == "identical"]
+    keeping = [link for link in settings.links if link.topics.naming == "identical" and link.reverse_of is None]
 
     def brings(link: LinkConfig, passed: frozenset[str]) -> set[str]:
         """The clusters whose clients' records it carries to its target."""
@@ -204,7 +208,7 @@ def _twice(settings: Settings) -> Iterator[Problem]:
         return found - {link.target}
 
     for index, link in enumerate(settings.links):
-        if link.topics.naming != "identical":
+        if link not in keeping:
             continue
         ours = brings(link, frozenset({link.source, link.target}))
         for other in keeping:
@@ -229,14 +233,33 @@ def _service(settings: Settings) -> Iterator[Problem]:
         match = _ADDRESS.fullmatch(service.http)
         if match is None or int(match["port"]) > 65535:
             yield Problem(path, f"{service.http!r} isn't an address; write host:port, or unix:/path")
-        elif not _is_loopback(service.http) and not (service.token and service.token.get_secret_value()):
-            text = f"{service.http} can be reached from other machines: set service.token"
+        elif not _is_loopback(service.http) and not (service.tokens or _secret(service.token)):
+            text = f"{service.http} can be reached from other machines: set service.token, or service.tokens"
             yield Problem(path, f"{text}, or use 127.0.0.1:{match['port']}")
     if (service.cert_file is None) != (service.key_file is None):
         missing = "cert_file" if service.cert_file is None else "key_file"
         yield Problem(("service", missing), "is missing: HTTPS needs cert_file and key_file")
     for key in ("cert_file", "key_file"):
         yield from _readable(("service", key), getattr(service, key))
+    yield from _tokens(service)
+
+
+def _tokens(service: ServiceConfig) -> Iterator[Problem]:
+    names, secrets = {"token", "local"}, {_secret(service.token)}
+    for index, each in enumerate(service.tokens):
+        path: KeyPath = ("service", "tokens", index)
+        if each.name in names:
+            yield Problem((*path, "name"), f"{each.name!r} is taken; every token needs a name of its own")
+        if not _secret(each.token):
+            yield Problem((*path, "token"), "is empty")
+        elif _secret(each.token) in secrets:
+            yield Problem((*path, "token"), "is another one's as well; nobody could tell who it is")
+        names.add(each.name)
+        secrets.add(_secret(each.token))
+
+
+def _secret(value: SecretStr | None) -> str:
+    return value.get_secret_value() if value is not None else ""
 
 
 def _is_loopback(address: str) -> bool:

@@ -47,10 +47,10 @@ def same_link(name: str, before: Settings, after: Settings) -> bool:
     one, other = before.link(name), after.link(name)
     clusters = (one.source, one.target)
     back = [
-        (settings.returns(link), settings.closes(link), settings.links_into(link.source))
+        (settings.mixes(link), settings.returns(link), settings.closes(link), settings.links_into(link.source))
         for settings, link in ((before, one), (after, other))
     ]
-    same_back = one.topics.naming == "prefix" or back[0] == back[1]
+    same_back = not (before.mixes(one) or after.mixes(other)) or back[0] == back[1]
     return one == other and same_back and all(before.clusters[alias] == after.clusters[alias] for alias in clusters)
 
 

@@ -27,6 +27,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("links[].groups", models.GroupsConfig),
     ("links[].sync", models.SyncConfig),
     ("service", models.ServiceConfig),
+    ("service.tokens[]", models.TokenConfig),
 )
 
 _HEAD = """\

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
 from replicator.config.mm2_names import is_heartbeats
+from replicator.config.reverse import with_reverses
 
 
 class _Frozen(BaseModel):
@@ -152,6 +153,8 @@ class LinkConfig(_Frozen):
     """The cluster that is copied from; a key of `clusters`."""
     target: str
     """The cluster that is copied to."""
+    reverse_of: str | None = None
+    """The link that it is the way back of, asleep until `replicator reverse`; keys that are left out are as there."""
     topics: TopicsConfig = TopicsConfig()
     groups: GroupsConfig = GroupsConfig()
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
@@ -181,7 +184,10 @@ class LinkConfig(_Frozen):
     sync: SyncConfig = SyncConfig()
 
     def remote_topic(self, topic: str) -> str:
-        """The name of a source topic's copy on the target. Heartbeats tell by it where they come from, in any case."""
+        """The name of a source topic's copy on the target. Heartbeats tell by it where they come from, in any case; on
+        the way back a topic gets the name that it had before."""
+        if self.reverse_of is not None:
+            return topic.removeprefix(self._prefix_there)
         keeps_name = self.topics.naming == "identical" and not self.copies_heartbeats(topic)
         return topic if keeps_name else f"{self.source}{self.separator}{topic}"
 
@@ -189,13 +195,39 @@ class LinkConfig(_Frozen):
         """Whether the topic is copied as heartbeats: by MirrorMaker 2's rules, whatever filters and naming say."""
         return self.sync.heartbeats and is_heartbeats(topic, self.separator)
 
+    @property
+    def _prefix_there(self) -> str:
+        """On the way back: what the copies' names begin with on its source."""
+        return "" if self.topics.naming == "identical" else f"{self.target}{self.separator}"
+
+    @property
+    def names_tell(self) -> bool:
+        """Whether a target topic's name says that it is a copy."""
+        return self.topics.naming == "prefix" and self.reverse_of is None
+
     def selects(self, topic: str) -> bool:
-        """Whether the filters take this source topic: full match, exclude wins."""
+        """Whether the filters take this source topic: full match, exclude wins. On the way back they are about the name
+        that it had before."""
         if self.copies_heartbeats(topic):
             return True
+        if self.reverse_of is not None:
+            if not topic.startswith(self._prefix_there) or is_heartbeats(topic, self.separator):
+                return False
+            topic = self.remote_topic(topic)
         if any(re.fullmatch(pattern, topic) for pattern in self.topics.exclude):
             return False
         return any(re.fullmatch(pattern, topic) for pattern in self.topics.include)
+
+
+class TokenConfig(_Frozen):
+    """Somebody who may use the HTTP API."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._@-]+$")]
+    """Who it is: the audit trail shows it."""
+    token: SecretStr
+    """What they show as `Authorization: Bearer …`."""
+    role: Literal["view", "operate"] = "view"
+    """`view` shows everything and changes nothing; `operate` gives orders as well."""
 
 
 class ServiceConfig(_Frozen):
@@ -204,7 +236,9 @@ class ServiceConfig(_Frozen):
     http: str = "127.0.0.1:8080"
     """Where page, metrics and API are served: `host:port`, or `unix:/path`."""
     token: SecretStr | None = None
-    """What clients have to show as `Authorization: Bearer …`; needed where `http` isn't loopback."""
+    """What clients have to show as `Authorization: Bearer …`; but on loopback, this or `tokens` is needed."""
+    tokens: tuple[TokenConfig, ...] = ()
+    """Several people's, each with a name and a role."""
     cert_file: str | None = None
     """With `key_file`: HTTPS."""
     key_file: str | None = None
@@ -223,6 +257,11 @@ class Settings(_Frozen):
     links: tuple[LinkConfig, ...]
     """One per direction."""
     service: ServiceConfig = ServiceConfig()
+
+    @field_validator("links", mode="before")
+    @classmethod
+    def _ways_back(cls, links: Any) -> Any:
+        return with_reverses(links)
 
     @field_validator("links")
     @classmethod
@@ -249,18 +288,29 @@ class Settings(_Frozen):
         """The links that write to this cluster."""
         return tuple(link for link in self.links if link.target == cluster)
 
+    def counterpart(self, link: LinkConfig) -> LinkConfig | None:
+        """The link that is its way back, or whose way back it is; None without one."""
+        if link.reverse_of is not None:
+            return next((other for other in self.links if other.name == link.reverse_of), None)
+        return next((other for other in self.links if other.reverse_of == link.name), None)
+
+    def mixes(self, link: LinkConfig) -> bool:
+        """Whether copies and what clients wrote stand in the same topics, so that producers alone tell them apart."""
+        return link.topics.naming == "identical" or self.counterpart(link) is not None
+
     def returns(self, link: LinkConfig) -> bool:
         """Whether a topic that the link writes to is also written to by clients and comes back: links that keep names
-        lead from its target to its source again."""
-        return self._lead_back(link, self.links)
+        lead from its target to its source again, or it is itself the way back."""
+        return link.reverse_of is not None or self._lead_back(link, self.links)
 
     def closes(self, link: LinkConfig) -> bool:
         """Whether links that come before it in the file lead from its target to its source, keeping names: what can
         go in one direction alone, as topics' settings do, goes theirs."""
         return self._lead_back(link, self.links[: self.links.index(link)] if link in self.links else ())
 
-    @staticmethod
-    def _lead_back(link: LinkConfig, links: tuple[LinkConfig, ...]) -> bool:
+    def _lead_back(self, link: LinkConfig, links: tuple[LinkConfig, ...]) -> bool:
+        other_way = self.counterpart(link)  # of the two one copies at a time
+        links = tuple(each for each in links if each.reverse_of is None and each is not other_way)
         reached, waiting = set[str](), [link.target] if link.topics.naming == "identical" else []
         while waiting:
             alias = waiting.pop()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from replicator.config.models import LinkConfig, Settings
+from replicator.dr.cuts import note_cuts
 from replicator.dr.desk import Desk
 from replicator.dr.holds import Choice, Say, await_states
 from replicator.dr.last_groups import Settled, settle_groups
@@ -107,6 +108,7 @@ def failover(
         step("wanted", f"{link.name}: from now on nothing is copied")
         waiting = await_states(settings, link, choice, State.FAILED_OVER, wait_s, desk) if found.status.workers else 0
         step("stopped", f"{link.name}: {len(found.chosen) - waiting} of {len(found.chosen)} partitions have stopped")
+        note_cuts(settings, link, choice, desk)
         groups = asyncio.run(settle_groups(settings, link, {each.topic for each in found.chosen}))
         step("groups", f"{link.name}: {groups.moved} positions of {groups.groups} groups were brought up to the end")
         records, unknown = total(found.losses)

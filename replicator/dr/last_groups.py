@@ -14,9 +14,11 @@ from replicator.config.models import LinkConfig, Settings
 from replicator.errors import ReplicatorError
 from replicator.ledger.group_state import Mark
 from replicator.ledger.offset_map import MapCache
+from replicator.ledger.translation import BEFORE
 from replicator.sync.group_client import GroupClient
 from replicator.sync.group_filter import GroupFilter
 from replicator.sync.link_map import LinkMap
+from replicator.sync.positions import Positions, Translated
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.kafka_errors import NONE, error_name
 
@@ -44,7 +46,7 @@ async def settle_groups(settings: Settings, link: LinkConfig, topics: set[str], 
     try:
         await target.all_topics()
         now = await _read(link, source, topics) if ask_source else None
-        return await _settle(link, target, topics, now)
+        return await _settle(settings, link, source, target, topics, now)
     finally:
         await target.close()
         await source.close()
@@ -64,13 +66,26 @@ async def _read(link: LinkConfig, source: ClusterClient, topics: set[str]) -> di
 
 
 async def _settle(
-    link: LinkConfig, target: ClusterClient, topics: set[str], now: Mapping[str, Mapping[Key, int]] | None
+    settings: Settings,
+    link: LinkConfig,
+    source: ClusterClient,
+    target: ClusterClient,
+    topics: set[str],
+    now: Mapping[str, Mapping[Key, int]] | None,
 ) -> Settled:
-    maps, client = LinkMap(link.name, target, MapCache()), GroupClient(target)
-    await maps.refresh()
-    if not maps.exists:
-        return Settled(0, 0, {})
-    wanted = await _wanted(maps, _open_marks(maps, topics) if now is None else _current(maps, now))
+    client = GroupClient(target)
+    if now is None:
+        maps = LinkMap(link.name, target, MapCache())
+        await maps.refresh()
+        if not maps.exists:
+            return Settled(0, 0, {})
+        wanted = await _wanted(maps, _open_marks(maps, topics), mixed=settings.mixes(link))
+    else:
+        positions_of = Positions(settings, link, source, target)
+        await positions_of.refresh()
+        if not positions_of.exists:
+            return Settled(0, 0, {})
+        wanted = await _wanted_now(positions_of, now)
     listed, positions = await asyncio.gather(client.groups(), client.positions(wanted))
     left: dict[str, str] = {}
     moved = groups = 0
@@ -122,21 +137,35 @@ def _open_marks(maps: LinkMap, topics: set[str]) -> list[_Position]:
     ]
 
 
-def _current(maps: LinkMap, now: Mapping[str, Mapping[Key, int]]) -> list[_Position]:
-    """Those that the source has now, with what the ledger knows of them."""
-    found: list[_Position] = []
-    for group, positions in now.items():
-        for (topic, partition), offset in positions.items():
-            copy = maps.topics.get(topic)
-            if copy is not None:
-                state = maps.groups.get((group, copy))
-                mark = None if state is None else state.marks.get(partition)
-                found.append(_Position(group, topic, copy, partition, offset, mark))
-    return found
+async def _wanted_now(
+    positions: Positions, now: Mapping[str, Mapping[Key, int]]
+) -> dict[str, dict[Key, tuple[int, Mark | None]]]:
+    """As `_wanted`, of what the source has now; what the other direction has brought counts as well."""
+    wanted: dict[str, dict[Key, tuple[int, Mark | None]]] = {}
+    left = [(group, *at, offset) for group, held in now.items() for at, offset in held.items()]
+    while left:
+        later = []
+        for group, topic, partition, offset in left:
+            found = positions.translate(topic, partition, offset)
+            if found is None:
+                later.append((group, topic, partition, offset))
+                continue
+            for at, translation in found.items():
+                if isinstance(translation, Translated):
+                    state = positions.groups.get((group, at[0]))
+                    mark = None if state is None else state.marks.get(at[1])
+                    wanted.setdefault(group, {})[at] = translation.offset, mark
+        if later and not await positions.load():
+            break  # their maps can't be read: the positions stay where they are, behind what is copied
+        left = later
+    return wanted
 
 
-async def _wanted(maps: LinkMap, positions: list[_Position]) -> dict[str, dict[Key, tuple[int, Mark | None]]]:
-    """Group -> target partition -> where it belongs now, and what is known of it."""
+async def _wanted(
+    maps: LinkMap, positions: list[_Position], *, mixed: bool
+) -> dict[str, dict[Key, tuple[int, Mark | None]]]:
+    """Group -> target partition -> where it belongs now, and what is known of it. Where the other direction copied as
+    well (`mixed`), what lies before all that this one copied is for that one to say."""
     wanted: dict[str, dict[Key, tuple[int, Mark | None]]] = {}
     while positions:
         later = []
@@ -147,7 +176,7 @@ async def _wanted(maps: LinkMap, positions: list[_Position]) -> dict[str, dict[K
             located = maps.locate(known, at.offset)
             if located is None:
                 later.append(at)
-            elif not isinstance(located, str):
+            elif not isinstance(located, str) and not (mixed and located.where == BEFORE):
                 wanted.setdefault(at.group, {})[at.copy, at.partition] = located.offset, at.mark
         if later and not await maps.load():
             break  # their maps can't be read: the positions stay where they are, behind what is copied

@@ -14,6 +14,7 @@ from typing import Any
 
 from replicator.config.mm2_names import HEARTBEATS
 from replicator.config.models import LinkConfig, Settings
+from replicator.dr.cuts import note_cuts
 from replicator.dr.desk import Desk
 from replicator.dr.holds import POLL_S, Choice, Say, await_states
 from replicator.dr.last_groups import Settled, settle_groups
@@ -119,6 +120,7 @@ def promote(
             raise WrongStateError(
                 f"link {link.name}: {_stragglers(late)} while copying stopped; it goes on as before. Stop the producers"
             )
+        note_cuts(settings, link, choice, desk)
         groups = asyncio.run(settle_groups(settings, link, {each.topic for each in chosen}, ask_source=True))
         step("groups", f"{groups.moved} positions of {groups.groups} groups were brought up to the end")
         desk.detail = f"{len(due)} of {len(chosen)} partitions; {len(differences)} other differences"

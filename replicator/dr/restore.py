@@ -16,6 +16,7 @@ from typing import Any
 
 from replicator.config.models import LinkConfig, Settings
 from replicator.dr.compare import Record
+from replicator.dr.cuts import note_cuts
 from replicator.dr.desk import Desk
 from replicator.dr.holds import POLL_S, Choice, Say, await_states
 from replicator.dr.reader import Side
@@ -105,6 +106,7 @@ def restore(
                 files = tuple(_save(reader, each, export) for each in found)
             say(f"{link.name}: they were saved to {export}")
         elif found:
+            note_cuts(settings, link, choice, desk)
             desk.want(names, State.COPYING, why, apart=True)
             _await_copied(settings, link, found, wait_s, desk)
             say(f"{link.name}: they were copied")

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from replicator.config.models import LinkConfig
 from replicator.ledger.log import KeyValue
 from replicator.states import State
 
@@ -18,8 +19,10 @@ _VERSION = 1
 _WHY_MAX = 500
 
 WANTED = frozenset({State.COPYING, State.PAUSED, State.PROMOTED, State.FAILED_OVER})
-HOLDING = WANTED - {State.COPYING}
-RELEASED = frozenset({State.PROMOTED, State.FAILED_OVER})  # the copy is its cluster's own: the link changes nothing
+HOLDING = WANTED - {State.COPYING} | {State.ASLEEP}
+RELEASED = frozenset(
+    {State.PROMOTED, State.FAILED_OVER, State.ASLEEP}
+)  # the copy is its cluster's own: the link changes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Desired:
     @property
     def text(self) -> str:
         """For people: who, and why."""
+        if self.state is State.ASLEEP:
+            return self.why
         return f"{self.verb or self.state.value} by {self.by}" + (f": {self.why}" if self.why else "") + "."
 
 
@@ -54,8 +59,20 @@ NOTHING_SAID = Desired(State.COPYING, "", -1)
 class DesiredStates:
     """What of this kind stands in a control topic; `take` applies one record after the other."""
 
-    of_all: Desired = NOTHING_SAID
+    unsaid: Desired = NOTHING_SAID  # before anybody has said anything
     topics: dict[str, Desired] = field(default_factory=dict)
+    of_all: Desired = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.of_all = self.unsaid
+
+    @classmethod
+    def of_link(cls, link: LinkConfig) -> DesiredStates:
+        """Of this link, as long as its control topic says nothing: the way back of another one sleeps."""
+        if link.reverse_of is None:
+            return cls()
+        text = f"The way back of link {link.reverse_of}: `replicator reverse --link {link.reverse_of}` wakes it."
+        return cls(Desired(State.ASLEEP, "", -1, why=text))
 
     def of(self, topic: str) -> Desired:
         """What is wanted of a source topic."""
@@ -74,7 +91,7 @@ class DesiredStates:
             if found is not None:
                 self.topics[topic] = found
         else:
-            self.of_all = found or NOTHING_SAID
+            self.of_all = found or self.unsaid
             self.topics.clear()
         return True
 

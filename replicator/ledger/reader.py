@@ -40,12 +40,13 @@ class LedgerReader:
         *,
         cluster: str = "target",
         control: bool = False,
+        desired: DesiredStates | None = None,
     ) -> None:
         self._topic = ledger_topic(link)
         self.unreadable: dict[int, LedgerFormatError] = {}
         self.troubles: dict[int, LaneTrouble] = {}
         self.reports: dict[str, SyncReport] = {}
-        self.desired = DesiredStates()
+        self.desired = desired or DesiredStates()
         self.sightings: dict[int, Sighting] = {}  # by lane
         self._cluster = cluster
         self._entries: dict[tuple[str, int], Entry] = {}

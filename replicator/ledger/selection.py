@@ -68,9 +68,20 @@ def skip_reason(link: LinkConfig, topic: str, *, internal: bool = False) -> str 
         return "holds checkpoints of another link"
     if not link.selects(topic):
         return "isn't selected by topics.include and topics.exclude"
+    if link.reverse_of is not None:
+        return _skip_on_the_way_back(link, link.remote_topic(topic))
     named = link.topics.naming == "prefix" or link.copies_heartbeats(topic)  # the name says where it comes from
     if named and comes_from(topic, link.target, link.separator):
         return f"came from {link.target} itself"
+    return None
+
+
+def _skip_on_the_way_back(link: LinkConfig, origin: str) -> str | None:
+    """The same for what the other link copies from a topic of this name: what that one skips, isn't its copy."""
+    if origin.startswith(("__", ".")) or origin.endswith(checkpoints_topic("", link.separator)):
+        return f"isn't a copy that link {link.reverse_of} makes"
+    if link.topics.naming == "prefix" and comes_from(origin, link.source, link.separator):
+        return f"isn't a copy that link {link.reverse_of} makes"
     return None
 
 

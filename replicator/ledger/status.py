@@ -259,11 +259,14 @@ def _read_ledger(target: ClusterSide, link: LinkConfig, target_topics: Mapping[s
     """All that the link's own topics say."""
     name, control = ledger_topic(link.name), control_topic(link.name)
     if name not in target_topics:
-        return _Ledger()
+        return _Ledger(desired=DesiredStates.of_link(link))
     lanes = target_topics[name].partitions
     wanted = [*((name, lane) for lane in range(lanes)), *([(control, 0)] if control in target_topics else [])]
     ends = {lane if topic == name else CONTROL: end for (topic, lane), end in target.ends(wanted).items()}
-    reader = LedgerReader(target.properties, link.name, lanes, cluster=link.target, control=CONTROL in ends)
+    desired = DesiredStates.of_link(link)
+    reader = LedgerReader(
+        target.properties, link.name, lanes, cluster=link.target, control=CONTROL in ends, desired=desired
+    )
     try:
         entries = reader.read(ends)
     finally:

@@ -105,7 +105,7 @@ async def refuse_missing_ledger(
     names are kept in both directions (`two_way`) they may hold what the target's clients wrote: then the other internal
     topics tell that there was a ledger.
     """
-    source_topics = await source.list_topics() if link.topics.naming == "identical" else ()
+    source_topics = await source.list_topics() if not link.names_tell else ()
     topics = await target.list_topics()
     copies = _copies(link, topics, source_topics)
     spans = await target.log_spans((name, p) for name in copies for p in range(topics[name].partitions))
@@ -143,7 +143,7 @@ async def _had_ledger(link: LinkConfig, target: AdminCalls, topics: Mapping[str,
 
 def _copies(link: LinkConfig, target_topics: Iterable[str], source_topics: Iterable[str]) -> list[str]:
     """The target topics that are, by their names, copies made by this link."""
-    if link.topics.naming == "identical":
+    if not link.names_tell:
         present = set(target_topics)
         wanted = (name for name in source_topics if skip_reason(link, name) is None)
         return [remote for remote in map(link.remote_topic, wanted) if remote in present]

@@ -60,7 +60,15 @@ class AclRules:
     def _copies(self, acl: Acl) -> bool:
         if acl.kind not in self.kinds or (acl.kind != "topic" and acl.name.startswith(_OURS)):
             return False
+        if acl.kind == "topic" and self.link.reverse_of is not None and not self._is_of_copies(acl):
+            return False
         return self._full or not (acl.permission == "ALLOW" and acl.operation == "WRITE")
+
+    def _is_of_copies(self, acl: Acl) -> bool:
+        """On the way back: whether it is about copies alone, so that it is known what it is about there."""
+        if self.link.topics.naming == "identical":
+            return True
+        return self.link.remote_topic(acl.name) not in ("", acl.name)
 
     def _concerns(self, acl: Acl, names: list[str]) -> bool:
         if acl.kind != "topic":

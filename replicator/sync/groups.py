@@ -2,7 +2,9 @@
 there.
 
 Order of a round: positions of both sides; then ledgers, so that whatever these say is at least as new; then what is to
-be written is noted in our ledger; then the target is looked at once more, and then it is written.
+be written is noted in our ledger; then the target is looked at once more, and then it is written. Where a link in the
+other direction writes to the source, the source is looked at once more as well: what its ledger says is newer than what
+we saw first.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from replicator.ledger.group_state import GROUP_MAX_BYTES, Mark
 from replicator.sync.group_client import GroupClient
 from replicator.sync.group_filter import GroupFilter
 from replicator.sync.group_plan import GroupPlan, Key, Move, View
-from replicator.sync.group_rules import Pair, Verdict, judge
+from replicator.sync.group_rules import Former, Pair, Verdict, judge, never_turned
 from replicator.sync.group_words import (
     active,
     diverged,
@@ -52,6 +54,7 @@ def make_group_sync(
     target: ClusterClient,
     store: Store | None = None,
     released: Callable[[str], bool] = nothing_released,
+    former: Former = never_turned,
 ) -> GroupSync:
     """The syncer of a link's groups, with clients of both clusters. Positions in `released` topics are left alone."""
     return GroupSync(
@@ -64,6 +67,7 @@ def make_group_sync(
         now_ms=lambda: int(time.time() * 1000),
         clock=time.monotonic,
         released=released,
+        former=former,
     )
 
 
@@ -82,15 +86,18 @@ class GroupSync:
         now_ms: Callable[[], int],
         clock: Callable[[], float],
         released: Callable[[str], bool] = nothing_released,
+        former: Former = never_turned,
     ) -> None:
         self._released = released
+        self._were_released: set[str] = set()
+        self._former = former
         self._link = link
         self._source, self._target = source, target
         self.positions = positions
         self._starts = starts
         self._filter = GroupFilter(link.groups)
         self._now_ms, self._clock = now_ms, clock
-        self._writer = GroupWriter(target, store, now_ms, clock)
+        self._writer = GroupWriter(source, target, store, now_ms, clock)
         self._rounds = 0
         self._settled: dict[str, tuple[GroupPositions, GroupPositions, bool, int]] = {}
         self._held: dict[str, tuple[Held, ...]] = {}
@@ -115,6 +122,10 @@ class GroupSync:
         if not self.positions.exists:
             return GroupPlan()
         self._rounds += 1
+        released = {topic for topic in self._source.cluster.topics if self._released(topic)}
+        if released != self._were_released:  # neither side needs to have moved for something to be due
+            self._were_released = released
+            self._settled.clear()
         if self._writer.take_over(self.positions.groups) or all_views or self._rounds % _LOOK_AT_ALL == 0:
             self._settled.clear()
         held: dict[str, list[Held]] = {}
@@ -323,7 +334,8 @@ class GroupSync:
         offset = view.offset_there = max(wanted.offset, self._starts.get(view.at))
         mark = self._writer.mark(view.group, view.at)
         late = self._writer.late(view.group, view.at)
-        verdict = judge(view.offset, offset, view.held, mark, late, self._pair(view))
+        pair = self._pair(view)
+        verdict = judge(view.offset, offset, view.held, mark, late, pair, self._former(view.group, view.at))
         if verdict is Verdict.DIVERGED:
             view.why, view.detail = diverged(self._link.target)
         elif verdict is Verdict.WRITE and listed is not None and not listed.empty:
@@ -335,7 +347,9 @@ class GroupSync:
             if refusal not in held[view.group]:
                 held[view.group].append(refusal)
         else:
-            moves.setdefault(view.group, []).append(Move(view, offset, mark, verdict is Verdict.WRITE))
+            moves.setdefault(view.group, []).append(
+                Move(view, offset, mark, verdict is Verdict.WRITE, pair is not None)
+            )
         if view.why is None and wanted.error_bound:
             view.why, view.detail = inexact()
 
@@ -358,7 +372,7 @@ class GroupSync:
         for state in self.positions.groups_of_opposite(view.group, view.topic):
             mark = state.marks.get(view.partition)
             if mark is not None:
-                return Pair(mark.target, mark.source)
+                return Pair(mark.target, mark.source, mark.also)
         return None
 
     def _refresh_old(

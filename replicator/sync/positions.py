@@ -14,6 +14,7 @@ import structlog
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import ReplicatorError
 from replicator.ledger.codec import LedgerFormatError
+from replicator.ledger.desired import RELEASED
 from replicator.ledger.group_state import GroupTopic
 from replicator.ledger.identity import Identity, explain, identify
 from replicator.ledger.lanes import link_of_ledger
@@ -65,6 +66,7 @@ class Positions:
     def __init__(self, settings: Settings, link: LinkConfig, source: ClusterClient, target: ClusterClient) -> None:
         self._link = link
         self._source_of = {each.name: (each.source, each.target) for each in settings.links}
+        self._led_back = {each.reverse_of for each in settings.links if each.name != link.name}
         self._source, self._target = source, target
         self._cache = MapCache()
         self._own = LinkMap(link.name, target, self._cache)
@@ -149,6 +151,8 @@ class Positions:
                 known = link_map.known((theirs, partition))
                 if known is None or (reverse and known.entry.target_topic != topic):
                     continue
+                if reverse and self._is_anothers(link_map, known):
+                    continue
                 at = (theirs if reverse else known.entry.target_topic), partition
                 trouble = self._trouble(known, reverse=reverse)
                 if trouble is not None:
@@ -198,7 +202,7 @@ class Positions:
                 known = link_map.known((theirs, partition))
             except LedgerFormatError:
                 return None
-            if known is None:
+            if known is None or (reverse and self._is_anothers(link_map, known)):
                 continue
             trouble = self._trouble(known, reverse=reverse)
             if trouble == "":
@@ -219,6 +223,10 @@ class Positions:
     def _maps(self, topic: str) -> list[tuple[LinkMap, str, bool]]:
         own = [(self._own, topic, False)] if self._copies(topic) else []
         return own + [(link_map, theirs, True) for link_map, theirs in self._came_from.get(topic, ())]
+
+    def _is_anothers(self, link_map: LinkMap, known: Known) -> bool:
+        """Whether that link's direction is turned, and its way back is another link than this."""
+        return link_map.link in self._led_back and known.entry.state in RELEASED
 
     def _trouble(self, known: Known, *, reverse: bool) -> str | None:
         """Why the entry doesn't say anything about these topics; empty if it is about others altogether."""

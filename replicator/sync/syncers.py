@@ -15,6 +15,7 @@ from replicator.sync.checkpoints import Checkpoints
 from replicator.sync.config_reader import ConfigReader
 from replicator.sync.config_sync import ConfigSync
 from replicator.sync.created_acls import CreatedAcls, ForeignAcls
+from replicator.sync.group_rules import Former, never_turned
 from replicator.sync.group_writer import Store
 from replicator.sync.groups import make_group_sync
 from replicator.sync.heartbeats import Heartbeats
@@ -33,6 +34,7 @@ def make_syncers(
     write: Write,
     store: Store | None = None,
     released: Callable[[str], bool] = nothing_released,
+    former: Former = never_turned,
 ) -> dict[str, Syncer]:
     """By name, in the order in which `plan` shows them. Admins and clients are of source and target; the latter's
     metadata is that of `topics.plan()`. `write` appends to the control topic; without a `store`
@@ -56,12 +58,12 @@ def make_syncers(
             AclAdmin(admins[0], clients[0]),
             AclAdmin(admins[1], clients[1]),
             created=CreatedAcls(clients[1], control_topic(link.name)).read,
-            foreign=foreign.read if link.topics.naming == "identical" else _nobody,
+            foreign=foreign.read if settings.mixes(link) else _nobody,
             write=write,
             principals=principals,
         )
     if link.sync.groups:
-        syncers["groups"] = make_group_sync(settings, link, clients[0], clients[1], store, released)
+        syncers["groups"] = make_group_sync(settings, link, clients[0], clients[1], store, released, former)
     if link.sync.checkpoints:
         syncers["checkpoints"] = Checkpoints(settings, link, *clients, admins[1])
     if link.sync.heartbeats:

@@ -204,6 +204,13 @@ PROCESS = (
     Metric("process_max_fds", "gauge", "files", (), "Maximum number of open file descriptors."),
 )
 
+# ---- the HTTP API
+
+HTTP_REFUSED = Metric(
+    "replicator_http_refused", "counter", "requests", ("why",),
+    "Requests to the HTTP API that were refused: no token, a wrong one, a role that may only view, a foreign page.",
+)  # fmt: skip
+
 SECTIONS = (
     Section(
         "Copying",
@@ -235,6 +242,7 @@ SECTIONS = (
         "With `replicator run --workers N`, one address answers for N processes: each sample has the label `worker`.",
         (READY, LANES, LANES_CONFIGURED, CONTROLLER, MEMORY, MEMORY_LIMIT, BUILD, WORKER_UP, WORKER_RESTARTS),
     ),
+    Section("HTTP", "Of the address that is scraped, whoever is behind it.", (HTTP_REFUSED,)),
     Section("Process", "Of each worker process, under the names that all Python services use.", PROCESS),
 )  # fmt: skip
 

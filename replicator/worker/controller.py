@@ -18,6 +18,7 @@ from replicator.ledger.topic import ensure_topics, refuse_missing_ledger
 from replicator.states import Reason
 from replicator.sync.admin import TopicSpec
 from replicator.sync.deletions import Deletions
+from replicator.sync.group_rules import Former, never_turned
 from replicator.sync.group_writer import Store
 from replicator.sync.groups import GroupSync
 from replicator.sync.heartbeats import Heartbeats
@@ -50,6 +51,7 @@ class Controller:
         control: ControlWriter,
         store: Store | None = None,
         released: Callable[[str], bool] = nothing_released,
+        former: Former = never_turned,
     ) -> None:
         self._link = link
         self._two_way = settings.returns(link)
@@ -79,7 +81,15 @@ class Controller:
         self._refused: dict[str, int] = {}  # by topic
         self._rounds = SyncRounds(link.name, control, lambda: int(time.time() * 1000))
         self.syncers = make_syncers(
-            settings, link, self._topics, (self.source, self.target), self._clients, control.write, store, released
+            settings,
+            link,
+            self._topics,
+            (self.source, self.target),
+            self._clients,
+            control.write,
+            store,
+            released,
+            former,
         )
         beating = self.syncers.get("heartbeats")
         self.heartbeats = beating if isinstance(beating, Heartbeats) else None

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from replicator.config.models import LinkConfig
 from replicator.errors import ReplicatorError
 from replicator.flow.partition import PartitionFlow
 from replicator.ledger.desired import HOLDING, Desired, DesiredStates
@@ -31,16 +32,16 @@ class Holding:
 
     def __init__(
         self,
-        link: str,
+        link: LinkConfig,
         lanes: Mapping[int, Lane],
         drop: Callable[[Lane, PartitionFlow], None],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         discover: Callable[[], None],
         now_ms: Callable[[], int],
     ) -> None:
-        self.wanted = DesiredStates()
+        self.wanted = DesiredStates.of_link(link)
         self.known = False  # whether the control topic was read to its end: until then nothing is started
-        self._link = link
+        self._link = link.name
         self._lanes = lanes
         self._drop = drop
         self._spawn = spawn
@@ -129,8 +130,8 @@ class Holding:
         waits_for_people = entry.state is State.FAULTED and entry.reason is not None and not entry.reason.heals
         if waits_for_people or (_says(entry, wanted) and (entry.way is settled or wanted.state not in HOLDING)):
             return None
-        if wanted.state not in HOLDING and entry.state not in HOLDING:
-            return None  # it copies, or tries to
+        if wanted.state is State.ASLEEP or (wanted.state not in HOLDING and entry.state not in HOLDING):
+            return None  # it copies, or tries to, or its control topic was lost
         now = self._now_ms()
         detail = wanted.text if wanted.state in HOLDING else ""
         since_ms = entry.since_ms if _says(entry, wanted) else now

@@ -30,6 +30,7 @@ from replicator.flow.writer import Writer
 from replicator.ledger.configuration import Reload
 from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_topic
 from replicator.ledger.moved import encode_wish
+from replicator.ledger.turning import Turning
 from replicator.states import Reason, Way
 from replicator.sync.heartbeats import Pulse
 from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, LinkCounters, WorkerCounters
@@ -115,8 +116,11 @@ class LinkWorker:
         self._waiting_since = self._look_at_target = 0.0
         self._trouble = "not connected yet"
         self._say = ControlWriter(link.name, self._target)
-        self._holding = Holding(link.name, self._lanes, self._drop, self._loops.spawn, self._discover_now.set, _now_ms)
-        self._controller = Controller(settings, link, self._say, LaneStore(self._lanes), self._holding.released)
+        self._turning = Turning()
+        self._holding = Holding(link, self._lanes, self._drop, self._loops.spawn, self._discover_now.set, _now_ms)
+        self._controller = Controller(
+            settings, link, self._say, LaneStore(self._lanes), self._holding.released, self._turning.former
+        )
         self._origins = provenance_of(settings, link, self._source, self._target)
         self._search = OriginSearch(self._origins, self._loops.spawn)
         self._conditions = Conditions(link, self._controller.source, self._controller.target, self._target)
@@ -163,6 +167,7 @@ class LinkWorker:
             origins=self._origins,
             two_way=self.settings.returns(self.link),
             held=self._holding.holds,
+            start=self._turning.start,
         )
         properties = client_properties(
             self.settings.clusters[self.link.target], client_id=f"replicator-{self.link.name}-member"
@@ -246,6 +251,8 @@ class LinkWorker:
         self._controller.count(counters, active=0 in self._lanes)
 
     def _hear(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
+        for key, value in pairs:
+            self._turning.take(key, value)
         self._placement.hear(pairs)
         self.reloading.hear(pairs)
         self._holding.hear(pairs)

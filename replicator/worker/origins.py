@@ -21,7 +21,7 @@ def provenance_of(
     settings: Settings, link: LinkConfig, source: ClusterClient, target: ClusterClient
 ) -> Provenance | None:
     """What tells copies from originals on the link's source; None where names do."""
-    if link.topics.naming != "identical":
+    if not settings.mixes(link):
         return None
     expected = [other.name for other in settings.links_into(link.source)]
     return Provenance(source, target, native_only=link.origins == "native", expected=expected)

@@ -56,6 +56,7 @@ class Partitions:
         origins: Origins | None = None,
         two_way: bool = False,
         held: Callable[[str], bool] = lambda topic: False,
+        start: Callable[[Key], int | None] = lambda at: None,
     ) -> None:
         self.wanted: dict[int, set[Key]] = {}  # by lane: what the source has, and the link selects
         self.found = 0  # how many that are, in all lanes
@@ -70,10 +71,10 @@ class Partitions:
         self._latency = latency
         self._now_ms = now_ms
         self._held = held
-        self._exclusive = link.topics.naming == "prefix"
+        self._exclusive = link.names_tell and origins is None
         self._stage = Stage(link.compression, origins)
         self._claims = Claims(link, target, now_ms)
-        self._starting = StartingPoints(link, source, target, now_ms, two_way=two_way)
+        self._starting = StartingPoints(link, source, target, now_ms, two_way=two_way, turned=start)
         self._log = structlog.get_logger(__name__).bind(link=link.name)
 
     def find(self, source: ClusterView) -> set[str]:
@@ -190,6 +191,9 @@ class Partitions:
             known = [lane.entries[entry.topic, entry.partition] for entry in known]
             left = {(entry.topic, entry.partition) for entry in lane.to_take_over(past)}
             known = [entry for entry in known if (entry.topic, entry.partition) not in left]
+        if forward := await self._starting.brought_forward([e for e in known if not self._held(e.topic)]):
+            await lane.write_first(forward)
+            known = [lane.entries[entry.topic, entry.partition] for entry in known]
         ends = await self._starting.target_ends(known)
         for entry in known:
             end, key = ends.get((entry.topic, entry.partition)), (entry.topic, entry.partition)

@@ -6,6 +6,7 @@ All questions to the brokers are asked for many partitions at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime
 
 from replicator.config.models import LinkConfig
@@ -37,11 +38,13 @@ class StartingPoints:
         now_ms: Callable[[], int],
         *,
         two_way: bool = False,
+        turned: Callable[[Key], int | None] = lambda at: None,
     ) -> None:
         self._link = link
         self._source = source
         self._target = target
         self._now_ms = now_ms
+        self._turned = turned  # before which offset the other direction has written all
         self._two_way = two_way  # then what a target topic holds may well be its own clients'
 
     async def first_entries(self, keys: Collection[Key], *, born_after_link: bool) -> list[Entry]:
@@ -55,7 +58,9 @@ class StartingPoints:
             end = ends.get((topic, partition))
             if end is None:
                 continue
-            reason = Reason.FOREIGN_WRITER if end > 0 and not self._two_way else None
+            turned = self._turned((topic, partition))
+            start = max(start, turned or 0)
+            reason = Reason.FOREIGN_WRITER if end > 0 and not self._two_way and turned is None else None
             entries.append(
                 Entry(
                     topic=topic,
@@ -78,6 +83,22 @@ class StartingPoints:
                 )
             )
         return entries
+
+    async def brought_forward(self, entries: Collection[Entry]) -> list[Entry]:
+        """Those of these entries whose source has deleted what comes next, where all of that was written by the other
+        direction, while this one rested: they go on where the source begins, or where the other direction ended."""
+        due = [e for e in entries if (self._turned((e.topic, e.partition)) or -1) > e.source_next]
+        if not due:
+            return []
+        found = await self._source.offsets([(e.topic, e.partition, EARLIEST) for e in due], READ_COMMITTED)
+        starts = _usable(found)
+        forward = []
+        for entry in due:
+            key = entry.topic, entry.partition
+            at = min(starts.get(key, -1), self._turned(key) or -1)
+            if at > entry.source_next:
+                forward.append(replace(entry, source_next=at, source_leader_epoch=-1, written_ms=self._now_ms()))
+        return forward
 
     async def target_ends(self, entries: Collection[Entry]) -> dict[Key, int]:
         """The present end of each entry's target partition; those without a leader now are left out."""

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replicator.ledger.desired import HOLDING, NOTHING_SAID, Desired, DesiredStates, encode_desired, encode_for
+from replicator.ledger.desired import NOTHING_SAID, WANTED, Desired, DesiredStates, encode_desired, encode_for
 from replicator.states import State
 
 TOPICS = ("a", "b", "c")
-STATES = st.sampled_from(sorted({State.COPYING, *HOLDING}))
+STATES = st.sampled_from(sorted(WANTED))
 COMMANDS = st.lists(st.tuples(st.one_of(st.none(), st.sets(st.sampled_from(TOPICS))), STATES), max_size=12)
 
 

@@ -106,7 +106,10 @@ class _Groups(GroupClient):
     def __init__(self, world: World, *, here: bool) -> None:
         self._world, self._here = world, here
         self.cluster: Any = SimpleNamespace(
-            brokers={1: None}, alias="us" if here else "eu", config=SimpleNamespace(security=SecurityConfig())
+            topics={},
+            brokers={1: None},
+            alias="us" if here else "eu",
+            config=SimpleNamespace(security=SecurityConfig()),
         )
 
     async def groups(self) -> dict[str, ListedGroup]:

@@ -196,6 +196,21 @@ def test_given_a_position_that_belongs_at_20_then_the_rules_say(
     assert judge(10, 20, held, mark, late, pair) is expected
 
 
+@pytest.mark.parametrize(
+    ("former", "pair", "expected"),
+    [
+        (18, None, Verdict.WRITE),
+        (17, None, Verdict.DIVERGED),
+        (18, Pair(there=9, here=16), Verdict.WRITE),
+        (18, Pair(there=10, here=16), Verdict.IN_STEP),
+    ],
+)
+def test_given_a_turned_direction_then_a_position_from_before_follows_once_the_group_has_gone_on(
+    former: int, pair: Pair | None, expected: Verdict
+) -> None:
+    assert judge(10, 20, 18, None, (), pair, former) is expected
+
+
 def test_given_a_position_from_before_the_copy_s_log_then_it_is_where_that_begins() -> None:
     world = World()
     world.source[0], world.log_start = 4, 100

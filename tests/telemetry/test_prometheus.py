@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from replicator.http.refusals import Refusals
 from replicator.telemetry import catalogue
 from replicator.telemetry.counters import Histogram, LinkCounters, PartitionCounters, SyncCounters, WorkerCounters
 from replicator.telemetry.merged import merged
@@ -144,7 +146,10 @@ def test_given_a_worker_that_is_not_ready_then_it_says_so() -> None:
 
 def test_given_the_catalogue_then_the_exposition_has_its_families_and_no_others() -> None:
     summed_up = exposition(registry(counted, lambda: True, partitions=9))
+    refused = CollectorRegistry()
+    refused.register(Refusals())
     text = merged({"w0": rendered().decode(), "w1": summed_up.decode()}, {"w0": 0}).decode()
+    text += exposition(refused).decode()  # the server's own
     families = {f.name: f for f in text_string_to_metric_families(text)}
     everything = (*catalogue.CATALOGUE, *catalogue.PROCESS)
     assert {m.name + ("_info" if m.kind == "info" else "") for m in everything} == set(families)
@@ -155,7 +160,8 @@ def test_given_the_catalogue_then_the_exposition_has_its_families_and_no_others(
         assert family.samples, metric
         for sample in family.samples:
             assert sample.name in metric.samples
-            assert set(sample.labels) == {*metric.labels, "worker"} | ({"le"} & set(sample.labels))
+            of_worker = {"worker"} if metric is not catalogue.HTTP_REFUSED else set()
+            assert set(sample.labels) == {*metric.labels} | of_worker | ({"le"} & set(sample.labels))
 
 
 def test_given_two_workers_then_their_samples_differ_by_worker_and_a_silent_one_is_down() -> None:
