@@ -11,7 +11,6 @@ from tests.e2e.rig import Rig, records
 from tests.support.bundled import BundledCluster
 from tests.support.replicator import Worker
 
-pytest.importorskip("replicator.http.api")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
