@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from replicator.http.page_files import page_files
 from tests.console.browser import AXE
 from tests.console.fake import Fake
 from tests.console.world import HOSTILE, LinkWorld, demo_links
@@ -29,6 +30,12 @@ VIEWS = {  # with what is to be seen there
     f"{LINK}/audit": "ben@ops-2",
     f"{LINK}/failover": "records lost, as far as is known",
 }
+
+
+def test_given_the_page_then_the_browser_is_told_of_all_modules_at_once_and_each_file_is_one_that_is_used() -> None:
+    files = page_files()
+    named = set(re.findall(r'(?:href|src)="([^"#]+\.(?:js|css|svg))"', files["/"].text))
+    assert named == {path[1:] for path in files if path not in ("/", "/vendor/uplot/uPlot.esm.js")}
 
 
 @pytest.fixture(scope="module")

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.rig import Rig, records
+from tests.e2e.pairs import LONG_KAFKA
+from tests.e2e.rig import Pair, Rig, records
 from tests.support.bundled import BundledCluster
 from tests.support.replicator import Worker
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Worker]]:
-    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
-        rig = Rig((source, target), tmp_path_factory.mktemp("live"), "console")
-        with rig.worker() as worker:
-            worker.wait_ready()
-            rig.installation.wait_until_copied(2)
-            yield rig, worker
+@pytest.fixture(scope="module", params=["bundled", LONG_KAFKA])
+def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Worker]]:
+    with contextlib.ExitStack() as stack:
+        if request.param == "kafka":
+            pair: Pair = (request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target"))
+        else:
+            pair = (
+                stack.enter_context(BundledCluster(name="source")),
+                stack.enter_context(BundledCluster(name="target")),
+            )
+        rig = Rig(pair, tmp_path_factory.mktemp("live"), "console")
+        worker = stack.enter_context(rig.worker())
+        worker.wait_ready()
+        rig.installation.wait_until_copied(2)
+        yield rig, worker
 
 
 def test_given_a_worker_when_its_console_is_used_then_it_shows_what_is_so_and_orders_are_carried_out(
