@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from replicator.http.page_files import page_files
+from replicator.states import State
 from tests.console.browser import AXE
 from tests.console.fake import Fake
 from tests.console.world import HOSTILE, LinkWorld, demo_links
@@ -36,6 +37,13 @@ def test_given_the_page_then_the_browser_is_told_of_all_modules_at_once_and_each
     files = page_files()
     named = set(re.findall(r'(?:href|src)="([^"#]+\.(?:js|css|svg))"', files["/"].text))
     assert named == {path[1:] for path in files if path not in ("/", "/vendor/uplot/uPlot.esm.js")}
+
+
+def test_given_each_state_then_the_console_has_a_word_and_a_drawing_for_it() -> None:
+    words, drawings = (page_files()[f"/js/{name}.js"].text for name in ("states", "icons"))
+    for state in State:
+        assert re.search(rf"^  {state}: {{ word: ", words, re.M), state
+        assert re.search(rf"^  {state.lower()}: \"M", drawings, re.M), state
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ const STATES = {
   PAUSED: { word: "Paused", tone: "warn", rank: 5 },
   PENDING: { word: "Pending", tone: "soft", rank: 2 },
   COPYING: { word: "Copying", tone: "good", rank: 1 },
+  ASLEEP: { word: "Asleep", tone: "soft", rank: 0.5 },
 };
 
 /** The states in the order of how much they want to be looked at. */
