@@ -65,6 +65,7 @@ class PartitionStatus(_Shown):
     next_step: str = ""
     gaps: tuple[GapStatus, ...] = ()
     settled: bool = False  # the copy holds nothing of this partition that these positions don't know, and never will
+    lane: int = -1  # its share of the link's work: the worker that has the lane copies it
     confirmed: bool = True  # False: operators want this state, and no worker has recorded it yet
 
 
@@ -159,7 +160,14 @@ def read_status_blocking(
     now_ms = int(time.time() * 1000)
     next_times = source.times(behind) if behind and source_error is None else {}
     partitions = [
-        _known(entry, ends.get(at), next_times.get(at), now_ms, confirmed=_is_recorded(entry, recorded[at]))
+        _known(
+            entry,
+            ends.get(at),
+            next_times.get(at),
+            now_ms,
+            lane=lane_of(*at, link.lanes),
+            confirmed=_is_recorded(entry, recorded[at]),
+        )
         for at, entry in shown.items()
     ]
     partitions += [
@@ -171,6 +179,7 @@ def read_status_blocking(
             or _of_lane(troubles.get(lane_of(name, p, link.lanes))),
             ends.get((name, p)),
             desired.of(name),
+            lane_of(name, p, link.lanes),
         )
         for name in wanted
         for p in range(source_topics[name].partitions)
@@ -310,7 +319,9 @@ def _of_lane(trouble: LaneTrouble | None) -> StoredProblem | None:
     return None if trouble is None else StoredProblem(trouble.reason, trouble.detail, trouble.since_ms)
 
 
-def _known(entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int, *, confirmed: bool) -> PartitionStatus:
+def _known(
+    entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int, *, lane: int, confirmed: bool
+) -> PartitionStatus:
     lag = None if end is None else max(0, end - entry.source_next)
     lag_ms: int | None = 0
     if lag != 0:
@@ -331,6 +342,7 @@ def _known(entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int,
         next_step="" if entry.reason is None else entry.reason.next_step,
         gaps=tuple(_gap(gap) for gap in entry.gaps),
         settled=entry.state in HOLDING and confirmed and entry.way is Way.TRANSACTIONS,
+        lane=lane,
         confirmed=confirmed,
     )
 
@@ -348,7 +360,7 @@ def _gap(gap: Gap) -> GapStatus:
 
 
 def _without_entry(
-    topic: str, partition: int, problem: StoredProblem | None, end: int | None, wanted: Desired
+    topic: str, partition: int, problem: StoredProblem | None, end: int | None, wanted: Desired, lane: int
 ) -> PartitionStatus:
     """A partition that is to be copied and isn't in the ledger yet: new, held, or hindered by its topic's problem."""
     held = wanted.state in HOLDING
@@ -366,6 +378,7 @@ def _without_entry(
         lag=None,
         lag_ms=None,
         detail=problem.detail if problem else wanted.text if held else "",
+        lane=lane,
         next_step="" if problem is None else problem.reason.next_step,
     )
 
