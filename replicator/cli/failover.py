@@ -44,7 +44,7 @@ def failover(
     """
     logs.configure(level="ERROR")
     choice = Choice.of(topic, everything)
-    settings, links, _ = load_links(config, link)
+    settings, links, _ = load_links(config, link, ways_back=False)
     found = [(item, dr.outlook(settings, item, choice)) for item in links]
     if output is Output.TEXT:
         for item, each in found:

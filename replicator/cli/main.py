@@ -14,6 +14,7 @@ from replicator.cli.audit import audit
 from replicator.cli.check import check
 from replicator.cli.completion import completion
 from replicator.cli.demo import demo
+from replicator.cli.drill import drill
 from replicator.cli.failover import failover
 from replicator.cli.groups import groups
 from replicator.cli.import_mm2 import import_mm2
@@ -91,6 +92,7 @@ app.command("promote")(promote)
 app.command("failover")(failover)
 app.command("restore")(restore)
 app.command("reverse")(reverse)
+app.command("drill")(drill)
 app.command("audit")(audit)
 app.command("translate")(translate)
 app.command("verify")(verify)

@@ -36,7 +36,7 @@ def pause(
     """Stop copying, until `replicator resume`. Nothing is lost as long as the source keeps its records."""
     logs.configure(level="ERROR")
     choice = Choice.of(topic, everything)
-    settings, links, _ = load_links(config, link)
+    settings, links, _ = load_links(config, link, ways_back=False)
     chosen = {item.name: choice.of_status(read_status_blocking(settings, item)) for item in links}
     for item in links:
         refuse_released(item, chosen[item.name], "pause")

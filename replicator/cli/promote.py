@@ -43,7 +43,7 @@ def promote(
     """
     logs.configure(level="ERROR")
     choice = Choice.of(topic, everything)
-    settings, links, _ = load_links(config, link)
+    settings, links, _ = load_links(config, link, ways_back=False)
     found = [(item, dr.prepare(settings, item, choice)) for item in links]
     count = sum(len(chosen) for _, chosen in found)
     if dry_run:

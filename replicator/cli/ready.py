@@ -34,7 +34,7 @@ def ready(
     """
     logs.configure(level="ERROR")
     choice = Choice.of(topic, topic is None)
-    settings, links, _ = load_links(config, link)
+    settings, links, _ = load_links(config, link, ways_back=False)
     found = {item.name: _obstacles(settings, item, choice) for item in links}
     if output is Output.JSON:
         rows = [

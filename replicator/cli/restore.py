@@ -39,7 +39,7 @@ def restore(
     """
     logs.configure(level="ERROR")
     choice = Choice.of(topic, everything)
-    settings, links, _ = load_links(config, link)
+    settings, links, _ = load_links(config, link, ways_back=False)
     if dry_run or not yes:
         found = {item.name: dr.find(settings, item, choice, wait_s=wait) for item in links}
         if output is Output.TEXT:

@@ -46,7 +46,7 @@ def resume(
     """
     logs.configure(level="ERROR")
     choice = Choice.of(topic, everything)
-    settings, links, _ = load_links(config, link)
+    settings, links, _ = load_links(config, link, ways_back=False)
     found = [(item, choice.of_status(read_status_blocking(settings, item))) for item in links]
     for item, partitions in found:
         refuse_released(item, partitions, "resume")
