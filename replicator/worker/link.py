@@ -42,6 +42,7 @@ from replicator.worker.acceptance import Acceptance
 from replicator.worker.conditions import Conditions
 from replicator.worker.control_writer import ControlWriter
 from replicator.worker.controller import Controller
+from replicator.worker.drills import Drills
 from replicator.worker.gaps import Gaps
 from replicator.worker.group_store import LaneStore
 from replicator.worker.holding import Holding
@@ -77,6 +78,7 @@ SIGHTINGS_S = 5.0
 PLACEMENT_S = 2.0
 LOAD_S = 30.0
 HEARTBEAT_S = 1.0
+DRILLS_S = 30.0
 RETRY_S = 1.0
 QUIET_S = 5.0
 START_LIMIT_S = 30.0
@@ -131,6 +133,7 @@ class LinkWorker:
         )
         self._sightings = Sightings(self._lanes.values, self._source, _now_ms)
         self.reloading = Reloading(link, self._say, lambda command: reload(link.name, command))
+        self._drills = Drills(settings, link, lambda: 0 in self._membership.owned, _now_ms)
         self._load = LoadReport(self._lanes.values, self._bytes_of, _now_ms)
         self._chooser = Chooser()
         self._acceptance = Acceptance(
@@ -203,6 +206,8 @@ class LinkWorker:
         if self.link.placement == "by_load":
             every(LOAD_S, self._balance, "compare the load of lanes")
         every(COMMANDS_S, self.reloading.step, "say which configuration is in force")
+        if self.link.drill.every is not None:
+            every(DRILLS_S, self._drills.step, "drill")
         every(TROUBLES_S, self._troubles.step, "say which lanes don't run")
         self._trouble = ""
 
@@ -249,10 +254,12 @@ class LinkWorker:
         counters.lanes, counters.running, counters.recovering = self.link.lanes, running, len(lanes) - running
         counters.throttled_s = self._fetcher.throttled_s if hasattr(self, "_fetcher") else 0.0
         self._controller.count(counters, active=0 in self._lanes)
+        counters.drill = self._drills.counters if 0 in self._lanes else None
 
     def _hear(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         for key, value in pairs:
             self._turning.take(key, value)
+        self._drills.hear(pairs)
         self._placement.hear(pairs)
         self.reloading.hear(pairs)
         self._holding.hear(pairs)

@@ -6,7 +6,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from replicator.telemetry import catalogue
-from replicator.telemetry.counters import Histogram, LinkCounters, PartitionCounters, SyncCounters, WorkerCounters
+from replicator.telemetry.counters import (
+    DrillCounters,
+    Histogram,
+    LinkCounters,
+    PartitionCounters,
+    SyncCounters,
+    WorkerCounters,
+)
 from replicator.telemetry.merged import merged
 from replicator.telemetry.prometheus import exposition, registry
 
@@ -25,6 +32,7 @@ def counted() -> WorkerCounters:
     groups = SyncCounters(rounds=3, failures=1, changes=8, last_success_s=1_790_000_000.5, held={"ACTIVE": 2})
     link = LinkCounters(lanes=8, running=4, recovering=1, controller=True, throttled_s=2.5, group_positions=6)
     link.syncers["groups"] = groups
+    link.drill = DrillCounters(1_790_000_001, True, 1_790_000_001, 7.5, 3, 0.25)
     link.authorization_failures = {"orders": 1, "denied": 5}
     counters.links["l"] = link
     counters.faults["l", "CORRUPT_BATCH"] = 1
