@@ -43,6 +43,7 @@ from replicator.worker.acceptance import Acceptance
 from replicator.worker.conditions import Conditions
 from replicator.worker.control_writer import ControlWriter
 from replicator.worker.controller import Controller
+from replicator.worker.drills import Drills
 from replicator.worker.gaps import Gaps
 from replicator.worker.group_store import LaneStore
 from replicator.worker.holding import Holding
@@ -78,6 +79,7 @@ SIGHTINGS_S = 5.0
 PLACEMENT_S = 2.0
 LOAD_S = 30.0
 HEARTBEAT_S = 1.0
+DRILLS_S = 30.0
 RETRY_S = 1.0
 QUIET_S = 5.0
 START_LIMIT_S = 30.0
@@ -133,6 +135,7 @@ class LinkWorker:
         )
         self._sightings = Sightings(self._lanes.values, self._source, _now_ms)
         self.reloading = Reloading(link, self._say, lambda command: reload(link.name, command))
+        self._drills = Drills(settings, link, lambda: 0 in self._membership.owned, _now_ms)
         self._load = LoadReport(self._lanes.values, self._bytes_of, _now_ms)
         self._chooser = Chooser()
         self._acceptance = Acceptance(
@@ -205,6 +208,8 @@ class LinkWorker:
         if self.link.placement == "by_load":
             every(LOAD_S, self._balance, "compare the load of lanes")
         every(COMMANDS_S, self.reloading.step, "say which configuration is in force")
+        if self.link.drill.every is not None:
+            every(DRILLS_S, self._drills.step, "drill")
         every(TROUBLES_S, self._troubles.step, "say which lanes don't run")
         self._trouble = ""
 
@@ -252,6 +257,7 @@ class LinkWorker:
         counters.throttled_s = self._fetcher.throttled_s if hasattr(self, "_fetcher") else 0.0
         counters.bandwidth_bytes, counters.bandwidth_waited_s = self._share(), self._bandwidth.waited_s
         self._controller.count(counters, active=0 in self._lanes)
+        counters.drill = self._drills.counters if 0 in self._lanes else None
 
     def take_rate(self, settings: Settings, link: LinkConfig) -> None:
         """From now on with this configuration, which differs in nothing but `bandwidth`."""
@@ -266,6 +272,7 @@ class LinkWorker:
     def _hear(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         for key, value in pairs:
             self._turning.take(key, value)
+        self._drills.hear(pairs)
         self._placement.hear(pairs)
         self.reloading.hear(pairs)
         self._holding.hear(pairs)

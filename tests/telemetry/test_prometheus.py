@@ -8,7 +8,14 @@ from prometheus_client.samples import Sample
 
 from replicator.http.refusals import Refusals
 from replicator.telemetry import catalogue
-from replicator.telemetry.counters import Histogram, LinkCounters, PartitionCounters, SyncCounters, WorkerCounters
+from replicator.telemetry.counters import (
+    DrillCounters,
+    Histogram,
+    LinkCounters,
+    PartitionCounters,
+    SyncCounters,
+    WorkerCounters,
+)
 from replicator.telemetry.merged import merged
 from replicator.telemetry.prometheus import exposition, registry
 
@@ -28,6 +35,7 @@ def counted() -> WorkerCounters:
     link = LinkCounters(lanes=8, running=4, recovering=1, controller=True, throttled_s=2.5, group_positions=6)
     link.bandwidth_bytes, link.bandwidth_waited_s = 500.0, 1.5
     link.syncers["groups"] = groups
+    link.drill = DrillCounters(1_790_000_001, True, 1_790_000_001, 7.5, 3, 0.25)
     link.authorization_failures = {"orders": 1, "denied": 5}
     counters.links["l"] = link
     counters.faults["l", "CORRUPT_BATCH"] = 1
