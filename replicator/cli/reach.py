@@ -116,15 +116,14 @@ def through_api(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def reach(config: Path, link: str | None, *, ways_back: bool = True) -> Reach:
-    """The way that the command line (or the environment) chooses, to one link or to all of them; without `ways_back`,
-    links with `reverse_of` are meant only where they are named."""
+    """The way that the command line (or the environment) chooses, to one link or to all of them.
+
+    Without `ways_back`, links with `reverse_of` are meant only where they are named.
+    """
     given = _GIVEN.get()
     if address := given.get("api"):
         from replicator.cli.remote import Remote
 
-        files = {name: given[name] for name in ("token_file", "ca_file")}
-        return Remote(address, link, ways_back=ways_back, **files)
-    settings, links, _ = load_links(config, link)
-    if link is None and not ways_back:
-        links = tuple(each for each in links if each.reverse_of is None)
+        return Remote(address, link, token_file=given["token_file"], ca_file=given["ca_file"], ways_back=ways_back)
+    settings, links, _ = load_links(config, link, ways_back=ways_back)
     return Direct(settings, links)

@@ -52,11 +52,11 @@ class Remote:
         self._url = f"{parts.scheme}://{parts.netloc}"
         self._token = _token(token_file)
         self._tls = _tls(ca_file) if parts.scheme == "https" else None
-        self.names: tuple[str, ...] = (link,) if link is not None else self._all(ways_back)
+        self.names: tuple[str, ...] = (link,) if link is not None else self._links(ways_back)
 
-    def _all(self, ways_back: bool) -> tuple[str, ...]:
+    def _links(self, ways_back: bool) -> tuple[str, ...]:
         me = self._call("GET", "/v1/me")
-        return tuple(name for name in me["links"] if ways_back or name not in me["ways_back"])
+        return tuple(name for name in me["links"] if ways_back or name not in me.get("ways_back", ()))
 
     def view(self, name: str, link: str, **query: object) -> dict[str, Any]:
         """A view of `replicator.views.table`."""

@@ -28,7 +28,7 @@ PATIENCE_S = 10.0  # for a listener that doesn't read
 
 
 class Me(TypedDict):
-    """Who asks, as far as the token tells, and the names of the links; `ways_back` are those that `reverse` wakes."""
+    """Who asks, as far as the token tells, and the names of the links; `ways_back` are those with `reverse_of`."""
 
     name: str
     role: str
@@ -150,8 +150,7 @@ class Api:
     async def _me(self, _: web.Request, who: Principal) -> web.Response:
         links = self._face.links()
         back = [name for name, (_, link) in links.items() if link.reverse_of is not None]
-        told: Me = {"name": who.name, "role": who.role.value, "links": list(links), "ways_back": back}
-        return json_answer(encode(told))
+        return json_answer(encode({"name": who.name, "role": who.role.value, "links": list(links), "ways_back": back}))
 
     async def _statuses(self, _: web.Request, who: Principal) -> web.Response:
         names = list(self._face.links())

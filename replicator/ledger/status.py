@@ -19,6 +19,7 @@ from replicator.errors import ReplicatorError, UnreachableError
 from replicator.ledger.beside import Beside
 from replicator.ledger.cluster_side import REQUEST_TIMEOUT_S, ClusterSide, Key, SeenTopic
 from replicator.ledger.desired import HOLDING, Desired, DesiredStates
+from replicator.ledger.drills import DrillRecords
 from replicator.ledger.entry import Entry, Gap
 from replicator.ledger.identity import explain, identify
 from replicator.ledger.lane_trouble import FRESH_MS, LaneTrouble
@@ -66,6 +67,7 @@ class PartitionStatus(_Shown):
     next_step: str = ""
     gaps: tuple[GapStatus, ...] = ()
     settled: bool = False  # the copy holds nothing of this partition that these positions don't know, and never will
+    lane: int = -1  # its share of the link's work: the worker that has the lane copies it
     confirmed: bool = True  # False: operators want this state, and no worker has recorded it yet
 
 
@@ -98,6 +100,20 @@ class SyncStatus(_Shown):
     error: str = ""
 
 
+class DrillStatus(_Shown):
+    """The link's last drill (`ledger.drills.DrillResult`)."""
+
+    at: str  # ISO 8601, UTC
+    mode: str
+    ok: bool
+    rto_ms: int | None
+    rpo_records: int | None
+    rpo_ms: int | None
+    failed_at: str = ""
+    error: str = ""
+    last_success: str | None = None
+
+
 class LinkStatus(_Shown):
     """One link. `source_error` says why offsets of the source are missing, if they are."""
 
@@ -106,9 +122,11 @@ class LinkStatus(_Shown):
     target: str
     workers: tuple[WorkerStatus, ...]
     partitions: tuple[PartitionStatus, ...]
+    bandwidth: int | None = None  # bytes a second, over all workers, as the configuration says
     source_error: str | None = None
     source_seen: str | None = None  # while it can't be reached: when workers heard of it last; offsets are as of then
     syncs: tuple[SyncStatus, ...] = ()  # those that have something to say
+    drill: DrillStatus | None = None
 
 
 async def read_status(settings: Settings, link: LinkConfig, *, timeout_s: float = REQUEST_TIMEOUT_S) -> LinkStatus:
@@ -157,7 +175,14 @@ def read_status_blocking(
     now_ms = int(time.time() * 1000)
     next_times = source.times(behind) if behind and source_error is None else {}
     partitions = [
-        _known(entry, ends.get(at), next_times.get(at), now_ms, confirmed=_is_recorded(entry, recorded[at]))
+        _known(
+            entry,
+            ends.get(at),
+            next_times.get(at),
+            now_ms,
+            lane=lane_of(*at, link.lanes),
+            confirmed=_is_recorded(entry, recorded[at]),
+        )
         for at, entry in shown.items()
     ]
     partitions += [
@@ -169,6 +194,7 @@ def read_status_blocking(
             or _of_lane(troubles.get(lane_of(name, p, link.lanes))),
             ends.get((name, p)),
             desired.of(name),
+            lane_of(name, p, link.lanes),
         )
         for name in wanted
         for p in range(source_topics[name].partitions)
@@ -185,9 +211,11 @@ def read_status_blocking(
             for member in members
         ),
         partitions=tuple(sorted(partitions, key=lambda at: (at.topic, at.partition))),
+        bandwidth=link.bandwidth,
         source_error=source_error,
         source_seen=None if source_error is None else ledger.source_seen,
         syncs=ledger.syncs,
+        drill=_drill(ledger.drills),
     )
 
 
@@ -239,6 +267,7 @@ class _Ledger:
     syncs: tuple[SyncStatus, ...] = ()
     desired: DesiredStates = field(default_factory=DesiredStates)
     sightings: dict[int, Sighting] = field(default_factory=dict)
+    drills: DrillRecords = field(default_factory=DrillRecords)
 
     @property
     def source_seen(self) -> str | None:
@@ -283,7 +312,24 @@ def _read_ledger(target: ClusterSide, link: LinkConfig, target_topics: Mapping[s
             detail = f"Lane {lane} of the link: {error}"
             troubles[lane] = LaneTrouble(lane, Reason.LEDGER_UNREADABLE, detail, -1, now_ms)
     syncs = tuple(_sync(report) for _, report in sorted(reader.reports.items()) if report.count or report.error)
-    return _Ledger(entries, reader.problems, troubles, syncs, reader.desired, reader.sightings)
+    return _Ledger(entries, reader.problems, troubles, syncs, reader.desired, reader.sightings, reader.drills)
+
+
+def _drill(drills: DrillRecords) -> DrillStatus | None:
+    last, good_ms = drills.last, drills.last_good_ms
+    if last is None:
+        return None
+    return DrillStatus(
+        at=_iso(last.at_ms),
+        mode=last.mode,
+        ok=last.ok,
+        rto_ms=last.rto_ms,
+        rpo_records=last.rpo_records,
+        rpo_ms=last.rpo_ms,
+        failed_at=last.failed_at,
+        error=last.error,
+        last_success=None if good_ms is None else _iso(good_ms),
+    )
 
 
 def _sync(report: SyncReport) -> SyncStatus:
@@ -317,7 +363,9 @@ def _of_lane(trouble: LaneTrouble | None) -> StoredProblem | None:
     return None if trouble is None else StoredProblem(trouble.reason, trouble.detail, trouble.since_ms)
 
 
-def _known(entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int, *, confirmed: bool) -> PartitionStatus:
+def _known(
+    entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int, *, lane: int, confirmed: bool
+) -> PartitionStatus:
     lag = None if end is None else max(0, end - entry.source_next)
     lag_ms: int | None = 0
     if lag != 0:
@@ -338,6 +386,7 @@ def _known(entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int,
         next_step="" if entry.reason is None else entry.reason.next_step,
         gaps=tuple(_gap(gap) for gap in entry.gaps),
         settled=entry.state in HOLDING and confirmed and entry.way is Way.TRANSACTIONS,
+        lane=lane,
         confirmed=confirmed,
     )
 
@@ -355,7 +404,7 @@ def _gap(gap: Gap) -> GapStatus:
 
 
 def _without_entry(
-    topic: str, partition: int, problem: StoredProblem | None, end: int | None, wanted: Desired
+    topic: str, partition: int, problem: StoredProblem | None, end: int | None, wanted: Desired, lane: int
 ) -> PartitionStatus:
     """A partition that is to be copied and isn't in the ledger yet: new, held, or hindered by its topic's problem."""
     held = wanted.state in HOLDING
@@ -373,6 +422,7 @@ def _without_entry(
         lag=None,
         lag_ms=None,
         detail=problem.detail if problem else wanted.text if held else "",
+        lane=lane,
         next_step="" if problem is None else problem.reason.next_step,
     )
 

@@ -78,8 +78,10 @@ class Fake:
         get("/v1/me", self._me)
         get("/v1/links", self._all)
         get("/v1/events", self._events)
+        get("/v1/openapi.json", self._description)
         get("/v1/operations", self._operation_list)
         get("/v1/operations/{id}", self._operation)
+        get("/v1/operations/{id}/snapshot", self._snapshot)
         get("/v1/links/{link}", self._view)
         get(views, self._view)
         app.router.add_post(views, self._verb)
@@ -110,6 +112,20 @@ class Fake:
 
     async def _me(self, _request: web.Request) -> web.StreamResponse:
         return _json({"name": "ci" if self.token else "local", "role": self.role})
+
+    async def _description(self, _request: web.Request) -> web.StreamResponse:
+        common = {key: {"type": "string"} for key in ("topic", "all", "why", "dry_run", "confirm")}
+        body = {"properties": {**common, "speed": {"type": "integer", "description": "Bytes per second", "default": 9}}}
+        schema = {"$ref": "#/components/schemas/VerifyBody"}
+        verify = {
+            "summary": "Compare both sides.",
+            "requestBody": {"content": {"application/json": {"schema": schema}}},
+        }
+        paths = {"/v1/links/{link}/verify": {"post": verify}, "/v1/links/{link}/pause": {"post": {}}, "/v1/me": {}}
+        return _json({"paths": paths, "components": {"schemas": {"VerifyBody": body}}})
+
+    async def _snapshot(self, request: web.Request) -> web.StreamResponse:
+        return _json({"link": self._operations[request.match_info["id"]]["link"], "losses": []})
 
     def _summaries(self) -> dict[str, Any]:
         links = [link.summary(link.status()) for link in self.links.values()]

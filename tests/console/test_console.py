@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from replicator.http.page_files import page_files
+from replicator.states import State
 from tests.console.browser import AXE
 from tests.console.fake import Fake
 from tests.console.world import HOSTILE, LinkWorld, demo_links
@@ -28,6 +31,19 @@ VIEWS = {  # with what is to be seen there
     f"{LINK}/audit": "ben@ops-2",
     f"{LINK}/failover": "records lost, as far as is known",
 }
+
+
+def test_given_the_page_then_the_browser_is_told_of_all_modules_at_once_and_each_file_is_one_that_is_used() -> None:
+    files = page_files()
+    named = set(re.findall(r'(?:href|src)="([^"#]+\.(?:js|css|svg))"', files["/"].text))
+    assert named == {path[1:] for path in files if path not in ("/", "/vendor/uplot/uPlot.esm.js")}
+
+
+def test_given_each_state_then_the_console_has_a_word_and_a_drawing_for_it() -> None:
+    words, drawings = (page_files()[f"/js/{name}.js"].text for name in ("states", "icons"))
+    for state in State:
+        assert re.search(rf"^  {state}: {{ word: ", words, re.M), state
+        assert re.search(rf"^  {state.lower()}: \"M", drawings, re.M), state
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +187,34 @@ def test_given_a_dialog_when_it_is_used_then_it_says_the_consequence_and_keeps_t
         "all": False,
         "topic": "orders|pay.*",
         "why": "network work",
+        "confirm": "us-to-eu",
+    }
+
+
+def test_given_a_verb_that_the_console_does_not_know_then_it_is_offered_as_the_service_describes_it(
+    page: Page, fake: Fake
+) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    at(page, fake, LINK)
+    page.get_by_role("button", name="More…").click()
+    expect(page.get_by_role("dialog").get_by_role("listitem")).to_have_text(["Verify…Compare both sides."])
+    page.get_by_role("button", name="Verify…").click()
+    page.get_by_label("Bytes per second").fill("7")
+    page.get_by_label("Type the link's name").fill("us-to-eu")
+    expect(page.get_by_role("dialog")).to_contain_text("48 partitions: verify.")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.get_by_role("button", name="Verify us-to-eu").click()
+    expect(page.locator(".operation .heading")).to_contain_text("Done")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the status as it was").click()
+    assert json.loads(download.value.path().read_text())["link"] == "us-to-eu"
+    assert fake.orders[-1] == {
+        "verb": "verify",
+        "all": True,
+        "topic": None,
+        "speed": 7,
+        "why": "",
         "confirm": "us-to-eu",
     }
 

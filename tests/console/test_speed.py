@@ -9,7 +9,7 @@ from tests.console.fake import Fake
 from tests.console.speed import big_link, measure
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_given_a_thousand_topics_when_they_are_shown_then_it_is_quick_and_updates_cost_little(chrome: Browser) -> None:
     with Fake([big_link()]) as fake:
         found = measure(chrome, fake, "links/us-to-eu/topics", seconds=4)

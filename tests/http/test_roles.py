@@ -53,8 +53,12 @@ async def test_given_roles_then_view_looks_and_operate_does_both(
     url = await serving(EVE, ANN, refusals=Refusals(notes))
     for token, name, role, code in (("look", "eve", "view", 403), ("do", "ann", "operate", 202)):
         async with client.get(f"{url}/v1/me", **bearer(token)) as answer:
-            told = {"name": name, "role": role, "links": ["us-to-eu", "eu-to-ap"], "ways_back": []}
-            assert await answer.json() == told
+            assert await answer.json() == {
+                "name": name,
+                "role": role,
+                "links": ["us-to-eu", "eu-to-ap"],
+                "ways_back": [],
+            }
         async with client.get(f"{url}/v1/links", **bearer(token)) as answer:
             assert answer.status == 200
         async with client.post(f"{url}/v1/links/us-to-eu/stop", json=MEANT, **bearer(token)) as answer:

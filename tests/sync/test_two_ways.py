@@ -89,7 +89,7 @@ class _Groups(GroupClient):
     def __init__(self, pair: Pair, way: str, where: str) -> None:
         self._pair, self._way, self._where = pair, way, where
         self.cluster: Any = SimpleNamespace(
-            brokers={1: None}, alias=where, config=SimpleNamespace(security=SecurityConfig())
+            brokers={1: None}, topics={}, alias=where, config=SimpleNamespace(security=SecurityConfig())
         )
 
     async def groups(self) -> dict[str, ListedGroup]:

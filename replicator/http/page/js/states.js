@@ -10,6 +10,7 @@ const STATES = {
   PAUSED: { word: "Paused", tone: "warn", rank: 5 },
   PENDING: { word: "Pending", tone: "soft", rank: 2 },
   COPYING: { word: "Copying", tone: "good", rank: 1 },
+  ASLEEP: { word: "Asleep", tone: "soft", rank: 0.5 },
 };
 
 /** The states in the order of how much they want to be looked at. */
@@ -51,6 +52,7 @@ export function setBadge(element, word, tone, drawing) {
 export function ofLink(link) {
   const states = link.states ?? {};
   if (link.error) return { word: "Target away", tone: "bad", drawing: "bad" };
+  if (link.at === null) return { word: "Looking…", tone: "soft", drawing: "pending" };
   const faulted = states.FAULTED ?? 0;
   if (faulted) return { word: `${faulted.toLocaleString("en")} faulted`, tone: "bad", drawing: "faulted" };
   const moved = (states.FAILED_OVER ?? 0) + (states.PROMOTED ?? 0);

@@ -3,7 +3,7 @@
 import { ofLink } from "../api.js";
 import { h, name, put, refill } from "../dom.js";
 import { many, time } from "../format.js";
-import { filter, heading, panel, trouble } from "../parts.js";
+import { filter, heading, panel, prose, trouble } from "../parts.js";
 import { poll } from "../polling.js";
 import { badge } from "../states.js";
 import { list } from "../table.js";
@@ -55,7 +55,7 @@ function heldList(held) {
       { title: "Kind", show: (row) => row.kind.toLowerCase().replaceAll("_", " ") },
       { title: "Resource", show: (row) => name(row.resource) },
       { title: "Why", show: (row) => row.why.toLowerCase().replaceAll("_", " ") },
-      { title: "More", show: (row) => row.detail, kind: "long" },
+      { title: "More", show: (row) => h("span", {}, prose(row.detail)), kind: "long" },
     ],
   });
 }

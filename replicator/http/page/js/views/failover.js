@@ -4,17 +4,18 @@ import { get, ofLink, post } from "../api.js";
 import { h, mark, name, put } from "../dom.js";
 import { count, many, moment } from "../format.js";
 import { heading, trouble } from "../parts.js";
+import { nameField, scopeFields } from "../orderfields.js";
 import { to } from "../router.js";
 import { badge } from "../states.js";
 import { table } from "../table.js";
-import { nameField, scopeFields, verbDialog } from "../verbs.js";
+import { verbDialog } from "../verbs.js";
 
 export function failoverTab({ link, signal }) {
   const wrong = trouble();
   const verdict = h("div", { class: "consequence", role: "status" });
   const losses = lossTable();
   const again = h("button", { type: "button", onclick: () => look() }, "Look again");
-  const why = h("input", { type: "text", id: "why", maxlength: 500, placeholder: "for others: it is shown, and kept" });
+  const why = h("input", { type: "text", maxlength: 500, placeholder: "for others: it is shown, and kept" });
   const gate = nameField(link, () => allow());
   const go = h("button", { class: "danger solid", disabled: true }, `Fail over ${link}`);
   const back = h("a", { class: "button", href: to("links", link) }, "Cancel");
@@ -22,7 +23,7 @@ export function failoverTab({ link, signal }) {
   const refused = h("p", { class: "bad", role: "alert", hidden: true });
   let [found, turn] = [null, 0];
   const scope = scopeFields(() => look());
-  const second = h("form", { class: "step" }, h("h3", {}, "2 · Decide"), said, h("label", { class: "field", for: "why" }, "Why", why),
+  const second = h("form", { class: "step" }, h("h3", {}, "2 · Decide"), said, h("label", { class: "field" }, "Why", why),
     gate.element, refused, h("div", { class: "buttons" }, back, go));
 
   const allow = () => mark(go, "disabled", !found?.due || !gate.right());

@@ -25,8 +25,8 @@ export function faultsTab({ link, signal }) {
       const shown = [...byReason(rows).entries()].map(([reason, all]) => ofReason(link, reason, all));
       const beside = syncs.map(ofSync);
       const source = status.source_error ? h("p", { class: "notice bad" }, `${status.source}: ${status.source_error}`) : null;
-      const fine = !shown.length && !beside.length && !source;
-      return [source, ...shown, ...beside, fine && h("p", { class: "notice good" }, badge("Nothing is faulted", "good", "good"))];
+      const fine = !shown.length && !source;
+      return [source, ...shown, fine && h("p", { class: "notice good" }, badge("Nothing is faulted", "good", "good")), ...beside];
     });
   });
   return h("div", {}, heading("Faults", h("span", { class: "stretch" }), as_of), wrong.element, body);
@@ -64,7 +64,7 @@ function ofSync(sync) {
       label: `Differences of ${sync.syncer}`, rows: sync.held, most: SHOWN,
       columns: [
         { title: "Resource", show: (row) => name(row.resource) }, { title: "Why", show: (row) => row.why },
-        { title: "Detail", show: (row) => row.detail, kind: "long" },
+        { title: "Detail", show: (row) => h("span", {}, prose(row.detail)), kind: "long" },
       ],
     }) : null,
     rest > 0 ? h("p", { class: "more" }, `${count(rest)} more`) : null);

@@ -1,5 +1,6 @@
 // Orders that were given through this service: how far each has got, and what came of it.
 
+import { get } from "../api.js";
 import { h, mark, name, put, refill } from "../dom.js";
 import { age, count, many, moment } from "../format.js";
 import { facts, panel, title as pageTitle, trouble } from "../parts.js";
@@ -79,12 +80,28 @@ export function progress(link, id, signal, ended = () => {}) {
     h("p", {}, h("a", { href: to("links", link) }, "To the link"), " · ", h("a", { href: to("links", link, "audit") }, "Audit trail")));
 }
 
+/** The status as it was before, for this machine: with a token a plain link wouldn't do. */
+function download(id, file) {
+  const button = h("button", { type: "button" }, "Download the status as it was");
+  button.addEventListener("click", async () => {
+    try {
+      const found = await get(`v1/operations/${encodeURIComponent(id)}/snapshot`);
+      const url = URL.createObjectURL(new Blob([JSON.stringify(found, null, 1)], { type: "application/json" }));
+      h("a", { href: url, download: file }).click();
+      URL.revokeObjectURL(url);
+    } catch (error) {
+      put(button, error.message);
+    }
+  });
+  return h("div", { class: "row" }, button);
+}
+
 /** For JSON: long lists by their beginning. */
 function shortened(_, value) {
   return Array.isArray(value) && value.length > LONG ? [...value.slice(0, LONG), `… ${value.length - LONG} more`] : value;
 }
 
-function shownResult({ verb, state, error, result }) {
+function shownResult({ id, link, verb, state, error, result }) {
   const parts = [];
   if (error) parts.push(h("p", { class: `notice ${state === "refused" ? "warn" : "bad"}`, role: "alert" }, error));
   if (!result) return parts;
@@ -93,6 +110,7 @@ function shownResult({ verb, state, error, result }) {
   parts.push(panel("Result", NEXT[verb] && h("p", {}, h("b", {}, "Next: "), NEXT[verb]),
     facts(["Partitions", partitions === undefined ? null : count(partitions)], ...known.map(([key, [title, show]]) => [title, show(result[key])]),
       ["Groups", result.groups && `${many(result.groups.moved ?? 0, "position")} of ${many(result.groups.groups ?? 0, "group")} brought up to the end`]),
+    result.snapshot && download(id, `${verb}-${link}.json`),
     result.steps ? h("p", { class: "soft" }, Object.entries(result.steps).map(([step, ms]) => `${step} ${age(ms)}`).join(" · ")) : null,
     result.differences?.length ? h("ul", { class: "short", tabindex: 0, "aria-label": "Differences" }, result.differences.map((each) => h("li", {}, each))) : null,
     h("details", {}, h("summary", {}, "As JSON"), h("pre", { tabindex: 0 }, JSON.stringify(result, shortened, 1)))));

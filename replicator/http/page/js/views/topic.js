@@ -4,6 +4,7 @@ import { ofLink } from "../api.js";
 import { h, name, put } from "../dom.js";
 import { ago, age, count, many, short, time } from "../format.js";
 import { figure, figures, heading, panel, trouble } from "../parts.js";
+import { ownerOf } from "../lanes.js";
 import { byTopic, keyOf, ratesOf } from "../partitions.js";
 import { poll } from "../polling.js";
 import { to } from "../router.js";
@@ -30,7 +31,7 @@ export function topicTab({ link, parts: [topic], signal }) {
       numbers.records.set(short(whole.rate));
       numbers.partitions.set(count(whole.partitions));
     }
-    shown.show(mine.map((row) => ({ ...row, rate: rates.get(keyOf(row)) })));
+    shown.show(mine.map((row) => ({ ...row, rate: rates.get(keyOf(row)), worker: ownerOf(status, row).worker })));
     put(as_of, `${many(mine.length, "partition")}, as of ${time(at)}`);
   });
   poll(ofLink(link, "groups"), { every: 10_000, signal }, ({ groups }) => {
@@ -44,16 +45,16 @@ export function topicTab({ link, parts: [topic], signal }) {
 }
 
 function partitionsTable(link) {
-  const offset = (key, title) => ({ key, title, width: 120, number: true, text: (row) => count(row[key]), order: (row) => row[key] });
+  const offset = (key, title) => ({ key, title, width: 105, number: true, text: (row) => count(row[key]), order: (row) => row[key] });
   return table({
     label: "Partitions", keyOf: (row) => String(row.partition), sort: { key: "partition", down: false }, empty: "No partitions.",
     columns: [
       {
-        key: "partition", title: "Partition", width: 90, text: (row) => String(row.partition), order: (row) => row.partition,
+        key: "partition", title: "Partition", width: 80, text: (row) => String(row.partition), order: (row) => row.partition,
         fill: (cell, row) => cell.replaceChildren(h("a", { href: to("links", link, "topics", row.topic, String(row.partition)) }, String(row.partition))),
       },
       {
-        key: "state", title: "State", width: 120, text: (row) => row.state, order: (row) => known(row.state).rank,
+        key: "state", title: "State", width: 105, text: (row) => row.state, order: (row) => known(row.state).rank,
         fill: (cell, row) => cell.replaceChildren(stateBadge(row.state)),
       },
       { key: "lag", title: "Lag", width: 90, number: true, text: (row) => count(row.lag), order: (row) => row.lag ?? -1 },
@@ -61,7 +62,8 @@ function partitionsTable(link) {
       { key: "rate", title: "Records/s", width: 90, number: true, text: (row) => short(row.rate), order: (row) => row.rate ?? -1 },
       offset("source_next", "Copied to"), offset("source_end", "Source ends"), offset("target_next", "Copy ends"),
       { key: "since", title: "Since", width: 80, number: true, text: (row) => ago(row.since), order: (row) => row.since ?? "" },
-      { key: "why", title: "Why", width: 240, wide: true, text: (row) => [row.reason, row.detail].filter(Boolean).join(": ") },
+      { key: "worker", title: "Worker", width: 150, text: (row) => row.worker ?? "–" },
+      { key: "why", title: "Why", width: 180, wide: true, text: (row) => [row.reason, row.detail].filter(Boolean).join(": ") },
     ],
   });
 }
