@@ -170,3 +170,58 @@ def test_given_moves_through_the_api_then_they_do_what_they_do_without_it(
     again = cli(worker, "failover", "--all", "--yes")
     assert again.exit_code == 4
     assert "was promoted" in again.stderr
+
+
+@pytest.mark.soak
+def test_given_a_worker_killed_in_the_midst_of_an_operation_when_the_order_is_given_again_then_it_is_carried_out(
+    tmp_path: Path,
+) -> None:
+    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
+        rig = Rig((source, target), tmp_path, "killed")
+        with rig.worker() as first, rig.worker() as second:
+            for worker in (first, second):
+                worker.wait_ready()
+            rig.installation.wait_until_copied(2)
+            operation = order(first, rig.name, "promote", quiet=60)
+
+            def waits() -> bool:
+                _, text = first.get(f"/v1/operations/{operation}")
+                assert json.loads(text)["lines"] == [f"{rig.name}: 2 of 2 partitions are to be promoted"]
+                return True
+
+            wait_for(waits, within=20, what="it waits for quiet")
+            other = cli(second, "pause", "--all", "--yes")
+            assert other.exit_code == 4
+            assert "api:local@127.0.0.1 is at work on it: `promote`" in other.stderr
+            first.kill()
+            done = cli(second, "promote", "--all", "--yes", "--quiet", "0.5", "--wait", "60")
+            assert done.exit_code == 0, done.stderr
+            status = json.loads(cli(second, "status", "-o", "json").stdout)["links"][0]
+            assert {row["state"] for row in status["partitions"]} == {"PROMOTED"}
+            trail = json.loads(cli(second, "audit", "-o", "json").stdout)["audit"]
+            assert [(row["verb"], row["result"]) for row in trail] == [("promote", "ok"), ("pause", "refused")]
+            found = result(second, order(second, rig.name, "verify"))
+            assert (found["ok"], found["records"]) == (True, 40)
+
+
+def order(worker: Worker, link: str, verb: str, **options: object) -> str:
+    """Give it; the operation."""
+    body = json.dumps({"all": True, "confirm": link, **options}).encode()
+    url = f"http://{worker.address}/v1/links/{link}/{verb}"
+    asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=20) as response:
+        return str(json.loads(response.read())["operation"])
+
+
+def result(worker: Worker, operation: str) -> dict[str, Any]:
+    """When it is done."""
+    found: dict[str, Any] = {}
+
+    def done() -> bool:
+        _, text = worker.get(f"/v1/operations/{operation}")
+        found.update(json.loads(text))
+        assert found["state"] == "done", found
+        return True
+
+    wait_for(done, within=30, what="the operation is done")
+    return dict(found["result"])
