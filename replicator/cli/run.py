@@ -23,6 +23,7 @@ from replicator.http.access import tokens_of
 from replicator.http.aggregate import AggregateService
 from replicator.http.server import serve
 from replicator.telemetry import logs
+from replicator.worker.offered import OFFERED
 from replicator.worker.pool import WorkerPool
 
 log = structlog.get_logger(__name__)
@@ -118,7 +119,14 @@ async def _lead(
         now = {link.name: (settings, link) for link in links}
         face = AggregateService(pool.children, pool.restarts, lambda: now)
         tokens = tokens_of(service)
-        runner = await serve(face, service.http, tokens=tokens, cert_file=service.cert_file, key_file=service.key_file)
+        runner = await serve(
+            face,
+            service.http,
+            tokens=tokens,
+            cert_file=service.cert_file,
+            key_file=service.key_file,
+            verbs=OFFERED,
+        )
         reloading = asyncio.create_task(_pass_on(reload, read, pool, now), name="pass on reloads")
         try:
             await pool.run(stop)

@@ -20,6 +20,7 @@ from replicator.sync.overlap import refuse_overlaps
 from replicator.telemetry.counters import WorkerCounters
 from replicator.worker.link import LinkWorker
 from replicator.worker.memory import keep_freed_memory
+from replicator.worker.offered import OFFERED
 
 log = structlog.get_logger(__name__)
 
@@ -225,6 +226,7 @@ async def run_worker(
         cert_file=service.cert_file,
         key_file=service.key_file,
         metrics_partitions=service.metrics_partitions,
+        verbs=OFFERED,
     )
     starting = asyncio.create_task(worker.start(), name="start")
     stopping = asyncio.create_task(stop.wait(), name="wait for stop")

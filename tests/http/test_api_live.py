@@ -173,6 +173,7 @@ def test_given_moves_through_the_api_then_they_do_what_they_do_without_it(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(240)
 def test_given_a_worker_killed_in_the_midst_of_an_operation_when_the_order_is_given_again_then_it_is_carried_out(
     tmp_path: Path,
 ) -> None:
@@ -202,6 +203,7 @@ def test_given_a_worker_killed_in_the_midst_of_an_operation_when_the_order_is_gi
             assert [(row["verb"], row["result"]) for row in trail] == [("promote", "ok"), ("pause", "refused")]
             found = result(second, order(second, rig.name, "verify"))
             assert (found["ok"], found["records"]) == (True, 40)
+            assert result(second, order(second, rig.name, "drill"))["ok"]
 
 
 def order(worker: Worker, link: str, verb: str, **options: object) -> str:
@@ -223,5 +225,5 @@ def result(worker: Worker, operation: str) -> dict[str, Any]:
         assert found["state"] == "done", found
         return True
 
-    wait_for(done, within=30, what="the operation is done")
+    wait_for(done, within=90, what="the operation is done")
     return dict(found["result"])

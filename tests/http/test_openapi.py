@@ -16,8 +16,8 @@ from replicator.http.openapi import OPENAPI_PATH
 from replicator.http.refusals import Refusals
 from replicator.http.server import application
 from replicator.http.service import WorkerFace
-from replicator.verbs.table import VERBS
 from replicator.views.table import VIEWS
+from replicator.worker.offered import OFFERED
 from tests.http.conftest import Serving
 from tests.http.world import World
 
@@ -32,7 +32,7 @@ async def described(client: aiohttp.ClientSession, url: str) -> dict[str, Any]:
 def real() -> web.Application:
     """The server as it is, with all its views and verbs."""
     face = WorkerFace(World())
-    return application(Api(face, VIEWS, VERBS), face, Access((), check_host=True), Refusals())
+    return application(Api(face, VIEWS, OFFERED), face, Access((), check_host=True), Refusals())
 
 
 async def test_given_the_description_then_it_is_openapi_and_has_every_route(client: aiohttp.ClientSession) -> None:
@@ -54,7 +54,7 @@ async def test_given_the_description_then_it_is_openapi_and_has_every_route(clie
     }
     known = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert {route for route in routes if route[1].startswith(("/v1", "/metrics"))} - {("GET", OPENAPI_PATH)} == known
-    assert {f"/v1/links/{{link}}/{verb}" for verb in VERBS} <= document["paths"].keys()
+    assert {f"/v1/links/{{link}}/{verb}" for verb in OFFERED} <= document["paths"].keys()
     names = [each["operationId"] for methods in document["paths"].values() for each in methods.values()]
     assert len(names) == len(set(names))
 
