@@ -37,6 +37,7 @@ class Fake:
         self.line_s = 0.15  # between two lines of an operation
         self.orders: list[dict[str, Any]] = []
         self.url = ""
+        self.asked = 0  # how often views of a link were asked for
         self._operations: dict[str, dict[str, Any]] = {}
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -154,6 +155,7 @@ class Fake:
     async def _view(self, request: web.Request) -> web.StreamResponse:
         link = self.links[request.match_info["link"]]
         view = request.match_info.get("view", "")
+        self.asked += 1
         query = request.query
         if view in ("", "lag"):
             return _json(link.status())

@@ -72,6 +72,7 @@ def test_given_three_links_when_the_console_opens_then_each_is_shown_with_its_st
     at(page, shared)
     expect(page.get_by_role("heading", level=2)).to_have_text(["us-to-eu", "eu-to-us", "ap-to-eu"])
     expect(page.locator(".card .badge")).to_have_text(["3 faulted", "Copying", "Source away"])
+    expect(page).to_have_title("(3 faulted) Replicator")
 
 
 def test_given_a_link_when_its_tabs_are_walked_then_back_and_deep_links_work(page: Page, shared: Fake) -> None:
