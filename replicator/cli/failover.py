@@ -50,7 +50,7 @@ def failover(
     """
     logs.configure(level="ERROR")
     order = make_order(FailoverOrder, topic=topic, all=everything, why=why, wait=wait)
-    links = reach(config, link)
+    links = reach(config, link, ways_back=False)
     found = {name: links.ahead(FAILOVER, name, order) for name in links.names}
     if output is Output.TEXT:
         for row in found.values():

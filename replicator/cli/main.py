@@ -15,6 +15,7 @@ from replicator.cli.check import check
 from replicator.cli.completion import completion
 from replicator.cli.demo import demo
 from replicator.cli.doctor import doctor
+from replicator.cli.drill import drill
 from replicator.cli.failover import failover
 from replicator.cli.groups import groups
 from replicator.cli.import_mm2 import import_mm2
@@ -95,6 +96,7 @@ app.command("promote")(through_api(promote))
 app.command("failover")(through_api(failover))
 app.command("restore")(through_api(restore))
 app.command("reverse")(reverse)
+app.command("drill")(drill)
 app.command("remove")(remove)
 app.command("audit")(through_api(audit))
 app.command("translate")(through_api(translate))

@@ -33,12 +33,18 @@ WatchOption = Annotated[
 DEFAULT_CONFIG = Path("replicator.yaml")
 
 
-def load_links(config: Path, link: str | None) -> tuple[Settings, tuple[LinkConfig, ...], tuple[str, ...]]:
-    """Settings, the links asked for, and the file's warnings; ConfigurationError for a link that isn't in it."""
+def load_links(
+    config: Path, link: str | None, *, ways_back: bool = True
+) -> tuple[Settings, tuple[LinkConfig, ...], tuple[str, ...]]:
+    """Settings, the links asked for, and the file's warnings; ConfigurationError for a link that isn't in it.
+
+    Without `ways_back`, links with `reverse_of` are meant only where they are named.
+    """
     loaded = load_with_warnings(config)
     settings = loaded.settings
     if link is None:
-        return settings, settings.links, loaded.warnings
+        meant = tuple(each for each in settings.links if ways_back or each.reverse_of is None)
+        return settings, meant, loaded.warnings
     try:
         return settings, (settings.link(link),), loaded.warnings
     except KeyError:

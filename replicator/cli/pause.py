@@ -36,7 +36,7 @@ def pause(
     """Stop copying, until `replicator resume`. Nothing is lost as long as the source keeps its records."""
     logs.configure(level="ERROR")
     order = make_order(HoldOrder, topic=topic, all=everything, why=why, wait=wait)
-    links = reach(config, link)
+    links = reach(config, link, ways_back=False)
     done = {name: links.ahead(PAUSE, name, order) for name in links.names}
     if not dry_run:
         confirm(PAUSE.consequence(list(done.values()), order), yes)

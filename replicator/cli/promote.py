@@ -39,7 +39,7 @@ def promote(
     """
     logs.configure(level="ERROR")
     order = make_order(PromoteOrder, topic=topic, all=everything, why=why, quiet=quiet, wait=wait)
-    links = reach(config, link)
+    links = reach(config, link, ways_back=False)
     found = {name: links.ahead(PROMOTE, name, order) for name in links.names}
     if dry_run:
         if output is Output.JSON:

@@ -115,12 +115,15 @@ def through_api(verb: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def reach(config: Path, link: str | None) -> Reach:
-    """The way that the command line (or the environment) chooses, to one link or to all of them."""
+def reach(config: Path, link: str | None, *, ways_back: bool = True) -> Reach:
+    """The way that the command line (or the environment) chooses, to one link or to all of them.
+
+    Without `ways_back`, links with `reverse_of` are meant only where they are named.
+    """
     given = _GIVEN.get()
     if address := given.get("api"):
         from replicator.cli.remote import Remote
 
-        return Remote(address, link, token_file=given["token_file"], ca_file=given["ca_file"])
-    settings, links, _ = load_links(config, link)
+        return Remote(address, link, token_file=given["token_file"], ca_file=given["ca_file"], ways_back=ways_back)
+    settings, links, _ = load_links(config, link, ways_back=ways_back)
     return Direct(settings, links)

@@ -32,7 +32,7 @@ def ready(
     unknown, and not ready. Exit code 0: ready for `promote`; 1: not ready. Changes nothing.
     """
     logs.configure(level="ERROR")
-    links = reach(config, link)
+    links = reach(config, link, ways_back=False)
     found = [links.view("ready", name, topic=topic, ignore=ignore) for name in links.names]
     if output is Output.JSON:
         print_json({"links": found})

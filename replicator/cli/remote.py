@@ -38,7 +38,13 @@ class Remote:
     """
 
     def __init__(
-        self, url: str, link: str | None, *, token_file: Path | None = None, ca_file: Path | None = None
+        self,
+        url: str,
+        link: str | None,
+        *,
+        token_file: Path | None = None,
+        ca_file: Path | None = None,
+        ways_back: bool = True,
     ) -> None:
         parts = urllib.parse.urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -46,7 +52,11 @@ class Remote:
         self._url = f"{parts.scheme}://{parts.netloc}"
         self._token = _token(token_file)
         self._tls = _tls(ca_file) if parts.scheme == "https" else None
-        self.names: tuple[str, ...] = (link,) if link is not None else tuple(self._call("GET", "/v1/me")["links"])
+        self.names: tuple[str, ...] = (link,) if link is not None else self._links(ways_back)
+
+    def _links(self, ways_back: bool) -> tuple[str, ...]:
+        me = self._call("GET", "/v1/me")
+        return tuple(name for name in me["links"] if ways_back or name not in me.get("ways_back", ()))
 
     def view(self, name: str, link: str, **query: object) -> dict[str, Any]:
         """A view of `replicator.views.table`."""

@@ -48,7 +48,7 @@ def restore(
     """
     logs.configure(level="ERROR")
     order = make_order(RestoreOrder, topic=topic, all=everything, why=why, wait=wait)
-    links = reach(config, link)
+    links = reach(config, link, ways_back=False)
     if dry_run or not yes:
         found = [links.ahead(RESTORE, name, order) for name in links.names]
         if output is Output.TEXT:

@@ -36,7 +36,7 @@ def resume(
     """
     logs.configure(level="ERROR")
     order = make_order(ResumeOrder, topic=topic, all=everything, wait=wait, accept_gap=accept_gap)
-    links = reach(config, link)
+    links = reach(config, link, ways_back=False)
     found = {name: links.ahead(RESUME, name, order) for name in links.names}
     paused = {name: row for name, row in found.items() if "accepted" not in row}
     if paused:

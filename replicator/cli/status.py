@@ -69,7 +69,7 @@ def render(found: Status) -> RenderableType:
     """The status as text."""
     parts: list[RenderableType] = []
     for link in found["links"]:
-        parts += [headline(link), _partitions(link), *_troubles(link), *_syncs(link), Text()]
+        parts += [headline(link), _partitions(link), *_troubles(link), *_syncs(link), *_drill(link), Text()]
     return Group(*parts[:-1])
 
 
@@ -87,6 +87,8 @@ def headline(link: Status) -> Text:
     lag = sum(max(0, row["lag"] or 0) for row in rows)
     behind = max((row["lag_ms"] or 0 for row in rows), default=0)
     text.append(f", lag {count(lag)} records" + (f", {age(behind)} behind" if lag else ""), style="not bold")
+    if link.get("bandwidth"):
+        text.append(f", at most {link['bandwidth'] / 1_000_000:.4g} MB/s", style="not bold")
     return text
 
 
@@ -141,6 +143,17 @@ def _syncs(link: Status) -> list[RenderableType]:
         if sync["count"] > len(shown):
             lines.append(Text(f"{sync['syncer']}: {sync['count'] - len(shown)} more (-o json)"))
     return lines
+
+
+def _drill(link: Status) -> list[RenderableType]:
+    drill = link.get("drill")
+    if not drill:
+        return []
+    if not drill["ok"]:
+        text = f"last drill {_ago(drill['at'])} ago failed at “{drill['failed_at']}”: {drill['error']}"
+        return [Text(text, style="red")]
+    lost = f"RTO {age(drill['rto_ms'])}, RPO {count(drill['rpo_records'])} records"
+    return [Text(f"last drill {_ago(drill['at'])} ago passed ({drill['mode']}): {lost}")]
 
 
 def _gap(row: Status, gap: Status) -> str:

@@ -26,6 +26,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("links[].topics", models.TopicsConfig),
     ("links[].groups", models.GroupsConfig),
     ("links[].sync", models.SyncConfig),
+    ("links[].drill", models.DrillConfig),
     ("service", models.ServiceConfig),
     ("service.tokens[]", models.TokenConfig),
 )

@@ -144,6 +144,27 @@ class SyncConfig(_Frozen):
     """Seconds between two looks at both clusters."""
 
 
+class DrillConfig(_Frozen):
+    """Drills by themselves (`replicator drill`), on a canary topic."""
+
+    every: Annotated[str, Field(pattern=r"^[1-9]\d{0,4}[mhd]$")] | None = None
+    """How often, such as `7d`, `12h` or `30m`; without it only when somebody runs one."""
+    mode: Literal["promote", "failover"] = "promote"
+    """`failover`: as if the source were gone, while clients still write to it."""
+
+    @property
+    def every_ms(self) -> int | None:
+        """The same in milliseconds."""
+        return (
+            None
+            if self.every is None
+            else int(self.every[:-1]) * {"m": 60, "h": 3600, "d": 86400}[self.every[-1]] * 1000
+        )
+
+
+CANARY = "replicator-drill-"  # begins the names of drills' topics
+
+
 class LinkConfig(_Frozen):
     """One direction, source -> target, with its filters (MirrorMaker 2: flow; MSK: replicator)."""
 
@@ -179,9 +200,12 @@ class LinkConfig(_Frozen):
     """Whether the copy of a topic that was deleted is deleted."""
     use_defaults_from: Literal["source", "target"] = "target"
     """Whose default holds where a topic has no setting of its own."""
+    bandwidth: Annotated[Size, Field(ge=1 << 10)] | None = None
+    """Bytes a second that are read from the source, at most, over all workers, by their lanes; can change any time."""
     delete_groups: Boolean = False
     """Whether positions that were written are deleted when the source has none of the group any more."""
     sync: SyncConfig = SyncConfig()
+    drill: DrillConfig = DrillConfig()
 
     def remote_topic(self, topic: str) -> str:
         """The name of a source topic's copy on the target. Heartbeats tell by it where they come from, in any case; on

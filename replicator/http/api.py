@@ -24,15 +24,16 @@ from replicator.ledger.status import LinkStatus
 from replicator.verbs.verb import Verb
 from replicator.views.view import View
 
-_PATIENCE_S = 10.0  # for a listener that doesn't read
+PATIENCE_S = 10.0  # for a listener that doesn't read
 
 
 class Me(TypedDict):
-    """Who asks, as far as the token tells, and the names of the links."""
+    """Who asks, as far as the token tells, and the names of the links; `ways_back` are those with `reverse_of`."""
 
     name: str
     role: str
     links: list[str]
+    ways_back: list[str]
 
 
 class Statuses(TypedDict):
@@ -147,7 +148,9 @@ class Api:
                      {200: dict[str, Any]}, body=model, problems=problems)  # fmt: skip
 
     async def _me(self, _: web.Request, who: Principal) -> web.Response:
-        return json_answer(encode({"name": who.name, "role": who.role.value, "links": list(self._face.links())}))
+        links = self._face.links()
+        back = [name for name, (_, link) in links.items() if link.reverse_of is not None]
+        return json_answer(encode({"name": who.name, "role": who.role.value, "links": list(links), "ways_back": back}))
 
     async def _statuses(self, _: web.Request, who: Principal) -> web.Response:
         names = list(self._face.links())
@@ -163,7 +166,7 @@ class Api:
                 response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
                 await response.prepare(request)
                 while True:
-                    await asyncio.wait_for(response.write(await following()), _PATIENCE_S)
+                    await asyncio.wait_for(response.write(await following()), PATIENCE_S)
         except TooManyError as error:
             return problem(503, str(error), error.exit_code)
         except (ConnectionError, TimeoutError):

@@ -11,6 +11,7 @@ from replicator.errors import UnreachableError
 from replicator.ledger.client_errors import is_of_unused_group, replicator_error
 from replicator.ledger.codec import LedgerFormatError
 from replicator.ledger.desired import DesiredStates
+from replicator.ledger.drills import DrillRecords
 from replicator.ledger.entry import Entry, decode, decode_key, is_of_known_version
 from replicator.ledger.lane_record import LANE_KEY, decode_lane
 from replicator.ledger.lane_trouble import LaneTrouble, take_trouble
@@ -47,6 +48,7 @@ class LedgerReader:
         self.troubles: dict[int, LaneTrouble] = {}
         self.reports: dict[str, SyncReport] = {}
         self.desired = desired or DesiredStates()
+        self.drills = DrillRecords()
         self.sightings: dict[int, Sighting] = {}  # by lane
         self._cluster = cluster
         self._entries: dict[tuple[str, int], Entry] = {}
@@ -113,6 +115,7 @@ class LedgerReader:
             take_trouble(self.troubles, key, value)
             take_report(self.reports, key, value)
             self.desired.take(key, value)
+            self.drills.take(key, value)
             return
         try:
             self._apply(lane, key, value)

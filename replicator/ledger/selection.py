@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from replicator.config.mm2_names import checkpoints_topic
-from replicator.config.models import LinkConfig
+from replicator.config.models import CANARY, LinkConfig
 from replicator.ledger.lanes import INTERNAL_PREFIX
 from replicator.states import Reason
 
@@ -66,6 +66,8 @@ def skip_reason(link: LinkConfig, topic: str, *, internal: bool = False) -> str 
         return "is internal to Kafka"
     if topic.endswith(checkpoints_topic("", link.separator)):
         return "holds checkpoints of another link"
+    if CANARY in topic and not any(pattern.startswith(CANARY) for pattern in link.topics.include):
+        return "belongs to a drill"
     if not link.selects(topic):
         return "isn't selected by topics.include and topics.exclude"
     if link.reverse_of is not None:

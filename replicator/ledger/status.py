@@ -18,6 +18,7 @@ from replicator.config.models import LinkConfig, Settings
 from replicator.errors import ReplicatorError, UnreachableError
 from replicator.ledger.cluster_side import REQUEST_TIMEOUT_S, ClusterSide, Key, SeenTopic
 from replicator.ledger.desired import HOLDING, Desired, DesiredStates
+from replicator.ledger.drills import DrillRecords
 from replicator.ledger.entry import Entry, Gap
 from replicator.ledger.identity import explain, identify
 from replicator.ledger.lane_trouble import FRESH_MS, LaneTrouble
@@ -98,6 +99,20 @@ class SyncStatus(_Shown):
     error: str = ""
 
 
+class DrillStatus(_Shown):
+    """The link's last drill (`ledger.drills.DrillResult`)."""
+
+    at: str  # ISO 8601, UTC
+    mode: str
+    ok: bool
+    rto_ms: int | None
+    rpo_records: int | None
+    rpo_ms: int | None
+    failed_at: str = ""
+    error: str = ""
+    last_success: str | None = None
+
+
 class LinkStatus(_Shown):
     """One link. `source_error` says why offsets of the source are missing, if they are."""
 
@@ -106,9 +121,11 @@ class LinkStatus(_Shown):
     target: str
     workers: tuple[WorkerStatus, ...]
     partitions: tuple[PartitionStatus, ...]
+    bandwidth: int | None = None  # bytes a second, over all workers, as the configuration says
     source_error: str | None = None
     source_seen: str | None = None  # while it can't be reached: when workers heard of it last; offsets are as of then
     syncs: tuple[SyncStatus, ...] = ()  # those that have something to say
+    drill: DrillStatus | None = None
 
 
 async def read_status(settings: Settings, link: LinkConfig, *, timeout_s: float = REQUEST_TIMEOUT_S) -> LinkStatus:
@@ -195,9 +212,11 @@ def read_status_blocking(
             for member in members
         ),
         partitions=tuple(sorted(partitions, key=lambda at: (at.topic, at.partition))),
+        bandwidth=link.bandwidth,
         source_error=source_error,
         source_seen=None if source_error is None else ledger.source_seen,
         syncs=ledger.syncs,
+        drill=_drill(ledger.drills),
     )
 
 
@@ -239,6 +258,7 @@ class _Ledger:
     syncs: tuple[SyncStatus, ...] = ()
     desired: DesiredStates = field(default_factory=DesiredStates)
     sightings: dict[int, Sighting] = field(default_factory=dict)
+    drills: DrillRecords = field(default_factory=DrillRecords)
 
     @property
     def source_seen(self) -> str | None:
@@ -283,7 +303,24 @@ def _read_ledger(target: ClusterSide, link: LinkConfig, target_topics: Mapping[s
             detail = f"Lane {lane} of the link: {error}"
             troubles[lane] = LaneTrouble(lane, Reason.LEDGER_UNREADABLE, detail, -1, now_ms)
     syncs = tuple(_sync(report) for _, report in sorted(reader.reports.items()) if report.count or report.error)
-    return _Ledger(entries, reader.problems, troubles, syncs, reader.desired, reader.sightings)
+    return _Ledger(entries, reader.problems, troubles, syncs, reader.desired, reader.sightings, reader.drills)
+
+
+def _drill(drills: DrillRecords) -> DrillStatus | None:
+    last, good_ms = drills.last, drills.last_good_ms
+    if last is None:
+        return None
+    return DrillStatus(
+        at=_iso(last.at_ms),
+        mode=last.mode,
+        ok=last.ok,
+        rto_ms=last.rto_ms,
+        rpo_records=last.rpo_records,
+        rpo_ms=last.rpo_ms,
+        failed_at=last.failed_at,
+        error=last.error,
+        last_success=None if good_ms is None else _iso(good_ms),
+    )
 
 
 def _sync(report: SyncReport) -> SyncStatus:

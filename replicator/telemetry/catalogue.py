@@ -75,6 +75,14 @@ THROTTLED = Metric(
     "replicator_source_throttled_seconds", "counter", "seconds", LINK,
     "Time that the source's brokers told this worker to wait, because of a quota, before it reads on.",
 )  # fmt: skip
+BANDWIDTH = Metric(
+    "replicator_bandwidth_limit_bytes", "gauge", "bytes", LINK,
+    "What this worker may read a second for the link, by the lanes that it owns; absent without `bandwidth`.",
+)  # fmt: skip
+BANDWIDTH_WAITED = Metric(
+    "replicator_bandwidth_waited_seconds", "counter", "seconds", LINK,
+    "Time that this worker's reading waited because of `bandwidth`, over all its fetch loops.",
+)  # fmt: skip
 
 # ---- lag
 
@@ -159,6 +167,30 @@ GROUP_POSITIONS = Metric(
     "Positions of consumer groups that were written on the target.",
 )  # fmt: skip
 
+# ---- drills
+
+DRILL_LAST = Metric(
+    "replicator_drill_last_timestamp_seconds", "gauge", "time", LINK, "When the link's last drill began."
+)
+DRILL_OK = Metric(
+    "replicator_drill_success", "gauge", "yes/no", LINK, "1 if the link's last drill succeeded, 0 if it failed."
+)
+DRILL_LAST_GOOD = Metric(
+    "replicator_drill_last_success_timestamp_seconds", "gauge", "time", LINK,
+    "When the last drill began that succeeded; absent before the first one.",
+)  # fmt: skip
+DRILL_RTO = Metric(
+    "replicator_drill_rto_seconds", "gauge", "seconds", LINK,
+    "How long the clients of the last drill could write nowhere (recovery time).",
+)  # fmt: skip
+DRILL_RPO_RECORDS = Metric(
+    "replicator_drill_rpo_records", "gauge", "records", LINK,
+    "Records of the last drill that the copy hadn't when it was used (recovery point).",
+)  # fmt: skip
+DRILL_RPO_SECONDS = Metric(
+    "replicator_drill_rpo_seconds", "gauge", "seconds", LINK, "How old the oldest of replicator_drill_rpo_records was."
+)
+
 # ---- workers
 
 READY = Metric(
@@ -216,7 +248,8 @@ SECTIONS = (
         "Copying",
         "What reached the target. Counts begin anew when a partition moves to another worker, which `rate()` and "
         "`increase()` allow for.",
-        (RECORDS, BYTES, BATCHES, LOOPED_RECORDS, LOOPED_BYTES, RETRIES, LATENCY, THROTTLED),
+        (RECORDS, BYTES, BATCHES, LOOPED_RECORDS, LOOPED_BYTES, RETRIES, LATENCY, THROTTLED, BANDWIDTH,
+         BANDWIDTH_WAITED),
     ),
     Section(
         "Lag",
@@ -236,6 +269,11 @@ SECTIONS = (
         "Topics, settings, ACLs, consumer groups, and MirrorMaker 2's checkpoints and heartbeats. One worker of a link "
         "does this, its controller; only that worker has these metrics.",
         (SYNC_ROUNDS, SYNC_LAST, SYNC_CHANGES, SYNC_HELD, GROUP_POSITIONS),
+    ),
+    Section(
+        "Drills",
+        "What `replicator drill` has shown last. Only the link's controller has these metrics.",
+        (DRILL_LAST, DRILL_OK, DRILL_LAST_GOOD, DRILL_RTO, DRILL_RPO_RECORDS, DRILL_RPO_SECONDS),
     ),
     Section(
         "Workers",

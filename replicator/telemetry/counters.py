@@ -96,6 +96,18 @@ class SyncCounters:
     held: dict[str, int] = field(default_factory=dict)  # by reason
 
 
+@dataclass(frozen=True, slots=True)
+class DrillCounters:
+    """A link's last drill; times in seconds, since 1970 where they are moments. None where it isn't known."""
+
+    at_s: float
+    ok: bool
+    last_good_s: float | None
+    rto_s: float | None
+    rpo_records: int | None
+    rpo_s: float | None
+
+
 @dataclass(slots=True)
 class LinkCounters:
     """One link's, in this worker: what isn't a partition's."""
@@ -105,7 +117,10 @@ class LinkCounters:
     recovering: int = 0
     controller: bool = False
     throttled_s: float = 0.0
+    bandwidth_bytes: float | None = None  # a second, this worker's part of the cap; None: there is none
+    bandwidth_waited_s: float = 0.0
     group_positions: int = 0
+    drill: DrillCounters | None = None  # the controller's alone
     resting: dict[int, list[PartitionCounters]] = field(default_factory=dict)  # by lane: of ours, what has no run
     syncers: dict[str, SyncCounters] = field(default_factory=dict)  # the controller's alone
     authorization_failures: dict[str, int] = field(default_factory=dict)  # by topic: what isn't one partition's

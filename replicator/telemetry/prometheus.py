@@ -21,7 +21,7 @@ from replicator import __version__
 from replicator.states import Reason, State
 from replicator.telemetry import catalogue
 from replicator.telemetry.aggregate import WHOLE_TOPIC, by_topic, worst
-from replicator.telemetry.counters import Histogram, LinkCounters, PartitionCounters, WorkerCounters
+from replicator.telemetry.counters import DrillCounters, Histogram, LinkCounters, PartitionCounters, WorkerCounters
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -156,10 +156,14 @@ def _links(counters: WorkerCounters, partitions: list[PartitionCounters]) -> Ite
     links = sorted(counters.links.items())
     yield counter(catalogue.AUTHORIZATION_FAILURES, _authorization_failures(links, partitions))
     yield counter(catalogue.THROTTLED, [((name,), link.throttled_s) for name, link in links])
+    capped = [((name,), link.bandwidth_bytes) for name, link in links if link.bandwidth_bytes is not None]
+    yield gauge(catalogue.BANDWIDTH, capped)
+    yield counter(catalogue.BANDWIDTH_WAITED, [((name,), link.bandwidth_waited_s) for name, link in links])
     lanes = [((name, "running"), link.running) for name, link in links]
     lanes += [((name, "recovering"), link.recovering) for name, link in links]
     yield gauge(catalogue.LANES, lanes)
     yield gauge(catalogue.LANES_CONFIGURED, [((name,), link.lanes) for name, link in links])
+    yield from _drills([((name,), link.drill) for name, link in links if link.drill is not None])
     yield gauge(catalogue.CONTROLLER, [((name,), int(link.controller)) for name, link in links])
     yield from _syncers(links)
     yield counter(
@@ -184,6 +188,18 @@ def _authorization_failures(
         for topic, times in list(link.authorization_failures.items()):
             refused[name, topic] += times
     return sorted(refused.items())
+
+
+def _drills(drills: list[tuple[tuple[str], DrillCounters]]) -> Iterator[Metric]:
+    yield gauge(catalogue.DRILL_LAST, [(label, each.at_s) for label, each in drills])
+    yield gauge(catalogue.DRILL_OK, [(label, int(each.ok)) for label, each in drills])
+    for metric, values in (
+        (catalogue.DRILL_LAST_GOOD, [(label, each.last_good_s) for label, each in drills]),
+        (catalogue.DRILL_RTO, [(label, each.rto_s) for label, each in drills]),
+        (catalogue.DRILL_RPO_RECORDS, [(label, each.rpo_records) for label, each in drills]),
+        (catalogue.DRILL_RPO_SECONDS, [(label, each.rpo_s) for label, each in drills]),
+    ):
+        yield gauge(metric, [(label, value) for label, value in values if value is not None])
 
 
 def _syncers(links: list[tuple[str, LinkCounters]]) -> Iterator[Metric]:

@@ -92,7 +92,11 @@ class Worker:
         kept = [name for name in links if name in self._links]
         replaced = [name for name in kept if not self._goes_on(settings, links[name])]
         added = [link for name, link in links.items() if name not in self._links]
-        if not removed and not replaced and not added:
+        capped = [name for name in kept if name not in replaced and self._links[name].link != links[name]]
+        for name in capped:
+            self._links[name].take_rate(settings, links[name])
+            log.info("bandwidth changed", link=name, bytes_per_s=links[name].bandwidth)
+        if not removed and not replaced and not added and not capped:
             log.info("the configuration is unchanged")
             return ""
         for name in removed:

@@ -8,7 +8,14 @@ from prometheus_client.samples import Sample
 
 from replicator.http.refusals import Refusals
 from replicator.telemetry import catalogue
-from replicator.telemetry.counters import Histogram, LinkCounters, PartitionCounters, SyncCounters, WorkerCounters
+from replicator.telemetry.counters import (
+    DrillCounters,
+    Histogram,
+    LinkCounters,
+    PartitionCounters,
+    SyncCounters,
+    WorkerCounters,
+)
 from replicator.telemetry.merged import merged
 from replicator.telemetry.prometheus import exposition, registry
 
@@ -26,7 +33,9 @@ def counted() -> WorkerCounters:
     part.unread_records, part.unread_ms, part.authorization_failures = 4, 700, 2
     groups = SyncCounters(rounds=3, failures=1, changes=8, last_success_s=1_790_000_000.5, held={"ACTIVE": 2})
     link = LinkCounters(lanes=8, running=4, recovering=1, controller=True, throttled_s=2.5, group_positions=6)
+    link.bandwidth_bytes, link.bandwidth_waited_s = 500.0, 1.5
     link.syncers["groups"] = groups
+    link.drill = DrillCounters(1_790_000_001, True, 1_790_000_001, 7.5, 3, 0.25)
     link.authorization_failures = {"orders": 1, "denied": 5}
     counters.links["l"] = link
     counters.faults["l", "CORRUPT_BATCH"] = 1
@@ -84,6 +93,8 @@ def test_given_a_link_then_what_its_controller_and_lanes_do_is_exposed() -> None
     assert value(text, "replicator_authorization_failures_total", link="l", topic="orders") == 3
     assert value(text, "replicator_authorization_failures_total", link="l", topic="denied") == 5
     assert value(text, "replicator_source_throttled_seconds_total", link="l") == 2.5
+    assert value(text, "replicator_bandwidth_limit_bytes", link="l") == 500
+    assert value(text, "replicator_bandwidth_waited_seconds_total", link="l") == 1.5
     assert value(text, "replicator_lanes", link="l", state="running") == 4
     assert value(text, "replicator_lanes", link="l", state="recovering") == 1
     assert value(text, "replicator_lanes_configured", link="l") == 8
