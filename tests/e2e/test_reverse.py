@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.homecoming import PARTITIONS, Homecoming
-from tests.e2e.pairs import KAFKA, LONG_BUNDLED, on
+from tests.e2e.pairs import BUNDLED, LONG_BUNDLED, LONG_KAFKA, on
 from tests.e2e.rig import Pair, records
 from tests.support.checker import read_partition
 from tests.support.copying import create, produce
@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.soak)])
-@pytest.mark.parametrize("naming", ["prefix", "identical"])
-@on(LONG_BUNDLED, KAFKA)
+@pytest.mark.parametrize("naming", ["prefix", pytest.param("identical", marks=pytest.mark.soak)])
+@on(BUNDLED, LONG_KAFKA)
 def test_given_a_planned_move_when_it_goes_there_and_back_then_all_is_on_both_sides_once_and_groups_go_on_exactly(
     pair: Pair, tmp_path: Path, naming: str, times: int
 ) -> None:
