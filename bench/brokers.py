@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.support.kafka import KafkaCluster
+from tests.support.kafka import KafkaCluster, Security
 from tests.support.waiting import wait_for
 
 # The JVM lets this variable win over its command line, and the tests' command line asks for a quick start.
@@ -37,13 +37,15 @@ class Pair:
 
 
 @contextlib.contextmanager
-def two_clusters(*, proxied_source: bool = False) -> Iterator[Pair]:
+def two_clusters(*, proxied_source: bool = False, security: Security | None = None) -> Iterator[Pair]:
     """Both clusters, serving; stopped and removed at the end. `proxied_source`: its clients go through `proxies`."""
     with contextlib.ExitStack() as stack:
         with _environment("_JAVA_OPTIONS", _SERVER_JVM):
             source, target = (
                 stack.enter_context(
-                    KafkaCluster(1, properties=_SERVER_PROPERTIES, name=f"bench-{name}", proxied=proxied)
+                    KafkaCluster(
+                        1, properties=_SERVER_PROPERTIES, name=f"bench-{name}", proxied=proxied, security=security
+                    )
                 )
                 for name, proxied in (("source", proxied_source), ("target", False))
             )

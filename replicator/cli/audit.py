@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption, load_links
+from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption
 from replicator.cli.output import age, console, print_json, table
-from replicator.dr.desk import read_trail
+from replicator.cli.reach import reach
 from replicator.telemetry import logs
 
 _STYLES = {"refused": "yellow", "failed": "bold red"}
@@ -20,28 +18,19 @@ _STYLES = {"refused": "yellow", "failed": "bold red"}
 def audit(
     config: ConfigOption = DEFAULT_CONFIG,
     link: LinkOption = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many, the newest first.")] = 20,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many, the newest first.")] = 20,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Who did what to a link, when, and what came of it: the newest first."""
     logs.configure(level="ERROR")
-    settings, links, _ = load_links(config, link)
-    trails = {item.name: read_trail(settings, item)[:count] for item in links}
+    links = reach(config, link)
+    rows = [row for name in links.names for row in links.view("audit", name, count=count)["audit"]]
     if output is Output.JSON:
-        rows: list[dict[str, Any]] = [
-            {"link": name, **asdict(each), "id": str(each.id), "at": _iso(each.at_ms)}
-            for name, trail in trails.items()
-            for each in trail
-        ]
         print_json({"audit": rows})
         return
     shown = table("AT", "LINK", "WHO", "VERB", "ARGUMENTS", "RESULT", "TOOK", "WHY", numbers=frozenset({"TOOK"}))
-    for name, trail in trails.items():
-        for each in trail:
-            result = Text(each.result, style=_STYLES.get(each.result, ""))
-            shown.add_row(_iso(each.at_ms), name, each.by, each.verb, each.what, result, age(each.took_ms), each.detail)
+    for row in rows:
+        result = Text(row["result"], style=_STYLES.get(row["result"], ""))
+        cells = (row["at"], row["link"], row["by"], row["verb"], row["what"], result, age(row["took_ms"]))
+        shown.add_row(*cells, row["detail"])
     console().print(shown)
-
-
-def _iso(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

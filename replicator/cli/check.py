@@ -27,11 +27,12 @@ def check(config: ConfigOption = DEFAULT_CONFIG, link: LinkOption = None, output
     if output is Output.JSON:
         print_json({"ok": code == 0, "findings": [finding.as_dict() for finding in findings]})
     else:
-        _show(findings)
+        show(findings)
     raise typer.Exit(code)
 
 
-def _show(findings: list[Finding]) -> None:
+def show(findings: list[Finding]) -> None:
+    """One line a finding, with what to do below it, and a summary."""
     out = console()
     where_width = max((len(finding.where) for finding in findings), default=0)
     for finding in findings:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption, load_links
+from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption
 from replicator.cli.output import console, count, print_json, table
+from replicator.cli.reach import reach
 from replicator.errors import WrongStateError
 from replicator.ledger.translation import BEYOND
-from replicator.sync.group_report import read_groups
 from replicator.telemetry import logs
 
 _COLUMNS = ("GROUP", "TOPIC", "PART", "POSITION", "LAG", "COPY", "THERE", "TRANSLATED", "STATE")
@@ -30,12 +29,12 @@ def groups(
 ) -> None:
     """Each group's position on the source, on the target, and where it belongs there; and why it isn't kept in step."""
     logs.configure(level="ERROR")
-    settings, links, _ = load_links(config, link)
+    links = reach(config, link)
     found: list[dict[str, Any]] = []
     missing: list[str] = []
-    for item in links:
+    for name in links.names:
         try:
-            found.append(asyncio.run(read_groups(settings, item, group)))
+            found.append(links.view("groups", name, group=group))
         except WrongStateError as error:
             missing.append(str(error))
     if not found:

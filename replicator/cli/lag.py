@@ -15,9 +15,9 @@ from replicator.cli.options import (
     Output,
     OutputOption,
     WatchOption,
-    load_links,
 )
 from replicator.cli.output import age, count, table
+from replicator.cli.reach import reach
 from replicator.cli.status import Status, headline, show
 from replicator.telemetry import logs
 
@@ -32,9 +32,8 @@ def lag(
 ) -> None:
     """Lag of every partition in records and in time, the furthest behind first. JSON is that of `status`."""
     logs.configure(level="ERROR")
-    settings, links, _ = load_links(config, link)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(show(settings, links, output, follow, render))
+        asyncio.run(show(reach(config, link), output, follow, render))
 
 
 def render(found: Status) -> RenderableType:

@@ -14,6 +14,7 @@ from replicator.cli.audit import audit
 from replicator.cli.check import check
 from replicator.cli.completion import completion
 from replicator.cli.demo import demo
+from replicator.cli.doctor import doctor
 from replicator.cli.drill import drill
 from replicator.cli.failover import failover
 from replicator.cli.groups import groups
@@ -24,7 +25,9 @@ from replicator.cli.output import complain
 from replicator.cli.pause import pause
 from replicator.cli.plan import plan
 from replicator.cli.promote import promote
+from replicator.cli.reach import through_api
 from replicator.cli.ready import ready
+from replicator.cli.remove import remove
 from replicator.cli.restore import restore
 from replicator.cli.resume import resume
 from replicator.cli.reverse import reverse
@@ -78,23 +81,25 @@ def _common(
 app.command("demo")(demo)
 app.command("init")(init)
 app.command("check")(check)
+app.command("doctor")(doctor)
 app.command("plan")(plan)
 app.command("run")(run)
 app.command("apply")(apply)
-app.command("status")(status)
-app.command("lag")(lag)
-app.command("topics")(topics)
-app.command("groups")(groups)
-app.command("pause")(pause)
-app.command("resume")(resume)
-app.command("ready")(ready)
-app.command("promote")(promote)
-app.command("failover")(failover)
-app.command("restore")(restore)
+app.command("status")(through_api(status))
+app.command("lag")(through_api(lag))
+app.command("topics")(through_api(topics))
+app.command("groups")(through_api(groups))
+app.command("pause")(through_api(pause))
+app.command("resume")(through_api(resume))
+app.command("ready")(through_api(ready))
+app.command("promote")(through_api(promote))
+app.command("failover")(through_api(failover))
+app.command("restore")(through_api(restore))
 app.command("reverse")(reverse)
 app.command("drill")(drill)
-app.command("audit")(audit)
-app.command("translate")(translate)
+app.command("remove")(remove)
+app.command("audit")(through_api(audit))
+app.command("translate")(through_api(translate))
 app.command("verify")(verify)
 app.command("import-mm2")(import_mm2)
 app.command("completion")(completion)

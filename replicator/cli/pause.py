@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
 
-from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption, load_links
+from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption
 from replicator.cli.output import console, print_json
+from replicator.cli.reach import reach
 from replicator.cli.verbs import (
     AllOption,
     DryRunOption,
@@ -15,11 +16,10 @@ from replicator.cli.verbs import (
     YesOption,
     confirm,
 )
-from replicator.dr.holds import Choice, Held, refuse_released
-from replicator.dr.holds import pause as pause_link
-from replicator.ledger.status import read_status_blocking
 from replicator.states import State
 from replicator.telemetry import logs
+from replicator.verbs.holding import PAUSE, HoldOrder
+from replicator.verbs.verb import Hand, Row, make_order
 
 
 def pause(
@@ -35,32 +35,27 @@ def pause(
 ) -> None:
     """Stop copying, until `replicator resume`. Nothing is lost as long as the source keeps its records."""
     logs.configure(level="ERROR")
-    choice = Choice.of(topic, everything)
-    settings, links, _ = load_links(config, link, ways_back=False)
-    chosen = {item.name: choice.of_status(read_status_blocking(settings, item)) for item in links}
-    for item in links:
-        refuse_released(item, chosen[item.name], "pause")
-    if dry_run:
-        places = {name: tuple((p.topic, p.partition) for p in found) for name, found in chosen.items()}
-        done = [Held(name, State.PAUSED, found, 0, 0) for name, found in places.items()]
-    else:
-        count = sum(map(len, chosen.values()))
-        confirm(f"{count} partitions will stand still; records wait on the source as long as it keeps them.", yes)
-        done = [pause_link(settings, item, choice, why=why, wait_s=wait) for item in links]
-    show(done, output, dry_run)
+    order = make_order(HoldOrder, topic=topic, all=everything, why=why, wait=wait)
+    links = reach(config, link, ways_back=False)
+    done = {name: links.ahead(PAUSE, name, order) for name in links.names}
+    if not dry_run:
+        confirm(PAUSE.consequence(list(done.values()), order), yes)
+        done = {name: links.run(PAUSE, name, order, found, Hand()) for name, found in done.items()}
+    show(list(done.values()), output, dry_run)
 
 
-def show(done: list[Held], output: Output, dry_run: bool) -> None:
+def show(done: Sequence[Row], output: Output, dry_run: bool) -> None:
     """What was done."""
     if output is Output.JSON:
-        print_json({"links": [asdict(held) for held in done], "dry_run": dry_run})
+        print_json({"links": done, "dry_run": dry_run})
         return
     out = console()
     for held in done:
-        what = "stand still" if held.state is State.PAUSED else "go on"
+        name, partitions, waiting = held["link"], len(held["partitions"]), held["waiting"]
+        what = "stand still" if held["state"] == State.PAUSED else "go on"
         if dry_run:
-            out.print(f"{held.link}: {len(held.partitions)} partitions would {what}. Nothing was changed.")
+            out.print(f"{name}: {partitions} partitions would {what}. Nothing was changed.")
             continue
-        out.print(f"{held.link}: {len(held.partitions) - held.waiting} partitions {what}.")
-        if held.waiting:
-            out.print(f"{held.link}: {held.waiting} more will when a worker takes notice; see `replicator status`.")
+        out.print(f"{name}: {partitions - waiting} partitions {what}.")
+        if waiting:
+            out.print(f"{name}: {waiting} more will when a worker takes notice; see `replicator status`.")

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption, load_links
+from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption
 from replicator.cli.output import age, console, count, print_json, table
-from replicator.cli.verbs import AllOption, DryRunOption, TopicOption, WaitOption, WhyOption, YesOption, confirm
-from replicator.dr import restore as dr
-from replicator.dr.holds import Choice
+from replicator.cli.reach import reach
+from replicator.cli.verbs import (
+    AllOption,
+    DryRunOption,
+    TopicOption,
+    WaitOption,
+    WhyOption,
+    YesOption,
+    confirm,
+    sayer,
+)
 from replicator.telemetry import logs
+from replicator.verbs.moving import RESTORE, RestoreOrder
+from replicator.verbs.verb import Hand, Row, make_order
 
 _SHOWN = 20
 _NUMBERS = frozenset({"PART", "FROM", "TO", "RECORDS"})
@@ -38,41 +47,38 @@ def restore(
     It comes to stand behind what the copies hold by now. With --export it is saved to files instead.
     """
     logs.configure(level="ERROR")
-    choice = Choice.of(topic, everything)
-    settings, links, _ = load_links(config, link, ways_back=False)
+    order = make_order(RestoreOrder, topic=topic, all=everything, why=why, wait=wait)
+    links = reach(config, link, ways_back=False)
     if dry_run or not yes:
-        found = {item.name: dr.find(settings, item, choice, wait_s=wait) for item in links}
+        found = [links.ahead(RESTORE, name, order) for name in links.names]
         if output is Output.TEXT:
-            for name, stranded in found.items():
-                _show(name, stranded)
+            for row in found:
+                _show(row)
         if dry_run:
             if output is Output.JSON:
-                rows = [{"link": name, "stranded": [asdict(each) for each in all_]} for name, all_ in found.items()]
-                print_json({"links": rows, "dry_run": True})
+                print_json({"links": found, "dry_run": True})
             else:
                 console().print("Nothing was changed.")
             return
-        records = sum(each.records for stranded in found.values() for each in stranded)
-        confirm(f"{count(records)} records will be {'saved' if export else 'copied behind what the copies hold'}.", yes)
-    say = console().print if output is Output.TEXT else (lambda text: None)
-    done = [
-        dr.restore(settings, item, choice, export=export and export / item.name, wait_s=wait, why=why, say=say)
-        for item in links
-    ]
+        records = sum(each["records"] for row in found for each in row["stranded"])
+        saved = f"{count(records)} records will be saved."
+        confirm(saved if export else RESTORE.consequence(found, order), yes)
+    hands = {name: Hand(say=sayer(output), export=export and export / name) for name in links.names}
+    done = [links.run(RESTORE, name, order, None, hand) for name, hand in hands.items()]
     if output is Output.JSON:
-        print_json({"links": [each.as_json() for each in done], "dry_run": False})
+        print_json({"links": done, "dry_run": False})
         return
     for each in done:
-        console().print(f"{each.link}: {count(each.records)} records restored in {age(each.took_ms)}.")
+        console().print(f"{each['link']}: {count(each['records'])} records restored in {age(each['took_ms'])}.")
 
 
-def _show(name: str, found: list[dr.Stranded]) -> None:
-    out = console()
-    records = sum(each.records for each in found)
-    out.print(f"{name}: {count(records)} records of {len(found)} partitions were never copied")
-    if found:
+def _show(found: Row) -> None:
+    out, stranded = console(), found["stranded"]
+    records = sum(each["records"] for each in stranded)
+    out.print(f"{found['link']}: {count(records)} records of {len(stranded)} partitions were never copied")
+    if stranded:
         shown = table("TOPIC", "PART", "RECORDS", "FROM", "TO", numbers=_NUMBERS)
-        for each in sorted(found, key=lambda each: -each.records)[:_SHOWN]:
-            cells = (count(each.records), count(each.source_from), count(each.source_to))
-            shown.add_row(each.topic, str(each.partition), *cells)
+        for each in sorted(stranded, key=lambda each: -each["records"])[:_SHOWN]:
+            cells = (count(each["records"]), count(each["source_from"]), count(each["source_to"]))
+            shown.add_row(each["topic"], str(each["partition"]), *cells)
         out.print(shown)

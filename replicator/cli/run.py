@@ -19,6 +19,7 @@ import typer
 from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, load_links
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import ReplicatorError
+from replicator.http.access import tokens_of
 from replicator.http.aggregate import AggregateService
 from replicator.http.server import serve
 from replicator.telemetry import logs
@@ -114,10 +115,11 @@ async def _lead(
             return [*command, "--child-name", name, "--child-socket", f"unix:{socket}"]
 
         pool = WorkerPool(child, workers, Path(directory))
-        token = service.token.get_secret_value() if service.token else None
-        face = AggregateService(pool.children, pool.restarts)
-        runner = await serve(face, service.http, token, cert_file=service.cert_file, key_file=service.key_file)
-        reloading = asyncio.create_task(_pass_on(reload, read, pool), name="pass on reloads")
+        now = {link.name: (settings, link) for link in links}
+        face = AggregateService(pool.children, pool.restarts, lambda: now)
+        tokens = tokens_of(service)
+        runner = await serve(face, service.http, tokens=tokens, cert_file=service.cert_file, key_file=service.key_file)
+        reloading = asyncio.create_task(_pass_on(reload, read, pool, now), name="pass on reloads")
         try:
             await pool.run(stop)
         finally:
@@ -125,16 +127,20 @@ async def _lead(
             await runner.cleanup()
 
 
-async def _pass_on(reload: asyncio.Event, read: Read, pool: WorkerPool) -> None:
-    """Each child reads the file for itself, once it is known to be usable."""
+async def _pass_on(
+    reload: asyncio.Event, read: Read, pool: WorkerPool, now: dict[str, tuple[Settings, LinkConfig]]
+) -> None:
+    """Each child reads the file for itself, once it is known to be usable; `now` are the links that it names."""
     while True:
         await reload.wait()
         reload.clear()
         try:
-            await asyncio.to_thread(read)
+            settings, links = await asyncio.to_thread(read)
         except ReplicatorError as error:
             log.error("the configuration can't be used; going on as before", error=str(error))
             continue
+        now.clear()
+        now.update({link.name: (settings, link) for link in links})
         for process in pool.pids.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGHUP)

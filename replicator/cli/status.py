@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,10 +18,9 @@ from replicator.cli.options import (
     Output,
     OutputOption,
     WatchOption,
-    load_links,
 )
 from replicator.cli.output import age, console, count, print_json, table, watch
-from replicator.config.models import LinkConfig, Settings
+from replicator.cli.reach import Reach, reach
 from replicator.telemetry import logs
 
 REFRESH_S = 2.0
@@ -43,16 +41,15 @@ def status(
 ) -> None:
     """State, positions and lag of every partition, and for those that stand still why, and what to do."""
     logs.configure(level="ERROR")
-    settings, links, _ = load_links(config, link)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(show(settings, links, output, follow, render))
+        asyncio.run(show(reach(config, link), output, follow, render))
 
 
-async def show(settings: Settings, links: Sequence[LinkConfig], output: Output, follow: bool, render: Any) -> None:
+async def show(links: Reach, output: Output, follow: bool, render: Any) -> None:
     """Read the status once, or again and again, and show it with `render` or as JSON."""
 
     async def ask() -> Status:
-        return await read(settings, links)
+        return await read(links)
 
     if follow:
         await watch(ask, render, (lambda found: found) if output is Output.JSON else None, REFRESH_S)
@@ -62,12 +59,10 @@ async def show(settings: Settings, links: Sequence[LinkConfig], output: Output, 
         console().print(render(await ask()))
 
 
-async def read(settings: Settings, links: Sequence[LinkConfig]) -> Status:
+async def read(links: Reach) -> Status:
     """`{"links": […]}` as scripts rely on it."""
-    from replicator.ledger.status import read_status
-
-    found = await asyncio.gather(*(read_status(settings, link) for link in links))
-    return {"links": [item.model_dump(mode="json") for item in found]}
+    found = await asyncio.gather(*(asyncio.to_thread(links.view, "", name) for name in links.names))
+    return {"links": list(found)}
 
 
 def render(found: Status) -> RenderableType:
@@ -92,6 +87,8 @@ def headline(link: Status) -> Text:
     lag = sum(max(0, row["lag"] or 0) for row in rows)
     behind = max((row["lag_ms"] or 0 for row in rows), default=0)
     text.append(f", lag {count(lag)} records" + (f", {age(behind)} behind" if lag else ""), style="not bold")
+    if link.get("bandwidth"):
+        text.append(f", at most {link['bandwidth'] / 1_000_000:.4g} MB/s", style="not bold")
     return text
 
 

@@ -7,9 +7,11 @@ import os
 import re
 from collections.abc import Iterator
 
+from pydantic import SecretStr
+
 from replicator.config.explain import nearest
 from replicator.config.later import value_not_available
-from replicator.config.models import LinkConfig, Settings
+from replicator.config.models import LinkConfig, ServiceConfig, Settings
 from replicator.config.tree import KeyPath, Problem, Tree
 
 MAX_TOPIC_LENGTH = 249
@@ -231,14 +233,33 @@ def _service(settings: Settings) -> Iterator[Problem]:
         match = _ADDRESS.fullmatch(service.http)
         if match is None or int(match["port"]) > 65535:
             yield Problem(path, f"{service.http!r} isn't an address; write host:port, or unix:/path")
-        elif not _is_loopback(service.http) and not (service.token and service.token.get_secret_value()):
-            text = f"{service.http} can be reached from other machines: set service.token"
+        elif not _is_loopback(service.http) and not (service.tokens or _secret(service.token)):
+            text = f"{service.http} can be reached from other machines: set service.token, or service.tokens"
             yield Problem(path, f"{text}, or use 127.0.0.1:{match['port']}")
     if (service.cert_file is None) != (service.key_file is None):
         missing = "cert_file" if service.cert_file is None else "key_file"
         yield Problem(("service", missing), "is missing: HTTPS needs cert_file and key_file")
     for key in ("cert_file", "key_file"):
         yield from _readable(("service", key), getattr(service, key))
+    yield from _tokens(service)
+
+
+def _tokens(service: ServiceConfig) -> Iterator[Problem]:
+    names, secrets = {"token", "local"}, {_secret(service.token)}
+    for index, each in enumerate(service.tokens):
+        path: KeyPath = ("service", "tokens", index)
+        if each.name in names:
+            yield Problem((*path, "name"), f"{each.name!r} is taken; every token needs a name of its own")
+        if not _secret(each.token):
+            yield Problem((*path, "token"), "is empty")
+        elif _secret(each.token) in secrets:
+            yield Problem((*path, "token"), "is another one's as well; nobody could tell who it is")
+        names.add(each.name)
+        secrets.add(_secret(each.token))
+
+
+def _secret(value: SecretStr | None) -> str:
+    return value.get_secret_value() if value is not None else ""
 
 
 def _is_loopback(address: str) -> bool:

@@ -41,9 +41,14 @@ def key_changes(before: Section, after: Section) -> list[KeyChange]:
     return list(_changes("", before, after))
 
 
+def without_rate(link: LinkConfig) -> LinkConfig:
+    """The link but for its `bandwidth`, which a running link takes on as it runs."""
+    return link.model_copy(update={"bandwidth": None})
+
+
 def same_link(name: str, before: Settings, after: Settings) -> bool:
     """Whether nothing has changed for the link of this name: neither its own section nor its clusters', nor the links
-    that lead back to its source."""
+    that lead back to its source. A `bandwidth` may have."""
     one, other = before.link(name), after.link(name)
     clusters = (one.source, one.target)
     back = [
@@ -51,7 +56,11 @@ def same_link(name: str, before: Settings, after: Settings) -> bool:
         for settings, link in ((before, one), (after, other))
     ]
     same_back = not (before.mixes(one) or after.mixes(other)) or back[0] == back[1]
-    return one == other and same_back and all(before.clusters[alias] == after.clusters[alias] for alias in clusters)
+    return (
+        without_rate(one) == without_rate(other)
+        and same_back
+        and all(before.clusters[alias] == after.clusters[alias] for alias in clusters)
+    )
 
 
 def _changes(path: str, before: Section, after: Section) -> Iterator[KeyChange]:

@@ -28,6 +28,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("links[].sync", models.SyncConfig),
     ("links[].drill", models.DrillConfig),
     ("service", models.ServiceConfig),
+    ("service.tokens[]", models.TokenConfig),
 )
 
 _HEAD = """\

@@ -8,7 +8,6 @@ _LINK = ("links", "*")
 _SECURITY = ("clusters", "*", "security")
 
 _KEYS: dict[KeyPath, str] = {
-    (*_LINK, "bandwidth"): "limiting bandwidth",
     (*_LINK, "sync", "new_groups"): "leaving new groups out (exclude them by name instead)",
     (*_SECURITY, "region"): "AWS_MSK_IAM",
     (*_SECURITY, "role_arn"): "AWS_MSK_IAM",

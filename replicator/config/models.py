@@ -200,6 +200,8 @@ class LinkConfig(_Frozen):
     """Whether the copy of a topic that was deleted is deleted."""
     use_defaults_from: Literal["source", "target"] = "target"
     """Whose default holds where a topic has no setting of its own."""
+    bandwidth: Annotated[Size, Field(ge=1 << 10)] | None = None
+    """Bytes a second that are read from the source, at most, over all workers, by their lanes; can change any time."""
     delete_groups: Boolean = False
     """Whether positions that were written are deleted when the source has none of the group any more."""
     sync: SyncConfig = SyncConfig()
@@ -241,13 +243,26 @@ class LinkConfig(_Frozen):
         return any(re.fullmatch(pattern, topic) for pattern in self.topics.include)
 
 
+class TokenConfig(_Frozen):
+    """Somebody who may use the HTTP API."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._@-]+$")]
+    """Who it is: the audit trail shows it."""
+    token: SecretStr
+    """What they show as `Authorization: Bearer …`."""
+    role: Literal["view", "operate"] = "view"
+    """`view` shows everything and changes nothing; `operate` gives orders as well."""
+
+
 class ServiceConfig(_Frozen):
     """The daemon's own settings."""
 
     http: str = "127.0.0.1:8080"
     """Where page, metrics and API are served: `host:port`, or `unix:/path`."""
     token: SecretStr | None = None
-    """What clients have to show as `Authorization: Bearer …`; needed where `http` isn't loopback."""
+    """What clients have to show as `Authorization: Bearer …`; but on loopback, this or `tokens` is needed."""
+    tokens: tuple[TokenConfig, ...] = ()
+    """Several people's, each with a name and a role."""
     cert_file: str | None = None
     """With `key_file`: HTTPS."""
     key_file: str | None = None

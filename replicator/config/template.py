@@ -36,6 +36,7 @@ links:                                    # one per direction
     compression: source                   # source: as it is | none | gzip | snappy | lz4 | zstd
     lanes: 32                             # units of work shared by all workers; fixed once the link has started
     # placement: by_load                  # move hot partitions to lanes of less busy workers; fixed: never
+    # bandwidth: 20 MiB                   # a second, read from the source by all workers; can change any time
     # replication_factor: 3               # of created topics; else the source's, at most the target's brokers
     # origins: native                     # identical names, each cluster with a link to each other: pass nothing on
     # separator: "."                      # between alias and topic name

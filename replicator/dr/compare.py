@@ -7,21 +7,23 @@ find where they meet again. A record is told by all that a consumer sees of it: 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
+from replicator.dr.checksum import Checksum
 from replicator.dr.report import Difference, DifferenceKind
 
 Header = tuple[str, bytes | None]
 T = TypeVar("T")
 _NEXT_FEW = 50
+_AT_ONCE = 8  # records of up to some megabytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would make each one, of millions, three times as dear
 class Record:
-    """One record as a consumer sees it. `timestamp_ms` -1: it has none."""
+    """One record as a consumer sees it, not to be changed. `timestamp_ms` -1: it has none."""
 
     offset: int
     key: bytes | None
@@ -81,6 +83,8 @@ class Counts:
     changed: int = 0
     compacted: int = 0
     complete: bool = True
+    source_checksum: str = ""
+    target_checksum: str = ""
     differences: list[Difference] = field(default_factory=list)
 
     def total(self) -> int:
@@ -88,9 +92,20 @@ class Counts:
         return self.missing + self.unexpected + self.duplicates + self.reordered + self.changed
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a comparison that has found no difference so far can go on: the next offsets, and what came before."""
+
+    source_next: int
+    target_next: int
+    records: int
+    folded: bytes
+
+
 class Comparison:
-    """Compares two streams once. `compacted`: either topic is, so that a record may be gone from one side alone,
-    if that side has a later one of the same key, or if it was a tombstone."""
+    """Compares two streams once, from `since` on. `compacted`: either topic is, so that a record may be gone from one
+    side alone, if that side has a later one of the same key, or if it was a tombstone. `reached` is told now and then
+    how far it is, as long as it hasn't found a difference."""
 
     def __init__(
         self,
@@ -100,6 +115,8 @@ class Comparison:
         limits: Limits | None = None,
         compacted: bool = False,
         open_target: bool = False,
+        since: Checkpoint | None = None,
+        reached: Callable[[Checkpoint], None] = lambda at: None,
     ) -> None:
         self._limits = limits or Limits()
         self._source = _Window(source, self._limits)
@@ -113,7 +130,11 @@ class Comparison:
             "missing": OrderedDict(),
             "unexpected": OrderedDict(),
         }
-        self.counts = Counts()
+        self.counts = Counts(records=since.records if since else 0)
+        self._reached = reached
+        # One checksum while both sides are equal, and one for each from the first difference on.
+        checksum = Checksum(since.records, since.folded) if since else Checksum()
+        self._ours = self._theirs = checksum
 
     def run(self) -> Counts:
         """Read both streams to their ends, or until there are too many differences."""
@@ -125,6 +146,7 @@ class Comparison:
             if source is not None and target is not None and source.same_as(target):
                 counts.records += 1
                 self._matched(source)
+                self._count_pair(source, target)
                 self._source.pop()
                 self._target.pop()
             elif target is None:
@@ -136,7 +158,20 @@ class Comparison:
         else:
             counts.complete = False
         self._settle_compacted()
+        counts.source_checksum, counts.target_checksum = self._ours.hexdigest(), self._theirs.hexdigest()
         return counts
+
+    def _count_pair(self, source: Record, target: Record) -> None:
+        whole = self._ours.update(source)
+        if self._ours is not self._theirs:
+            self._theirs.update(target)
+        elif whole and not self._compacted:  # what compaction took is only known at the end
+            at = source.offset + 1, target.offset + 1
+            self._reached(Checkpoint(*at, self.counts.records, self._ours.folded))
+
+    def _part(self) -> None:
+        if self._ours is self._theirs:
+            self._theirs = self._ours.copy()
 
     # ---- one difference --------------------------------------------------------------------------------------------
 
@@ -158,6 +193,9 @@ class Comparison:
             self._note("changed", source.offset, target.offset, fields=fields)
             self.counts.changed += 1
             self._matched(source)
+            self._part()
+            self._ours.update(source)
+            self._theirs.update(target)
             self._source.pop()
             self._target.pop()
         else:
@@ -176,6 +214,8 @@ class Comparison:
 
     def _take_missing(self) -> None:
         record = self._source.pop()
+        self._part()
+        self._ours.update(record)
         self._superseded("unexpected", record.key)
         if self._compacted:
             self._set_aside("missing", record)
@@ -186,6 +226,8 @@ class Comparison:
 
     def _take_extra(self) -> None:
         record = self._target.pop()
+        self._part()
+        self._theirs.update(record)
         number = record.fingerprint()
         self._superseded("missing", record.key)
         if number in self._seen:
@@ -258,10 +300,9 @@ class _Window:
     def first(self) -> Record | None:
         """The next record, without taking it."""
         if not self._ahead:
-            record = next(self._records, None)
-            if record is None:
+            self._ahead.extend(islice(self._records, _AT_ONCE))
+            if not self._ahead:
                 return None
-            self._ahead.append(record)
         return self._ahead[0]
 
     def pop(self) -> Record:

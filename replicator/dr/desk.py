@@ -21,7 +21,7 @@ from replicator.errors import ReplicatorError, WrongStateError
 from replicator.ledger.control_client import ControlClient
 from replicator.ledger.desired import Desired, DesiredStates, encode_for
 from replicator.ledger.log import KeyValue
-from replicator.ledger.operations import Audit, Claim, Operations, claim_key, encode_audit, encode_claim
+from replicator.ledger.operations import ACCESS, Audit, Claim, Operations, claim_key, encode_audit, encode_claim
 from replicator.ledger.turning import Turning
 from replicator.states import State
 
@@ -53,6 +53,7 @@ class Desk:
         self.by = by or operator()
         self.verb = verb
         self.detail = ""  # for the audit trail
+        self.gone = False  # the control topic was deleted under it: nothing can be noted any more
         self._what = what
         self._now_ms = now_ms
         self._desired, self._operations = DesiredStates.of_link(link), Operations()
@@ -76,10 +77,16 @@ class Desk:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
-            if error is None or isinstance(error, Exception | KeyboardInterrupt):
+            if not self.gone and (error is None or isinstance(error, Exception | KeyboardInterrupt)):
                 self._note(error)
         finally:
             self._control.close()
+
+    @property
+    def trail(self) -> list[Audit]:
+        """The audit trail, the newest first, as of the last look."""
+        self._read()
+        return self._operations.trail()
 
     @property
     def desired(self) -> DesiredStates:
@@ -105,6 +112,10 @@ class Desk:
         self._control.write(encode_for(topics, wanted, self._desired))
         self._read()
         return wanted
+
+    def command(self, record: KeyValue) -> None:
+        """Give an order to the workers (`ledger.control`)."""
+        self._control.write([record])
 
     def renew(self) -> None:
         """Say that we are still at it; WrongStateError if the claim was lost in a long pause."""
@@ -139,6 +150,10 @@ class Desk:
         )
         self._audit("refused", str(error))
         raise error
+
+    def note(self, result: str = "ok") -> None:
+        """Enter into the audit trail what was done so far, as `detail` says."""
+        self._audit(result, self.detail)
 
     def _note(self, error: BaseException | None) -> None:
         refused = isinstance(error, WrongStateError)
@@ -176,6 +191,37 @@ def read_trail(settings: Settings, link: LinkConfig) -> list[Audit]:
             for key, value in control.read():
                 known.take(key, value)
         return known.trail()
+
+
+def note_in_trail(
+    settings: Settings,
+    link: LinkConfig,
+    verb: str,
+    what: str,
+    detail: str,
+    *,
+    by: str = "",
+    took_ms: int = 0,
+    result: str = "ok",
+) -> bool:
+    """Enter something into the audit trail that changed nothing of the link, and so needed no claim; False if it has
+    no trail since it never ran."""
+    properties = client_properties(settings.clusters[link.target], client_id=f"replicator-{link.name}-audit")
+    with ControlClient(properties, link.name, cluster=link.target) as control:
+        if not control.exists():
+            return False
+        known = Operations()
+        for key, value in control.read():
+            known.take(key, value)
+        now = int(time.time() * 1000)
+        audit = Audit(uuid4(), by or operator(), now, verb, what, result, detail, took_ms)
+        control.write(encode_audit(audit, known))
+        return True
+
+
+def note_refusal(settings: Settings, link: LinkConfig, by: str, what: str, detail: str) -> None:
+    """Note in the link's audit trail that a request was refused; nothing for a link that never ran."""
+    note_in_trail(settings, link, ACCESS, what, detail, by=by, result="refused")
 
 
 def _runs(pid: int) -> bool:

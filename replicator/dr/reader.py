@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec, Resou
 from replicator.config.librdkafka import ADMINISTRATOR, client_properties
 from replicator.config.models import ClusterConfig
 from replicator.dr.compare import Record
+from replicator.dr.throttle import Throttle
 from replicator.errors import UnreachableError
 from replicator.ledger.client_errors import is_of_unused_group, replicator_error
 from replicator.ledger.cluster_side import ClusterSide
@@ -31,8 +32,11 @@ class Side:
     Errors: UnreachableError, AuthenticationError, AuthorizationError, as `replicator_error` maps them.
     """
 
-    def __init__(self, alias: str, cluster: ClusterConfig, *, client_id: str, group: str) -> None:
+    def __init__(
+        self, alias: str, cluster: ClusterConfig, *, client_id: str, group: str, throttle: Throttle | None = None
+    ) -> None:
         self.alias = alias
+        self._throttle = throttle or Throttle(None)
         self.left_out: Mapping[Partition, Container[int]] = {}  # offsets that `read` passes over
         properties = client_properties(cluster, client_id=client_id)
         self._topics = ClusterSide(cluster, alias, client_id, _CALL_TIMEOUT_S)
@@ -49,6 +53,7 @@ class Side:
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 10,
                 "queued.max.messages.kbytes": 16_384,
+                "fetch.queue.backoff.ms": 10,  # by default it rests for a second each time that its queue is full
             }
         )
 
@@ -57,6 +62,14 @@ class Side:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._consumer.close()
+
+    def cluster_id(self) -> str:
+        """What the cluster calls itself; "" if it doesn't say."""
+        try:
+            answer = self._admin.describe_cluster(request_timeout=_CALL_TIMEOUT_S)
+            return str(answer.result(_CALL_TIMEOUT_S).cluster_id or "")
+        except KafkaException as error:
+            raise replicator_error(error.args[0], cluster=self.alias, action="describe the cluster") from error
 
     def partitions(self) -> dict[str, int]:
         """Every topic and how many partitions it has."""
@@ -110,6 +123,7 @@ class Side:
         while True:
             first = self._consumer.poll(1.0)
             messages = [] if first is None else [first, *self._consumer.consume(_AT_ONCE, timeout=0)]
+            size = 0
             for message in messages:
                 if (trouble := message.error()) is not None:
                     if trouble.code() == KafkaError._PARTITION_EOF:
@@ -121,6 +135,7 @@ class Side:
                     action = f"read {topic}-{number}"
                     raise replicator_error(trouble, cluster=self.alias, action=action, resource=topic)
                 offset = message.offset()
+                size += len(message)
                 if offset >= end:
                     return
                 if offset not in left_out:
@@ -129,6 +144,7 @@ class Side:
                     )
                 if offset + 1 == end:
                     return
+            self._throttle.took(size)
             if messages:
                 stalls_at = time.monotonic() + _STALL_S
             elif time.monotonic() > stalls_at:

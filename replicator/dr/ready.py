@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
-from replicator.config.librdkafka import ADMINISTRATOR, client_properties
 from replicator.config.mm2_names import HEARTBEATS
-from replicator.config.models import LinkConfig, Settings
 from replicator.dr.holds import Choice
+from replicator.errors import ConfigurationError
 from replicator.ledger.status import LinkStatus, PartitionStatus
 from replicator.states import State
 from replicator.sync.plan import Change, Held, Kind, Why
 
-_SCRAM_TIMEOUT_S = 10.0
+IGNORABLE = frozenset({"acl", "clock", "config", "group", "quota", "user"})
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """One thing: `kind` says what it is about, `next_step` what to do. `blocks`: `promote` would refuse, or wait."""
+    """One thing: `kind` says what it is about, `next_step` what to do. `blocks`: it isn't ready with it."""
 
     kind: str
     where: str
     what: str
     next_step: str = ""
     blocks: bool = True
+    unknown: bool = False  # it couldn't be asked
 
 
 def obstacles(status: LinkStatus, choice: Choice, changes: Iterable[Change], held: Iterable[Held]) -> list[Obstacle]:
@@ -47,18 +44,37 @@ def obstacles(status: LinkStatus, choice: Choice, changes: Iterable[Change], hel
     for item in held:
         if item.why is not Why.NO_AUTHORIZER:
             blocks = item.kind is not Kind.GROUP or item.why is not Why.ACTIVE
-            found.append(Obstacle(item.kind.value, item.resource, f"{item.why.value}: {item.detail}", blocks=blocks))
+            what = f"{item.why.value}: {item.detail}"
+            unasked = item.why is Why.NOT_AUTHORIZED
+            found.append(Obstacle(item.kind.value, item.resource, what, _NEXT[item.why], blocks, unasked))
     return found
 
 
-def missing_users(settings: Settings, link: LinkConfig) -> list[Obstacle]:
-    """SCRAM users of the source that the target doesn't have: Kafka never tells their passwords, so nobody can copy
-    them. Where one of the clusters doesn't tell (no permission, no such users), nothing is known."""
-    ours, theirs = _scram_users(settings, link.source), _scram_users(settings, link.target)
-    if ours is None or theirs is None:
-        return []
-    step = "Create it there, with its password (kafka-configs.sh --entity-type users)."
-    return [Obstacle("user", f"cluster {link.target}", f"SCRAM user {user} is missing", step) for user in ours - theirs]
+_NEXT = {
+    Why.NOT_AUTHORIZED: "Grant what it names.",
+    Why.UNSUPPORTED: "Upgrade the target, or exclude the setting (sync.config_exclude).",
+    Why.REFUSED: "See what the target says; set it there by hand.",
+    Why.NO_AUTHORIZER: "",
+    Why.ACTIVE: "Stop its members on the target, or let them be.",
+    Why.DIVERGED: "`replicator groups GROUP` shows both sides; delete the group there to have it follow again.",
+    Why.NOT_COPIED: "Wait until its topics are copied.",
+    Why.INEXACT: "Nothing: it reads a few records again.",
+}
+
+
+def without(found: Iterable[Obstacle], ignored: Collection[str]) -> list[Obstacle]:
+    """The same, but those of kinds that are ignored don't block."""
+    return [replace(each, blocks=False) if each.kind in ignored else each for each in found]
+
+
+def ignored_kinds(text: str) -> frozenset[str]:
+    """The kinds that a list such as `quotas,users` names. ConfigurationError for one that can't be ignored."""
+    names = {part.strip().lower() for part in text.split(",") if part.strip()}
+    kinds = {name if name in IGNORABLE else name.removesuffix("s") for name in names}
+    if wrong := sorted(kinds - IGNORABLE):
+        listed = ", ".join(sorted(IGNORABLE))
+        raise ConfigurationError(f"--ignore {wrong[0]}: what can be ignored is: {listed}")
+    return frozenset(kinds)
 
 
 def _of_partition(partition: PartitionStatus) -> Obstacle | None:
@@ -71,16 +87,6 @@ def _of_partition(partition: PartitionStatus) -> Obstacle | None:
     if partition.lag and partition.topic != HEARTBEATS and not partition.topic.endswith(f".{HEARTBEATS}"):
         return Obstacle("lag", where, f"{partition.lag} records behind", "Wait, or stop its producers.")
     return None
-
-
-def _scram_users(settings: Settings, alias: str) -> set[str] | None:
-    properties = client_properties(settings.clusters[alias], client_id="replicator-ready")
-    client = AdminClient({**properties, **ADMINISTRATOR})
-    try:
-        answer = client.describe_user_scram_credentials(None, request_timeout=_SCRAM_TIMEOUT_S)
-        return set(answer.result(_SCRAM_TIMEOUT_S + 1))
-    except (KafkaException, TimeoutError):
-        return None
 
 
 def ready(found: Sequence[Obstacle]) -> bool:

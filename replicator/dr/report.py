@@ -43,6 +43,8 @@ class PartitionReport(_Model):
     compacted: int = 0  # on one side only because the other one has been compacted meanwhile
     differences: tuple[Difference, ...] = ()  # the first ones
     notes: tuple[str, ...] = ()  # what was not compared, and why
+    source_checksum: str = ""  # of all that was compared, as `replicator.dr.checksum` makes it; "" of nothing
+    target_checksum: str = ""
     complete: bool = True  # False: given up after too many differences
 
     @computed_field  # type: ignore[prop-decorator]
@@ -62,8 +64,16 @@ class VerifyReport(_Model):
     """The whole comparison. `ok` is the answer: every record of every range is there, once, in order, and equal."""
 
     link: str
+    source: str = ""  # the clusters' names, and what they call themselves
+    source_id: str = ""
+    target: str = ""
+    target_id: str = ""
+    what: str = ""  # as it was asked for
+    by: str = ""
+    version: str = ""  # of Replicator
     ok: bool
     started: str  # ISO 8601
+    finished: str = ""
     seconds: float
     records: int
     differences: int

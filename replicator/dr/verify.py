@@ -14,12 +14,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 
+from replicator import __version__
 from replicator.config.models import LinkConfig, Settings
-from replicator.dr.compare import Comparison, Limits, Record
+from replicator.dr.compare import Checkpoint, Comparison, Limits, Record
 from replicator.dr.origins import find_skips
 from replicator.dr.positions import ledger_positions
 from replicator.dr.reader import Partition, Side
 from replicator.dr.report import PartitionReport, VerifyReport
+from replicator.dr.span import Span
+from replicator.dr.throttle import Throttle
+from replicator.dr.verify_ranges import Range, plan, within
+from replicator.dr.verify_state import VerifyState
 
 _ALIGN_LIMIT = 100_000  # records skipped at most on one side to find the other side's first one
 _REPORT_EVERY = 1_000  # records between two calls of `progress`
@@ -35,62 +40,76 @@ class Progress:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
-    """What of one partition is compared: half-open offset ranges; `target_end` None: as far as the source's records."""
-
-    topic: str
-    partition: int
-    target_topic: str
-    source_start: int
-    source_end: int
-    target_start: int
-    target_end: int | None
-    uncopied: int = 0
-    compacted: bool = False
-    notes: tuple[str, ...] = ()
-
-
 def verify(
     settings: Settings,
     link: LinkConfig,
     *,
     topic: re.Pattern[str] | None = None,
+    partition: int | None = None,
+    span: Span | None = None,
+    rate_bytes: float | None = None,
+    state: VerifyState | None = None,
+    by: str = "",
     progress: Callable[[Progress], None] | None = None,
     limits: Limits | None = None,
     positions: Mapping[Partition, tuple[int, int]] | None = None,
 ) -> VerifyReport:
-    """Compare what `link` has copied, for all its topics or those that `topic` matches in full.
+    """Compare what `link` has copied, for all its topics or those that `topic` matches in full, of one partition or
+    all, as a whole or within `span` of the source's log.
 
-    Blocking: call it from a thread of its own. `positions` replaces the ledger's `(source_next, target_next)`.
-    Errors: UnreachableError, AuthenticationError, AuthorizationError; a difference is no error, it is in the report.
+    Blocking: call it from a thread of its own. Reads at most `rate_bytes` of values a second, of both sides together.
+    With a `state` it goes on where an earlier call with the same one stopped. `positions` replaces the ledger's
+    `(source_next, target_next)`. Errors: UnreachableError, AuthenticationError, AuthorizationError, WrongStateError if
+    a span can't be found on the target; a difference is no error, it is in the report.
     """
     began = time.monotonic()
-    started = datetime.now(UTC)
+    started = _now()
     group = f"replicator.{link.name}.verify"
-    source_cluster, target_cluster = settings.clusters[link.source], settings.clusters[link.target]
     client_id = f"replicator-{link.name}-verify"
+    throttle = Throttle(rate_bytes)
+    asked = described(topic, partition, span)
     with (
-        Side(link.source, source_cluster, client_id=client_id, group=group) as source,
-        Side(link.target, target_cluster, client_id=client_id, group=group) as target,
+        Side(
+            link.source, settings.clusters[link.source], client_id=client_id, group=group, throttle=throttle
+        ) as source,
+        Side(
+            link.target, settings.clusters[link.target], client_id=client_id, group=group, throttle=throttle
+        ) as target,
     ):
         if positions is None:
             positions = ledger_positions(target, link)
-        ranges = plan(link, source, target, positions, topic)
+        if state is not None:
+            started, positions = state.begin(f"link {link.name}: {asked}", started, positions)
+        ranges = plan(link, source, target, positions, topic, partition)
+        if span:
+            ranges = within(settings, link, span, ranges, source)
         if settings.returns(link) or settings.counterpart(link) is not None:
             ranges = _left_out(settings, link, source, target, ranges)
         total = sum(r.source_end - r.source_start for r in ranges)
         done = 0
         reports = []
         for here in ranges:
-            reports.append(
-                _compare(here, source, target, link, limits or Limits(), _Meter(progress, here, done, total))
-            )
+            known = state.done(here.topic, here.partition) if state is not None else None
+            meter = _Meter(progress, here, done, total)
+            if known is None:
+                known = _compare(here, source, target, link, limits or Limits(), meter, state)
+                if state is not None:
+                    state.finished(known)
+            reports.append(known)
             done += here.source_end - here.source_start
+        ids = source.cluster_id(), target.cluster_id()
     return VerifyReport(
         link=link.name,
+        source=link.source,
+        source_id=ids[0],
+        target=link.target,
+        target_id=ids[1],
+        what=asked,
+        by=by,
+        version=__version__,
         ok=all(report.ok for report in reports),
-        started=started.isoformat(timespec="seconds"),
+        started=started,
+        finished=_now(),
         seconds=round(time.monotonic() - began, 3),
         records=sum(report.records for report in reports),
         differences=sum(report.found for report in reports),
@@ -99,64 +118,32 @@ def verify(
     )
 
 
-def plan(
-    link: LinkConfig,
-    source: Side,
-    target: Side,
-    positions: Mapping[Partition, tuple[int, int]] | None,
-    topic: re.Pattern[str] | None,
-) -> list[Range]:
-    """The ranges to compare. `positions` None: the link has no ledger."""
-    sizes, target_sizes = source.partitions(), target.partitions()
-    known = {name for name, _ in positions or {}}
-    names = sorted(
-        name
-        for name in sizes
-        if (name in known or (link.selects(name) and not name.startswith("__")))
-        and (topic is None or topic.fullmatch(name))
-    )
-    places = [(name, number) for name in names for number in range(sizes[name])]
-    copies = [(link.remote_topic(name), number) for name, number in places]
-    copies = [(name, number) for name, number in copies if number < target_sizes.get(name, 0)]
-    starts, ends = source.starts(places), source.ends(places)
-    target_starts, target_ends = target.starts(copies), target.ends(copies)
-    copies_compacted = target.compacted({name for name, _ in copies})
-    compacted = source.compacted(names) | {name for name in names if link.remote_topic(name) in copies_compacted}
-    ranges = []
-    for place in places:
-        copy = (link.remote_topic(place[0]), place[1])
-        end, target_end, notes = ends[place], target_ends.get(copy), []
-        if target_end is None:
-            notes.append(f"{copy[0]}-{copy[1]} doesn't exist on {target.alias}")
-        if positions is None:
-            notes.append("the link has no ledger: compared up to the ends of both logs")
-        else:
-            source_next, target_next = positions.get(place, (-1, -1))
-            if source_next < 0:
-                notes.append("not copied yet")
-            if source_next > end:
-                notes.append(f"the ledger is at {source_next}, but the source ends at {end}: it was truncated")
-            end = min(end, max(source_next, starts[place]))
-            if target_end is not None and target_next > target_end:
-                notes.append(f"the ledger is at {target_next}, but the target ends at {target_end}: it was truncated")
-            if target_end is not None:
-                target_end = min(target_next, target_end) if target_next >= 0 else None
-        missing_topic = copy not in target_ends
-        ranges.append(
-            Range(
-                topic=place[0],
-                partition=place[1],
-                target_topic=copy[0],
-                source_start=starts[place],
-                source_end=max(end, starts[place]),
-                target_start=target_starts.get(copy, 0),
-                target_end=0 if missing_topic else target_end,
-                uncopied=ends[place] - max(end, starts[place]),
-                compacted=place[0] in compacted,
-                notes=tuple(notes),
-            )
-        )
-    return ranges
+def described(topic: re.Pattern[str] | None, partition: int | None, span: Span | None) -> str:
+    """What is compared, in the words of the command's options."""
+    parts = [] if topic is None else [f"--topic {topic.pattern}"]
+    parts += [] if partition is None else [f"--partition {partition}"]
+    if span is not None:
+        parts += [f"{option} {bound}" for option, bound in (("--from", span.first), ("--to", span.end)) if bound]
+    return " ".join(parts) or "everything"
+
+
+def saying(
+    say: Callable[[str], None], every_s: float = 5.0, now: Callable[[], float] = time.monotonic
+) -> Callable[[Progress], None]:
+    """A `progress` that says in words how far it is, now and then."""
+    said_at = now()
+
+    def progress(at: Progress) -> None:
+        nonlocal said_at
+        if now() - said_at >= every_s:
+            said_at = now()
+            say(f"{at.topic}-{at.partition}: {100 * at.done // max(at.total, 1)} % of {at.total:,} offsets compared")
+
+    return progress
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _left_out(settings: Settings, link: LinkConfig, source: Side, target: Side, ranges: list[Range]) -> list[Range]:
@@ -204,21 +191,44 @@ class _Meter:
 
 
 def _compare(
-    here: Range, source: Side, target: Side, link: LinkConfig, limits: Limits, meter: _Meter
+    here: Range,
+    source: Side,
+    target: Side,
+    link: LinkConfig,
+    limits: Limits,
+    meter: _Meter,
+    state: VerifyState | None,
 ) -> PartitionReport:
-    copy = (here.target_topic, here.partition)
+    place, copy = (here.topic, here.partition), (here.target_topic, here.partition)
     open_target = here.target_end is None
     target_end = target.ends([copy])[copy] if here.target_end is None else here.target_end
-    ours, theirs, skipped = _aligned(here, source, target, target_end, from_start=link.topics.start == "earliest")
-    comparison = Comparison(meter.watch(ours), theirs, limits=limits, compacted=here.compacted, open_target=open_target)
+    begun, since = (here.source_start, here.target_start), None
+    if state is not None and (since := state.since(*place, here.source_start, here.target_start)) is not None:
+        *begun_at, notes = state.begun_at(*place)
+        begun = begun_at[0], begun_at[1]
+        ours = source.read(place, since.source_next, here.source_end)
+        theirs = target.read(copy, since.target_next, target_end)
+    else:
+        ours, theirs, skipped = _aligned(here, source, target, target_end, from_start=link.topics.start == "earliest")
+        notes = (*here.notes, *skipped)
+
+    def reached(at: Checkpoint) -> None:
+        if state is not None:
+            state.reached(*place, begun, notes, at)
+
+    compacted = here.compacted
+    watched = meter.watch(ours)
+    comparison = Comparison(
+        watched, theirs, limits=limits, compacted=compacted, open_target=open_target, since=since, reached=reached
+    )
     counts = comparison.run()
     return PartitionReport(
         topic=here.topic,
         partition=here.partition,
         target_topic=here.target_topic,
-        source_start=here.source_start,
+        source_start=begun[0],
         source_end=here.source_end,
-        target_start=here.target_start,
+        target_start=begun[1],
         target_end=target_end,
         uncopied=here.uncopied,
         records=counts.records,
@@ -229,7 +239,9 @@ def _compare(
         changed=counts.changed,
         compacted=counts.compacted,
         differences=tuple(counts.differences),
-        notes=(*here.notes, *skipped),
+        notes=notes,
+        source_checksum=counts.source_checksum,
+        target_checksum=counts.target_checksum,
         complete=counts.complete,
     )
 
@@ -254,7 +266,8 @@ def _aligned(
     if here.source_start > 0:
         found = _skip_to(first, target, copy, here.target_start, target_end)
         if found is not None:
-            note = f"target records before offset {found[0].offset} not compared: the source has deleted its own"
+            why = "they are older than what was asked for" if here.within else "the source has deleted its own"
+            note = f"target records before offset {found[0].offset} not compared: {why}"
             return _again(first, ours), _again(*found), [note]
         theirs = target.read(copy, here.target_start, target_end)
         copied = next(theirs, None)

@@ -16,6 +16,7 @@ import structlog
 
 from replicator.errors import ReplicatorError
 from replicator.flow.backpressure import ByteBudget, Lease
+from replicator.flow.bandwidth import Bandwidth
 from replicator.flow.partition import PartitionFlow
 from replicator.flow.round_trip import RoundTrip
 from replicator.flow.source_errors import SourceErrors
@@ -52,6 +53,7 @@ class Broker(Protocol):
     node: int
     source: ClusterClient
     budget: ByteBudget
+    bandwidth: Bandwidth
     errors: SourceErrors
     round_trip: RoundTrip
     throttled_s: float  # that it told us to wait, in all
@@ -178,6 +180,8 @@ class FetchLoop(ABC):
         assert connection is not None
         await self._something_to_read()
         budget = self._broker.budget
+        bandwidth = self._broker.bandwidth
+        await bandwidth.turn()
         await budget.wait_for_room(MIN_ROOM_BYTES)
         if connection.is_closed:  # while there was nothing to ask for
             return
@@ -185,7 +189,7 @@ class FetchLoop(ABC):
         if not self._behind:
             most = min(most, IDLE_MAX_BYTES)
         most = min(most, per_partition * len(session), budget.left(), budget.limit_bytes // 4)
-        max_bytes = max(MIN_ROOM_BYTES, most)
+        max_bytes = bandwidth.at_once(max(MIN_ROOM_BYTES, most))
         topics, forgotten = session.plan()
         body = protocol.encode_fetch(
             version,
@@ -208,6 +212,7 @@ class FetchLoop(ABC):
         finally:
             budget.give(max_bytes)
             self.reserved_bytes = 0
+        bandwidth.took(len(frame))
         lease = Lease(budget, len(frame))
         try:
             response = protocol.decode_fetch(version, frame)

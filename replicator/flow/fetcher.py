@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from replicator.flow.backpressure import ByteBudget
+from replicator.flow.bandwidth import Bandwidth
 from replicator.flow.fetch_loop import (
     FETCH_MAX_BYTES,
     MIN_ROOM_BYTES,
@@ -35,9 +36,16 @@ _EXTRA_PAUSE_S = 10.0  # after an additional loop ended: no others meanwhile
 class Fetcher:
     """All of one link's reading in this worker."""
 
-    def __init__(self, source: ClusterClient, budget: ByteBudget, errors: SourceErrors) -> None:
+    def __init__(
+        self,
+        source: ClusterClient,
+        budget: ByteBudget,
+        errors: SourceErrors,
+        bandwidth: Bandwidth | None = None,
+    ) -> None:
         self._source = source
         self._budget = budget
+        self._bandwidth = bandwidth or Bandwidth()
         self._errors = errors
         self._brokers: dict[int, _Broker] = {}
         self._home: dict[PartitionFlow, _Broker] = {}
@@ -104,7 +112,9 @@ class Fetcher:
             self.remove(flow)
             broker = self._brokers.get(node)
             if broker is None:
-                broker = self._brokers[node] = _Broker(node, self._source, self._budget, self._errors, self._place)
+                broker = self._brokers[node] = _Broker(
+                    node, self._source, self._budget, self._bandwidth, self._errors, self._place
+                )
             self._home[flow] = broker
             broker.add(flow)
         else:
@@ -123,12 +133,14 @@ class _Broker:
         node: int,
         source: ClusterClient,
         budget: ByteBudget,
+        bandwidth: Bandwidth,
         errors: SourceErrors,
         place: Callable[[PartitionFlow], None],
     ) -> None:
         self.node = node
         self.source = source
         self.budget = budget
+        self.bandwidth = bandwidth
         self.errors = errors
         self.place = place
         self.round_trip = RoundTrip()

@@ -1,35 +1,101 @@
-"""Who may ask: bearer tokens, and names a browser may have used to get here."""
+"""Who may ask for what: bearer tokens with roles, and names a browser may have used to get here."""
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 
 from aiohttp import web
+
+from replicator.config.models import ServiceConfig
 
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
+class Role(StrEnum):
+    """What somebody may do: look, or also give orders."""
+
+    VIEW = "view"
+    OPERATE = "operate"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks; `name` is that of the token, and goes to the audit trail."""
+
+    name: str
+    role: Role
+
+    def may(self, role: Role) -> bool:
+        """Whether that is allowed: who may operate may look."""
+        return self.role is Role.OPERATE or role is Role.VIEW
+
+
+LOCAL = Principal("local", Role.OPERATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A secret, and who has it."""
+
+    principal: Principal
+    digest: bytes
+
+    @classmethod
+    def of(cls, name: str, secret: str, role: str = Role.OPERATE) -> Token:
+        """The secret itself isn't kept."""
+        return cls(Principal(name, Role(role)), _digest(secret))
+
+
+def tokens_of(service: ServiceConfig) -> tuple[Token, ...]:
+    """The tokens of the configuration; that of `service.token` is called `token`."""
+    found = [Token.of(each.name, each.token.get_secret_value(), each.role) for each in service.tokens]
+    if service.token is not None and service.token.get_secret_value():
+        found.insert(0, Token.of("token", service.token.get_secret_value()))
+    return tuple(found)
+
+
 class Access:
-    """Decides by request. With a token, data needs it; without one, only local names are answered.
+    """Decides by request. With tokens, data needs one of them; without, only local names are answered.
 
     The latter keeps a web page that points a name of its own at 127.0.0.1 (DNS rebinding) from reading our data.
     """
 
-    def __init__(self, token: str | None, *, check_host: bool) -> None:
-        self._token = token.encode() if token else None
-        self._check_host = check_host and self._token is None
+    def __init__(self, tokens: Iterable[Token], *, check_host: bool) -> None:
+        self._tokens = tuple(tokens)
+        self._check_host = check_host and not self._tokens
 
-    def authorized(self, request: web.Request) -> bool:
-        """Whether data may be shown; compares in constant time."""
-        if self._token is None:
-            return True
+    @property
+    def guards(self) -> bool:
+        """Whether anybody could be refused: behind a unix socket nobody is."""
+        return bool(self._tokens) or self._check_host
+
+    def who(self, request: web.Request) -> Principal | None:
+        """Who asks; None without a token that is right. Takes the same time for each wrong one."""
+        if not self._tokens:
+            return LOCAL
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token)
+        digest, found = _digest(given.strip()), None
+        for token in self._tokens:  # all of them, whichever it is
+            if hmac.compare_digest(digest, token.digest):
+                found = token.principal
+        return found if scheme.lower() == "bearer" else None
 
     def host_allowed(self, request: web.Request) -> bool:
         """Whether the `Host` header is a name of this machine."""
         return not self._check_host or _host(request.headers.get("Host", "")) in _LOCAL_NAMES
+
+
+def comes_from_elsewhere(request: web.Request) -> bool:
+    """Whether a browser says that another site's page makes this request."""
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2].lower() != request.headers.get("Host", "").lower():
+        return True
+    return request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none")
 
 
 def is_loopback(address: str) -> bool:
@@ -43,6 +109,11 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _digest(secret: str) -> bytes:
+    """All of one length, so that comparing tells nothing of the secret's."""
+    return hashlib.sha256(secret.encode(errors="surrogateescape")).digest()
 
 
 def _host(address: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import aiohttp
 import structlog
 
-from replicator.errors import UnreachableError
+from replicator.http.service import Links
 from replicator.telemetry.merged import merged
 
 log = structlog.get_logger(__name__)
@@ -22,11 +22,18 @@ class AggregateService:
     """Merges what the children say. `children` maps a worker's name to its socket's path and may change meanwhile.
 
     Ready means every child is ready; a child that doesn't answer isn't. Metrics keep the children apart by the label
-    `worker`. `restarts`, if given, counts how often each was started again; it changes meanwhile, too.
+    `worker`. `restarts`, if given, counts how often each was started again; it changes meanwhile, too. `links` are
+    those that the children run.
     """
 
-    def __init__(self, children: Mapping[str, str], restarts: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        children: Mapping[str, str],
+        restarts: Mapping[str, int] | None = None,
+        links: Callable[[], Links] = dict,
+    ) -> None:
         self._children = children
+        self._links = links
         self._restarts = restarts
 
     async def ready(self) -> tuple[bool, list[str]]:
@@ -47,18 +54,18 @@ class AggregateService:
         answers = await self._ask("/metrics")
         return await asyncio.to_thread(merged, answers, self._restarts)
 
-    async def status(self) -> dict[str, object]:
-        """One child's answer: it reads the clusters, and so tells of all workers and partitions."""
-        error = "no worker answers yet"
-        for worker, socket in sorted(self._children.items()):
-            answer = await _get(worker, socket, "/v1/status")
-            if answer is None:
-                continue
-            told = json.loads(answer)
-            if "error" not in told:
-                return dict(told)
-            error = str(told["error"])
-        raise UnreachableError(error)
+    def links(self) -> Links:
+        """What the parent's own configuration says: it reads the clusters by itself, and so tells of all workers."""
+        return self._links()
+
+    async def counts(self) -> Mapping[str, tuple[int, int]]:
+        """Sums of what the children have counted."""
+        sums: dict[str, tuple[int, int]] = {}
+        for answer in (await self._ask("/v1/counts")).values():
+            for link, told in json.loads(answer or "{}").items():
+                records, size = sums.get(link, (0, 0))
+                sums[link] = records + told["records"], size + told["bytes"]
+        return sums
 
     async def _ask(self, path: str) -> dict[str, str | None]:
         children = dict(self._children)

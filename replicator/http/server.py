@@ -1,38 +1,43 @@
-"""The HTTP side of a worker or a parent: `/metrics`, `/healthz`, `/readyz`, `/v1/status`, and a page at `/`.
+"""The HTTP side of a worker or a parent: `/metrics`, `/healthz`, `/readyz`, the API `/v1`, and a page at `/`.
 
-`/healthz` and the code of `/readyz` are open to everybody, because probes have no secrets; data needs the token, if
-there is one. Requests have no body worth reading: anything above 64 KiB is refused.
+`/healthz` and the code of `/readyz` are open to everybody, because probes have no secrets; data needs a token, if
+there are any, and orders one whose role allows them. Bodies are small: anything above 64 KiB is refused.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import socket
 import ssl
-import time
-from collections.abc import Awaitable, Callable
-from importlib import resources
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
 
 from replicator.errors import ConfigurationError, ReplicatorError
-from replicator.http.access import Access, is_loopback
+from replicator.http.access import Access, Principal, Role, Token, is_loopback
+from replicator.http.api import Api
+from replicator.http.gate import Gate
+from replicator.http.openapi import OPENAPI_PATH, describe
+from replicator.http.page_files import add_page
+from replicator.http.problems import json_answer, problem, problem_of
+from replicator.http.reader import encode
+from replicator.http.refusals import Refusals
+from replicator.http.route import Route
 from replicator.http.service import Face, Service, WorkerFace
 from replicator.telemetry.prometheus import CONTENT_TYPE
+from replicator.verbs.table import VERBS
+from replicator.verbs.verb import Verb
+from replicator.views.table import VIEWS
+from replicator.views.view import View
 
 log = structlog.get_logger(__name__)
 
 _MAX_BODY_BYTES = 64 << 10
-_PAGE = {
-    "/": ("index.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -40,8 +45,6 @@ _HEADERS = {
     "Server": "replicator",
     "X-Content-Type-Options": "nosniff",
 }
-
-_STATUS_AGE_S = 1.0  # a status reads both clusters; many open pages must not do so many times
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -51,23 +54,33 @@ async def serve(
     address: str,
     token: str | None = None,
     *,
+    tokens: Sequence[Token] = (),
     cert_file: str | None = None,
     key_file: str | None = None,
     metrics_partitions: int | None = None,
+    views: Mapping[str, View[Any]] = VIEWS,
+    verbs: Mapping[str, Verb[Any]] = VERBS,
+    refusals: Refusals | None = None,
 ) -> web.AppRunner:
     """Serve on `host:port` or `unix:/path` until the runner's `cleanup()`; port 0 lets the system choose.
 
-    A unix socket needs neither token nor TLS: who may open it is a matter of its directory's permissions.
-    ConfigurationError if the address can't be had, or isn't loopback and there's no token.
+    `token` is one that may do everything. A unix socket needs neither tokens nor TLS: who may open it is a matter of
+    its directory's permissions. ConfigurationError if the address can't be had, or isn't loopback and there's no token.
     """
+    known = [*tokens, *([Token.of("token", token)] if token else [])]
     if address.startswith("unix:"):
-        token = cert_file = None
-    if not token and not is_loopback(address):
+        known, cert_file = [], None
+    if not known and not is_loopback(address):
         raise ConfigurationError(f"service.http {address} can be reached from other machines: set service.token")
     tls = _tls(cert_file, key_file)
     face: Face = WorkerFace(service, metrics_partitions) if isinstance(service, Service) else service
     runner = web.AppRunner(
-        application(face, token, check_host=not address.startswith("unix:")),
+        application(
+            Api(face, views, verbs),
+            face,
+            Access(known, check_host=not address.startswith("unix:")),
+            refusals or Refusals(),
+        ),
         access_log=None,
         handle_signals=False,
         shutdown_timeout=1.0,
@@ -98,95 +111,55 @@ def urls(runner: web.AppRunner) -> list[str]:
     return found
 
 
-def application(face: Face, token: str | None, *, check_host: bool = True) -> web.Application:
+def application(api: Api, face: Face, access: Access, refusals: Refusals) -> web.Application:
     """The routes, without a socket."""
-    access = Access(token, check_host=check_host)
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not access.host_allowed(request):
-            return _problem(421, "this name isn't served here; use localhost or 127.0.0.1")
+            return problem(421, "this name isn't served here; use localhost or 127.0.0.1")
         try:
-            response = await handler(request)
+            return await handler(request)
         except web.HTTPException as error:
-            response = _problem(error.status, error.reason)
+            return problem(error.status, error.reason)
         except ReplicatorError as error:
             log.warning("request failed", path=request.path, error=str(error))
-            response = _problem(503, str(error))
+            return problem_of(error)
+
+    async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(_HEADERS)
-        return response
 
-    def data(handler: Handler) -> Handler:
-        async def checked(request: web.Request) -> web.StreamResponse:
-            if not access.authorized(request):
-                response = _problem(401, "a bearer token is needed: Authorization: Bearer …")
-                response.headers["WWW-Authenticate"] = "Bearer"
-                return response
-            return await handler(request)
-
-        return checked
-
-    async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=await face.metrics(), headers={"Content-Type": CONTENT_TYPE})
+    async def readyz(request: web.Request) -> web.Response:
+        ready, reasons = await face.ready()
+        shown = {"reasons": reasons} if access.who(request) is not None else {}
+        return web.json_response({"ready": ready, **shown}, status=200 if ready else 503)
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"alive": True})
 
-    async def readyz(request: web.Request) -> web.Response:
-        ready, reasons = await face.ready()
-        shown = {"reasons": reasons} if access.authorized(request) else {}
-        return web.json_response({"ready": ready, **shown}, status=200 if ready else 503)
+    async def metrics(_request: web.Request, _who: Principal) -> web.Response:
+        body = await face.metrics() + (generate_latest(own) if access.guards else b"")
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
-    cached_status = OneAtATime(face.status)
-
-    async def status(_request: web.Request) -> web.Response:
-        return web.json_response(await cached_status(), dumps=_dumps)
-
+    own = CollectorRegistry(auto_describe=False)
+    own.register(refusals)
     app = web.Application(middlewares=[guard], client_max_size=_MAX_BODY_BYTES)
-    app.router.add_get("/metrics", data(metrics))
+    app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(lambda _app: api.stop())
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
-    app.router.add_get("/v1/status", data(status))
-    for path, (name, kind) in _PAGE.items():
-        app.router.add_get(path, _asset(name, kind))
+    routes = [Route("GET", "/metrics", Role.VIEW, metrics, "Prometheus' text format.", "text/plain"), *api.routes()]
+    described = encode(describe(routes))
+
+    async def description(_request: web.Request, _who: Principal) -> web.Response:
+        return json_answer(described)
+
+    routes.append(Route("GET", OPENAPI_PATH, Role.VIEW, description, "", dict[str, Any]))
+    gate = Gate(access, refusals, api.reader)
+    for route in routes:
+        app.router.add_route(route.method, route.path, gate.guarded(route))
+    add_page(app.router)
     return app
-
-
-class OneAtATime:
-    """Calls `ask` once for all who wait for it, and not again while its answer is younger than a second."""
-
-    def __init__(
-        self, ask: Callable[[], Awaitable[dict[str, object]]], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._ask = ask
-        self._clock = clock
-        self._lock = asyncio.Lock()
-        self._answer: dict[str, object] | None = None
-        self._at = 0.0
-
-    async def __call__(self) -> dict[str, object]:
-        async with self._lock:
-            if self._answer is None or self._clock() - self._at >= _STATUS_AGE_S:
-                self._answer = await self._ask()
-                self._at = self._clock()
-            return self._answer
-
-
-def _asset(name: str, kind: str) -> Handler:
-    text = resources.files(__package__).joinpath("page", name).read_text(encoding="utf-8")
-
-    async def handler(_request: web.Request) -> web.Response:
-        return web.Response(text=text, content_type=kind)
-
-    return handler
-
-
-def _dumps(value: object) -> str:
-    return json.dumps(value, default=str, separators=(",", ":"))
-
-
-def _problem(status: int, text: str) -> web.Response:
-    return web.json_response({"error": text}, status=status)
 
 
 def _site(runner: web.AppRunner, address: str, tls: ssl.SSLContext | None) -> web.BaseSite:

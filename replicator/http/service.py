@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from prometheus_client import CollectorRegistry
 
+from replicator.config.models import LinkConfig, Settings
 from replicator.telemetry.counters import WorkerCounters
 from replicator.telemetry.prometheus import exposition, registry
+
+Links = Mapping[str, tuple[Settings, LinkConfig]]
 
 
 @runtime_checkable
@@ -23,8 +27,8 @@ class Service(Protocol):
         """Its living counters."""
         ...
 
-    async def status(self) -> dict[str, object]:
-        """`{"links": [{"name", "source", "target", "workers": […], "partitions": [{…}]}]}`."""
+    def links(self) -> Links:
+        """The links that it runs now, by name."""
         ...
 
 
@@ -39,8 +43,12 @@ class Face(Protocol):
         """Prometheus' text format."""
         ...
 
-    async def status(self) -> dict[str, object]:
-        """As `Service.status`."""
+    def links(self) -> Links:
+        """As `Service.links`."""
+        ...
+
+    async def counts(self) -> Mapping[str, tuple[int, int]]:
+        """By link, the records and bytes that its workers have copied so far."""
         ...
 
 
@@ -61,6 +69,14 @@ class WorkerFace:
         """This worker's families."""
         return await asyncio.to_thread(exposition, self._registry)
 
-    async def status(self) -> dict[str, object]:
+    def links(self) -> Links:
         """The worker's own answer."""
-        return await self._service.status()
+        return self._service.links()
+
+    async def counts(self) -> Mapping[str, tuple[int, int]]:
+        """Sums of this worker's counters."""
+        sums: dict[str, tuple[int, int]] = {}
+        for part in self._service.counters().all_partitions():
+            records, size = sums.get(part.link, (0, 0))
+            sums[part.link] = records + part.records, size + part.bytes
+        return sums

@@ -209,11 +209,15 @@ class Alignment:
                 ends += [(at + 1, n, ways) for n, (i, ways, _) in enumerate(layer) if last_index - i < room_after]
             if not layer and self._from_entry:
                 break
-        return self._only(ends, layers)
+        return self._only(ends, layers, certain=bool(certain))
 
-    def _only(self, ends: list[tuple[int, int, int]], layers: list[list[tuple[int, int, int]]]) -> Aligned:
+    def _only(
+        self, ends: list[tuple[int, int, int]], layers: list[list[tuple[int, int, int]]], *, certain: bool
+    ) -> Aligned:
         if not ends:
             raise AmbiguousError(self._no_position())
+        if not self._from_entry and not certain:
+            raise AmbiguousError("of the copied records, the source has only some that have the same content as others")
         if len(ends) > 1 or ends[0][2] > 1:
             offsets = sorted({self._records[count - 1][0] + 1 for count, _, _ in ends if count})
             where = f"offsets {offsets[0]} to {offsets[-1]}" if len(offsets) > 1 else "more than one way"

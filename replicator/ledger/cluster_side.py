@@ -51,6 +51,7 @@ class ClusterSide:
         self._alias = alias
         self._timeout_s = timeout_s
         self._refused: KafkaError | None = None
+        self._all_down = False
         self.properties = {
             **client_properties(cluster, client_id=client_id),
             "error_cb": self._note_error,
@@ -62,9 +63,9 @@ class ClusterSide:
             raise self._error(error, "use the cluster's settings") from error
 
     def topics(self) -> dict[str, SeenTopic]:
-        """All topics that we may describe."""
+        """All topics that we may describe. UnreachableError within 2 s if every broker refuses connections."""
         try:
-            names = topic_names(self._admin, self._timeout_s, lambda: self._refused is not None)
+            names = topic_names(self._admin, self._timeout_s, lambda: self._refused is not None or self._all_down)
         except KafkaException as error:
             raise self._error(error, f"list topics at {self.properties['bootstrap.servers']}") from error
         seen: dict[str, SeenTopic] = {}
@@ -151,6 +152,7 @@ class ClusterSide:
         return futures
 
     def _note_error(self, error: KafkaError) -> None:
+        self._all_down = self._all_down or error.code() == KafkaError._ALL_BROKERS_DOWN
         if isinstance(replicator_error(error, cluster=self._alias, action="connect"), AuthenticationError):
             self._refused = error
 

@@ -16,6 +16,18 @@ from replicator.states import Reason
 ACCEPT_GAP = "accept-gap"
 MAX_BYTES = 900_000  # below a topic's default max.message.bytes
 _VERSION = 1
+# Faults that an operator may decide to go on behind:
+ACCEPTABLE = frozenset(
+    {
+        Reason.RETENTION_OVERRUN,
+        Reason.SOURCE_TRUNCATED,
+        Reason.SOURCE_RECREATED,
+        Reason.TARGET_TRUNCATED,
+        Reason.TARGET_RECREATED,
+        Reason.FOREIGN_WRITER,
+        Reason.RECOVERY_AMBIGUOUS,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ class ControlClient:
         self._cluster = cluster
         self._properties = client_properties
         self._next = 0
+        self._producer: Producer | None = None  # one for all writes: each new one takes half a second to begin
         try:
             self._consumer = Consumer(
                 {
@@ -79,16 +80,18 @@ class ControlClient:
         """Append these; UnreachableError if that isn't known to be done within a few seconds."""
         failures: list[Any] = []
         try:
-            producer = Producer({**self._properties, "acks": "all", "enable.idempotence": True})
+            if self._producer is None:
+                self._producer = Producer({**self._properties, "acks": "all", "enable.idempotence": True})
             for key, value in pairs:
-                producer.produce(
+                self._producer.produce(
                     self._topic, value, key, partition=0, on_delivery=lambda error, _: failures.append(error)
                 )
-            producer.flush(DELIVERY_S)
+            self._producer.flush(DELIVERY_S)
         except KafkaException as error:
             failures.append(error)
         refused = [failure for failure in failures if failure is not None]
         if refused or len(failures) < len(pairs):
+            self._producer = None  # it may have something left that nobody wants any more
             why = refused[0] if refused else "no answer in time"
             raise UnreachableError(
                 f"link {self._link}: the command can't be written to {self._topic} of cluster {self._cluster}: {why}"

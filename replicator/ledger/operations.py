@@ -14,6 +14,8 @@ from replicator.ledger.log import KeyValue
 
 LEASE_MS = 60_000
 KEPT = 1_000  # audit records; the oldest give way
+ACCESS = "http"  # the verb of refused requests
+ACCESS_KEPT = 100  # of those: whoever knocks at the door all night doesn't push out what operators did
 _CLAIM = b"claim/"
 _AUDIT = b"audit/"
 _VERSION = 1
@@ -109,5 +111,8 @@ def encode_audit(audit: Audit, known: Operations) -> list[KeyValue]:
     held = {"version": _VERSION, **asdict(audit), "id": str(audit.id)}
     held |= {key: str(held[key])[:_TEXT_MAX] for key in ("what", "detail")}
     key = b"%s%015d-%s" % (_AUDIT, audit.at_ms, str(audit.id).encode())
-    surplus = sorted(known.audits)[: max(0, len(known.audits) + 1 - KEPT)]
+    most, kin = KEPT, sorted(known.audits)
+    if audit.verb == ACCESS:
+        most, kin = ACCESS_KEPT, [other for other in kin if known.audits[other].verb == ACCESS]
+    surplus = kin[: max(0, len(kin) + 1 - most)]
     return [(key, json.dumps(held, separators=(",", ":")).encode()), *((old, None) for old in surplus)]

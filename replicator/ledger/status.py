@@ -66,6 +66,7 @@ class PartitionStatus(_Shown):
     next_step: str = ""
     gaps: tuple[GapStatus, ...] = ()
     settled: bool = False  # the copy holds nothing of this partition that these positions don't know, and never will
+    lane: int = -1  # its share of the link's work: the worker that has the lane copies it
     confirmed: bool = True  # False: operators want this state, and no worker has recorded it yet
 
 
@@ -120,6 +121,7 @@ class LinkStatus(_Shown):
     target: str
     workers: tuple[WorkerStatus, ...]
     partitions: tuple[PartitionStatus, ...]
+    bandwidth: int | None = None  # bytes a second, over all workers, as the configuration says
     source_error: str | None = None
     source_seen: str | None = None  # while it can't be reached: when workers heard of it last; offsets are as of then
     syncs: tuple[SyncStatus, ...] = ()  # those that have something to say
@@ -174,7 +176,14 @@ def read_status_blocking(
     now_ms = int(time.time() * 1000)
     next_times = source.times(behind) if behind and source_error is None else {}
     partitions = [
-        _known(entry, ends.get(at), next_times.get(at), now_ms, confirmed=_is_recorded(entry, recorded[at]))
+        _known(
+            entry,
+            ends.get(at),
+            next_times.get(at),
+            now_ms,
+            lane=lane_of(*at, link.lanes),
+            confirmed=_is_recorded(entry, recorded[at]),
+        )
         for at, entry in shown.items()
     ]
     partitions += [
@@ -186,6 +195,7 @@ def read_status_blocking(
             or _of_lane(troubles.get(lane_of(name, p, link.lanes))),
             ends.get((name, p)),
             desired.of(name),
+            lane_of(name, p, link.lanes),
         )
         for name in wanted
         for p in range(source_topics[name].partitions)
@@ -202,6 +212,7 @@ def read_status_blocking(
             for member in members
         ),
         partitions=tuple(sorted(partitions, key=lambda at: (at.topic, at.partition))),
+        bandwidth=link.bandwidth,
         source_error=source_error,
         source_seen=None if source_error is None else ledger.source_seen,
         syncs=ledger.syncs,
@@ -343,7 +354,9 @@ def _of_lane(trouble: LaneTrouble | None) -> StoredProblem | None:
     return None if trouble is None else StoredProblem(trouble.reason, trouble.detail, trouble.since_ms)
 
 
-def _known(entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int, *, confirmed: bool) -> PartitionStatus:
+def _known(
+    entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int, *, lane: int, confirmed: bool
+) -> PartitionStatus:
     lag = None if end is None else max(0, end - entry.source_next)
     lag_ms: int | None = 0
     if lag != 0:
@@ -364,6 +377,7 @@ def _known(entry: Entry, end: int | None, next_time_ms: int | None, now_ms: int,
         next_step="" if entry.reason is None else entry.reason.next_step,
         gaps=tuple(_gap(gap) for gap in entry.gaps),
         settled=entry.state in HOLDING and confirmed and entry.way is Way.TRANSACTIONS,
+        lane=lane,
         confirmed=confirmed,
     )
 
@@ -381,7 +395,7 @@ def _gap(gap: Gap) -> GapStatus:
 
 
 def _without_entry(
-    topic: str, partition: int, problem: StoredProblem | None, end: int | None, wanted: Desired
+    topic: str, partition: int, problem: StoredProblem | None, end: int | None, wanted: Desired, lane: int
 ) -> PartitionStatus:
     """A partition that is to be copied and isn't in the ledger yet: new, held, or hindered by its topic's problem."""
     held = wanted.state in HOLDING
@@ -399,6 +413,7 @@ def _without_entry(
         lag=None,
         lag_ms=None,
         detail=problem.detail if problem else wanted.text if held else "",
+        lane=lane,
         next_step="" if problem is None else problem.reason.next_step,
     )
 

@@ -355,6 +355,14 @@ class Admin:
         futures = self._client.delete_topics(names, operation_timeout=self._timeout_s, request_timeout=self._timeout_s)
         return await self._results(futures, "delete topic {}", _nothing)
 
+    async def delete_groups(self, group_ids: Iterable[str]) -> Answers[str, None]:
+        """Delete consumer groups, with all their positions; one that has members is refused."""
+        group_ids = list(group_ids)
+        if not group_ids:
+            return {}
+        futures = self._client.delete_consumer_groups(group_ids, request_timeout=self._timeout_s)
+        return await self._results(futures, "delete group {}", _nothing)
+
     async def create_acls(self, bindings: list[Any]) -> Answers[Any, None]:
         """None per AclBinding that is there now."""
         futures = self._client.create_acls(bindings, request_timeout=self._timeout_s) if bindings else {}

@@ -36,12 +36,14 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A position to be written (`write`), or only to be remembered as ours."""
+    """A position to be written (`write`), or only to be remembered as ours. `two_way`: another link may have written
+    the source's position since it was looked at."""
 
     view: View
     offset: int
     before: Mark | None
     write: bool
+    two_way: bool = False
 
     @property
     def final(self) -> bool:

@@ -2,7 +2,8 @@
 
 - A: a position that isn't there is written.
 - B: a position that this link wrote, or was about to write, follows the source, also backwards.
-- C: a position that the link in the other direction took for the source's one is in step with it, and follows.
+- C: a position that the link in the other direction took for the source's one is in step with it, and follows; but not
+  while that link's write may still be on its way, for then the source is what is behind.
 - D: a position that somebody else has moved is never written, until it is where this link would put it.
 - E: where the group stood when the direction was turned (`reverse`) counts no more, once it has moved on the source.
 """
@@ -34,10 +35,12 @@ def never_turned(group: str, at: tuple[str, int]) -> int | None:
 
 
 class Pair(NamedTuple):
-    """What the link in the other direction wrote last: `there`, on our source, made from `here`, on our target."""
+    """What the link in the other direction wrote last, or is about to write: `there`, on our source, made from `here`,
+    on our target. As long as it may not be there yet, one of `before` may be there instead."""
 
     there: int
     here: int
+    before: tuple[int, ...] = ()
 
 
 def judge(
@@ -59,9 +62,11 @@ def judge(
     if held == wanted:
         remembered = mark is not None and mark.target == held and mark.source == source and set(mark.also) <= set(late)
         return Verdict.IN_STEP if remembered else Verdict.ADOPT
-    if pair is not None and pair == (source, held):
+    if pair is not None and (pair.there, pair.here) == (source, held):
         return Verdict.IN_STEP
-    if held in late or (mark is not None and mark.owns(held)) or (pair is not None and held == pair.here):
+    if held in late or (mark is not None and mark.owns(held)):
+        return Verdict.WRITE
+    if pair is not None and held == pair.here and source not in pair.before:
         return Verdict.WRITE
     if held == former:
         return Verdict.IN_STEP if pair is not None and pair.there == source else Verdict.WRITE

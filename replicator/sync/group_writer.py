@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from replicator.errors import ReplicatorError
 from replicator.ledger.group_state import GroupTopic, Mark, encode_group, encode_group_key
 from replicator.sync.group_client import GroupClient
-from replicator.sync.group_plan import Key, Move
+from replicator.sync.group_plan import Key, Move, View
 from replicator.sync.group_rules import intended, refused, written
 from replicator.sync.group_words import active, not_allowed, not_taken
 from replicator.sync.plan import Held, Kind
@@ -41,9 +41,14 @@ class GroupWriter:
     """Of one link. What is to be written is noted before; so is, afterwards, that it is there."""
 
     def __init__(
-        self, target: GroupClient, store: Store | None, now_ms: Callable[[], int], clock: Callable[[], float]
+        self,
+        source: GroupClient,
+        target: GroupClient,
+        store: Store | None,
+        now_ms: Callable[[], int],
+        clock: Callable[[], float],
     ) -> None:
-        self._target = target
+        self._source, self._target = source, target
         self._store = store
         self._now_ms, self._clock = now_ms, clock
         self._owner: object | None = None
@@ -116,13 +121,15 @@ class GroupWriter:
         writing = {group: [m for m in each if m.write] for group, each in moves.items() if any(m.write for m in each)}
         if not writing:
             return []
+        again = [group for group, each in writing.items() if any(move.two_way for move in each)]
         now = await self._target.positions(writing)
+        here = await self._source.positions(again) if again else {}
         gate = asyncio.Semaphore(_AT_ONCE)
         results: dict[tuple[str, str, int], Mark | None] = {}
 
         async def one(group: str) -> list[Held]:
             async with gate:
-                return await self._write(group, writing[group], now[group], marks, results)
+                return await self._write(group, writing[group], now[group], here.get(group), marks, results)
 
         answers = await asyncio.gather(*(one(group) for group in writing))
         await self._remember(results, moves)
@@ -133,13 +140,15 @@ class GroupWriter:
         group: str,
         moves: list[Move],
         now: Positions,
+        here: Positions | None,
         marks: dict[tuple[str, str, int], Mark],
         results: dict[tuple[str, str, int], Mark | None],
     ) -> list[Held]:
         wanted: dict[Key, Move] = {}
         for move in moves:
             there = now.committed.get(move.view.at)
-            if now.error == codes.NONE and (None if there is None else there.offset) == move.view.held:
+            as_it_was = now.error == codes.NONE and (None if there is None else there.offset) == move.view.held
+            if as_it_was and (not move.two_way or _is_still(move.view, here)):
                 wanted[move.view.at] = move
             else:  # it has changed since: the next round looks again
                 results[group, *move.view.at] = refused(move.before, move.view.held)
@@ -248,3 +257,9 @@ class GroupWriter:
         await self._store.write([(encode_group_key(*key), None) for key in keys])
         for key in keys:
             del self.states[key]
+
+
+def _is_still(view: View, here: Positions | None) -> bool:
+    """Whether the source's position is the one that was translated."""
+    committed = None if here is None else here.committed.get((view.topic, view.partition))
+    return committed is not None and committed.error == codes.NONE and committed.offset == view.offset

@@ -2,7 +2,9 @@
 there.
 
 Order of a round: positions of both sides; then ledgers, so that whatever these say is at least as new; then what is to
-be written is noted in our ledger; then the target is looked at once more, and then it is written.
+be written is noted in our ledger; then the target is looked at once more, and then it is written. Where a link in the
+other direction writes to the source, the source is looked at once more as well: what its ledger says is newer than what
+we saw first.
 """
 
 from __future__ import annotations
@@ -95,7 +97,7 @@ class GroupSync:
         self._starts = starts
         self._filter = GroupFilter(link.groups)
         self._now_ms, self._clock = now_ms, clock
-        self._writer = GroupWriter(target, store, now_ms, clock)
+        self._writer = GroupWriter(source, target, store, now_ms, clock)
         self._rounds = 0
         self._settled: dict[str, tuple[GroupPositions, GroupPositions, bool, int]] = {}
         self._held: dict[str, tuple[Held, ...]] = {}
@@ -332,7 +334,8 @@ class GroupSync:
         offset = view.offset_there = max(wanted.offset, self._starts.get(view.at))
         mark = self._writer.mark(view.group, view.at)
         late = self._writer.late(view.group, view.at)
-        verdict = judge(view.offset, offset, view.held, mark, late, self._pair(view), self._former(view.group, view.at))
+        pair = self._pair(view)
+        verdict = judge(view.offset, offset, view.held, mark, late, pair, self._former(view.group, view.at))
         if verdict is Verdict.DIVERGED:
             view.why, view.detail = diverged(self._link.target)
         elif verdict is Verdict.WRITE and listed is not None and not listed.empty:
@@ -344,7 +347,9 @@ class GroupSync:
             if refusal not in held[view.group]:
                 held[view.group].append(refusal)
         else:
-            moves.setdefault(view.group, []).append(Move(view, offset, mark, verdict is Verdict.WRITE))
+            moves.setdefault(view.group, []).append(
+                Move(view, offset, mark, verdict is Verdict.WRITE, pair is not None)
+            )
         if view.why is None and wanted.error_bound:
             view.why, view.detail = inexact()
 
@@ -367,7 +372,7 @@ class GroupSync:
         for state in self.positions.groups_of_opposite(view.group, view.topic):
             mark = state.marks.get(view.partition)
             if mark is not None:
-                return Pair(mark.target, mark.source)
+                return Pair(mark.target, mark.source, mark.also)
         return None
 
     def _refresh_old(

@@ -75,6 +75,14 @@ THROTTLED = Metric(
     "replicator_source_throttled_seconds", "counter", "seconds", LINK,
     "Time that the source's brokers told this worker to wait, because of a quota, before it reads on.",
 )  # fmt: skip
+BANDWIDTH = Metric(
+    "replicator_bandwidth_limit_bytes", "gauge", "bytes", LINK,
+    "What this worker may read a second for the link, by the lanes that it owns; absent without `bandwidth`.",
+)  # fmt: skip
+BANDWIDTH_WAITED = Metric(
+    "replicator_bandwidth_waited_seconds", "counter", "seconds", LINK,
+    "Time that this worker's reading waited because of `bandwidth`, over all its fetch loops.",
+)  # fmt: skip
 
 # ---- lag
 
@@ -228,12 +236,20 @@ PROCESS = (
     Metric("process_max_fds", "gauge", "files", (), "Maximum number of open file descriptors."),
 )
 
+# ---- the HTTP API
+
+HTTP_REFUSED = Metric(
+    "replicator_http_refused", "counter", "requests", ("why",),
+    "Requests to the HTTP API that were refused: no token, a wrong one, a role that may only view, a foreign page.",
+)  # fmt: skip
+
 SECTIONS = (
     Section(
         "Copying",
         "What reached the target. Counts begin anew when a partition moves to another worker, which `rate()` and "
         "`increase()` allow for.",
-        (RECORDS, BYTES, BATCHES, LOOPED_RECORDS, LOOPED_BYTES, RETRIES, LATENCY, THROTTLED),
+        (RECORDS, BYTES, BATCHES, LOOPED_RECORDS, LOOPED_BYTES, RETRIES, LATENCY, THROTTLED, BANDWIDTH,
+         BANDWIDTH_WAITED),
     ),
     Section(
         "Lag",
@@ -264,6 +280,7 @@ SECTIONS = (
         "With `replicator run --workers N`, one address answers for N processes: each sample has the label `worker`.",
         (READY, LANES, LANES_CONFIGURED, CONTROLLER, MEMORY, MEMORY_LIMIT, BUILD, WORKER_UP, WORKER_RESTARTS),
     ),
+    Section("HTTP", "Of the address that is scraped, whoever is behind it.", (HTTP_REFUSED,)),
     Section("Process", "Of each worker process, under the names that all Python services use.", PROCESS),
 )  # fmt: skip
 

@@ -117,6 +117,8 @@ class LinkCounters:
     recovering: int = 0
     controller: bool = False
     throttled_s: float = 0.0
+    bandwidth_bytes: float | None = None  # a second, this worker's part of the cap; None: there is none
+    bandwidth_waited_s: float = 0.0
     group_positions: int = 0
     drill: DrillCounters | None = None  # the controller's alone
     resting: dict[int, list[PartitionCounters]] = field(default_factory=dict)  # by lane: of ours, what has no run

@@ -44,6 +44,7 @@ _LABELS = (
     ("way", "`passed`, `rebuilt`, `dropped`."),
     ("syncer", "`topics`, `configs`, `acls`, `groups`, `checkpoints`, `heartbeats`."),
     ("result", "`ok`, `failed`."),
+    ("why", "Of a refused request: `no token`, `wrong token`, `role`, `origin`."),
     ("version, python", "Of Replicator, of Python."),
     ("worker", "With `--workers N`: `w0`, `w1`, … Absent otherwise."),
 )

@@ -156,6 +156,9 @@ def _links(counters: WorkerCounters, partitions: list[PartitionCounters]) -> Ite
     links = sorted(counters.links.items())
     yield counter(catalogue.AUTHORIZATION_FAILURES, _authorization_failures(links, partitions))
     yield counter(catalogue.THROTTLED, [((name,), link.throttled_s) for name, link in links])
+    capped = [((name,), link.bandwidth_bytes) for name, link in links if link.bandwidth_bytes is not None]
+    yield gauge(catalogue.BANDWIDTH, capped)
+    yield counter(catalogue.BANDWIDTH_WAITED, [((name,), link.bandwidth_waited_s) for name, link in links])
     lanes = [((name, "running"), link.running) for name, link in links]
     lanes += [((name, "recovering"), link.recovering) for name, link in links]
     yield gauge(catalogue.LANES, lanes)

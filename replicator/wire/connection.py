@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import sys
 from collections import deque
@@ -46,6 +47,7 @@ SASL_AUTHENTICATE = 36
 
 _SEPARATE_WRITE_BYTES = 32 << 10
 _GATHERS = sys.version_info >= (3, 12)  # `writelines` is one sendmsg there, a join (a copy) before
+_PARTS_AT_ONCE = 1024  # IOV_MAX of Linux and macOS
 
 
 class _Waiting(NamedTuple):
@@ -69,6 +71,7 @@ class Connection(asyncio.BufferedProtocol):
         self._client_id = string(client_id)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._socket: int | None = None  # to write to past the transport, while that has nothing to write
         self._size = memoryview(bytearray(4))
         self._frame: memoryview | None = None
         self._filled = 0
@@ -84,6 +87,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's isn't a subclass
+        plain = isinstance(transport, asyncio.Transport) and transport.get_extra_info("sslcontext") is None
+        if plain and not _GATHERS and (sock := transport.get_extra_info("socket")) is not None:
+            self._socket = sock.fileno()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # Always a memoryview: with a bytearray, TLS loses data (cpython#156275).
@@ -205,6 +211,8 @@ class Connection(asyncio.BufferedProtocol):
         if _GATHERS:
             transport.writelines(message)
             return
+        if self._socket is not None and not transport.is_closing() and not transport.get_write_buffer_size():
+            message = _gather(self._socket, message)
         small: list[Bytes] = []
         for part in message:
             if len(part) < _SEPARATE_WRITE_BYTES:
@@ -306,6 +314,19 @@ class Connection(asyncio.BufferedProtocol):
             lifetime_ms = reply.int64()
             message = client.next(challenge)
         return lifetime_ms
+
+
+def _gather(socket: int, message: Sequence[Bytes]) -> Sequence[Bytes]:
+    """Write what the socket takes now, without joining the parts; what is left. Errors are left to the transport."""
+    try:
+        taken = os.writev(socket, message[:_PARTS_AT_ONCE])
+    except OSError:
+        return message
+    for index, part in enumerate(message):
+        if taken < len(part):
+            return [memoryview(part)[taken:], *message[index + 1 :]]
+        taken -= len(part)
+    return ()
 
 
 async def open_connection(

@@ -75,21 +75,35 @@ async def fetch_metadata(
     return ClusterView(cluster_id, controller, brokers, {topic.name: topic for topic in _topics(reply)}, digest)
 
 
-async def fetch_replication(connection: Connection, topics: Collection[str]) -> dict[str, int]:
-    """How many replicas the partitions of these topics have, as far as the broker knows the topics."""
+class Replicas(NamedTuple):
+    """A partition's: how many it is to have, are in sync, and are on brokers that are away; `leader` -1: none."""
+
+    leader: int
+    all: int
+    in_sync: int
+    offline: int
+
+
+async def fetch_replicas(connection: Connection, topics: Collection[str]) -> dict[str, list[Replicas]]:
+    """Those of the partitions of these topics, as far as the broker knows the topics."""
     reply = Reader(await _ask(connection, topics))
     _cluster(reply)
-    found: dict[str, int] = {}
+    found: dict[str, list[Replicas]] = {}
     for _ in range(reply.compact_array_length()):
         _, name, _, _ = reply.int16(), reply.compact_string(), reply.uuid(), reply.boolean()
         for _ in range(reply.compact_array_length()):
-            reply.skip(_PARTITION.size)
-            replicas, *_ = [_skip_nodes(reply) for _ in range(3)]  # all, in-sync, offline
-            found[name] = max(found.get(name, 0), replicas)
+            _, _, leader, _ = _PARTITION.unpack(reply.raw(_PARTITION.size))
+            found.setdefault(name, []).append(Replicas(leader, *(_skip_nodes(reply) for _ in range(3))))
             reply.tags()
         reply.int32()  # authorized operations
         reply.tags()
     return found
+
+
+async def fetch_replication(connection: Connection, topics: Collection[str]) -> dict[str, int]:
+    """How many replicas the partitions of these topics have, as far as the broker knows the topics."""
+    found = await fetch_replicas(connection, topics)
+    return {name: max(each.all for each in partitions) for name, partitions in found.items()}
 
 
 def _skip_nodes(reply: Reader) -> int:

@@ -13,14 +13,14 @@ from replicator.config.models import LinkConfig
 from replicator.errors import ReplicatorError
 from replicator.flow.partition import PartitionFlow
 from replicator.ledger.codec import LedgerFormatError
-from replicator.ledger.control import FaultedPartition, decode_command
+from replicator.ledger.control import ACCEPTABLE, FaultedPartition, decode_command
 from replicator.ledger.entry import Entry
 from replicator.ledger.lanes import control_topic, lane_of, map_topic
 from replicator.ledger.log import LedgerLog
 from replicator.ledger.map_scan import load_chunks
 from replicator.states import Reason, State, Way
 from replicator.wire.cluster import ClusterClient
-from replicator.worker.gaps import ACCEPTABLE, BY_PEOPLE_ALONE, BY_POLICY, Gaps
+from replicator.worker.gaps import BY_PEOPLE_ALONE, BY_POLICY, Gaps
 from replicator.worker.lane import Key, Lane
 from replicator.worker.placement import lane_of_flow, lane_with
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from replicator.errors import UnreachableError, WrongStateError
+from replicator.ledger.control import ACCEPTABLE
 from replicator.ledger.entry import Entry, Gap
 from replicator.ledger.map_chunks import encode_chunk_key
 from replicator.ledger.map_cut import cut_map, tail_suffices
@@ -21,17 +22,6 @@ from replicator.wire.leader_epoch import end_offset_of_epoch
 from replicator.wire.list_offsets import EARLIEST, LATEST
 
 BY_POLICY = "policy on_gap: continue"
-ACCEPTABLE = frozenset(
-    {
-        Reason.RETENTION_OVERRUN,
-        Reason.SOURCE_TRUNCATED,
-        Reason.SOURCE_RECREATED,
-        Reason.TARGET_TRUNCATED,
-        Reason.TARGET_RECREATED,
-        Reason.FOREIGN_WRITER,
-        Reason.RECOVERY_AMBIGUOUS,
-    }
-)
 BY_PEOPLE_ALONE = frozenset({Reason.FOREIGN_WRITER, Reason.RECOVERY_AMBIGUOUS})  # no policy knows better
 MAP_GOES_ON = frozenset(
     {Reason.RETENTION_OVERRUN, Reason.SOURCE_TRUNCATED, Reason.FOREIGN_WRITER, Reason.RECOVERY_AMBIGUOUS}

@@ -19,6 +19,7 @@ from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import AuthenticationError, ConfigurationError, ReplicatorError
 from replicator.flow.backpressure import ByteBudget
+from replicator.flow.bandwidth import Bandwidth
 from replicator.flow.fenced import FencedWriting
 from replicator.flow.fetcher import Fetcher
 from replicator.flow.partition import PartitionFlow
@@ -105,6 +106,7 @@ class LinkWorker:
         self._source = ClusterClient(link.source, settings.clusters[link.source], client_id)
         self._target = ClusterClient(link.target, settings.clusters[link.target], client_id)
         self._budget = budget
+        self._bandwidth = Bandwidth(self._share)
         self._errors = SourceErrors(self._source)
         self._lanes: dict[int, Lane] = {}
         self._latency = counters.latency.setdefault(link.name, Histogram(LATENCY_BOUNDS_S))
@@ -154,7 +156,7 @@ class LinkWorker:
         await self._patiently(self._target.all_topics)
         await self._patiently(self._controller.prepare, PREPARE_LIMIT_S)
         self._target.watch([ledger_topic(self.link.name), map_topic(self.link.name), control_topic(self.link.name)])
-        self._fetcher = Fetcher(self._source, self._budget, self._errors)
+        self._fetcher = Fetcher(self._source, self._budget, self._errors, self._bandwidth)
         self._writer = Writer(self._target, self._may_write)
         self._partitions = Partitions(
             self.link,
@@ -253,8 +255,19 @@ class LinkWorker:
         running = sum(lane.running for lane in lanes)
         counters.lanes, counters.running, counters.recovering = self.link.lanes, running, len(lanes) - running
         counters.throttled_s = self._fetcher.throttled_s if hasattr(self, "_fetcher") else 0.0
+        counters.bandwidth_bytes, counters.bandwidth_waited_s = self._share(), self._bandwidth.waited_s
         self._controller.count(counters, active=0 in self._lanes)
         counters.drill = self._drills.counters if 0 in self._lanes else None
+
+    def take_rate(self, settings: Settings, link: LinkConfig) -> None:
+        """From now on with this configuration, which differs in nothing but `bandwidth`."""
+        self.settings, self.link = settings, link
+        self.reloading.replace(link)
+
+    def _share(self) -> float | None:
+        """Our part of the link's bandwidth: that of our lanes."""
+        cap = self.link.bandwidth
+        return None if cap is None else cap * len(self._lanes) / self.link.lanes
 
     def _hear(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         for key, value in pairs:

@@ -35,6 +35,11 @@ class Reloading:
         self._passed_on: set[Reload] = set()
         self._heard = self._said = False
 
+    def replace(self, link: LinkConfig) -> None:
+        """The link goes on with this configuration."""
+        self._section = section_of(link)
+        self._said = False
+
     def hear(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         """What the control topic says, from its start on."""
         self._heard = True

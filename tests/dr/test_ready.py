@@ -8,9 +8,12 @@ import pytest
 
 from replicator.dr.holds import Choice
 from replicator.dr.loss import estimate, total
-from replicator.dr.ready import obstacles, ready
+from replicator.dr.ready import ignored_kinds, obstacles, ready, without
+from replicator.dr.ready_beside import missing_quotas, unknown
+from replicator.errors import ConfigurationError
 from replicator.ledger.status import LinkStatus, PartitionStatus, WorkerStatus
 from replicator.sync.plan import Change, Held, Kind, Why
+from replicator.wire.describe_quotas import Quota
 
 WORKER = WorkerStatus(member_id="m", client_id="c", host="h", lanes=(0,))
 
@@ -69,3 +72,30 @@ def test_given_a_source_that_is_gone_then_the_loss_is_what_was_seen_last() -> No
     assert [loss.records for loss in losses] == [3, 0, None]
     assert [loss.seconds for loss in losses] == [5.0, 0.0, None]
     assert total(losses) == (3, 1)
+
+
+def test_given_quotas_then_those_that_are_missing_or_differ_are_named_with_the_command() -> None:
+    ours = [
+        Quota({"user": "alice"}, {"producer_byte_rate": 5e6, "consumer_byte_rate": 1e6}),
+        Quota({"user": "", "client-id": "app 1"}, {"request_percentage": 50.0}),
+    ]
+    theirs = [Quota({"user": "alice"}, {"producer_byte_rate": 5e6, "consumer_byte_rate": 2e6})]
+    found = missing_quotas(ours, theirs, "cluster eu", "kafka-configs.sh --alter")
+    assert [each.what for each in found] == [
+        "quota of user alice: consumer_byte_rate 1000000 is 2000000 there",
+        "quota of client-id app 1, any user: request_percentage 50 is missing",
+    ]
+    assert found[1].next_step == (
+        "Set it: kafka-configs.sh --alter --entity-type users --entity-default --entity-type clients "
+        "--entity-name 'app 1' --add-config request_percentage=50"
+    )
+    assert missing_quotas(theirs, theirs, "cluster eu", "") == []
+
+
+def test_given_something_unknown_then_it_is_not_ready_unless_it_is_ignored() -> None:
+    found = [unknown("quota", "cluster eu", "quotas: no permission")]
+    assert not ready(found)
+    assert not ready(without(found, ignored_kinds("users, ACLs")))
+    assert ready(without(found, ignored_kinds("users,Quotas")))
+    with pytest.raises(ConfigurationError, match="--ignore lag: what can be ignored is: acl, clock"):
+        ignored_kinds("quotas,lag")

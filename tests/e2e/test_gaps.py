@@ -88,6 +88,9 @@ def test_given_a_retention_overrun_when_the_gap_is_accepted_then_the_rest_is_cop
         done = rig.installation.run("resume", "--topic", "over.*", "--accept-gap", "--yes", "-o", "json")
         assert done.returncode == 0, done.stderr
         assert [row["topic"] for row in json.loads(done.stdout)["accepted"]] == ["overrun"]
+        (entry,) = json.loads(rig.installation.run("audit", "-o", "json").stdout)["audit"]
+        assert (entry["verb"], entry["what"], entry["result"]) == ("resume", "--topic over.* --accept-gap", "ok")
+        assert entry["detail"].startswith("overrun-0: RETENTION_OVERRUN: ")
         rig.installation.wait_until_copied(1)
         (gap,) = rig.installation.status()["overrun", 0]["gaps"]
         assert (gap["reason"], gap["source_from"], gap["source_to"]) == ("RETENTION_OVERRUN", 20, 30)

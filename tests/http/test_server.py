@@ -7,17 +7,27 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from replicator.config.models import ClusterConfig, LinkConfig, Settings
 from replicator.errors import ConfigurationError, UnreachableError
 from replicator.http.aggregate import AggregateService
-from replicator.http.server import OneAtATime, serve, urls
+from replicator.http.once import OneAtATime
+from replicator.http.server import serve, urls
 from replicator.http.service import Face, Service
+from replicator.ledger.status import LinkStatus
 from replicator.telemetry.counters import PartitionCounters, WorkerCounters
+from replicator.views.view import Query, View
 from tests.support.certificates import CertificateAuthority
+
+SETTINGS = Settings(
+    clusters={alias: ClusterConfig(bootstrap_servers="127.0.0.1:1") for alias in ("us", "eu")},
+    links=(LinkConfig(name="l", source="us", target="eu"),),
+)
 
 
 class Fake:
@@ -34,14 +44,22 @@ class Fake:
         part = PartitionCounters(link="l", topic="orders", partition=0, state="COPYING", records=self.offset)
         return WorkerCounters(partitions={("l", "orders", 0): part})
 
-    async def status(self) -> dict[str, object]:
+    def links(self) -> dict[str, tuple[Settings, LinkConfig]]:
+        return {"l": (SETTINGS, SETTINGS.links[0])}
+
+    def read(self, settings: Settings, link: LinkConfig, query: object) -> dict[str, object]:
         if self.broken:
             raise UnreachableError("cluster eu: no answer from b2:9092")
         rows = [
-            {"topic": "orders", "partition": 0, "state": "COPYING", "source_next": self.offset},
-            {"topic": self.name, "partition": 1, "state": "PENDING", "source_next": -1},
+            {"topic": "orders", "partition": 0, "state": "COPYING", "source_next": self.offset, "lag": 3, "lag_ms": 9},
+            {"topic": self.name, "partition": 1, "state": "PENDING", "source_next": -1, "lag": None, "lag_ms": None},
         ]
-        return {"links": [{"name": "l", "source": "us", "target": "eu", "workers": [self.name], "partitions": rows}]}
+        names = {"name": link.name, "source": link.source, "target": link.target, "source_error": None}
+        return {**names, "workers": [self.name], "partitions": rows}
+
+    @property
+    def views(self) -> dict[str, View[Any]]:
+        return {"": View("", "Status.", Query, self.read, LinkStatus)}
 
 
 Started = Callable[..., Awaitable[str]]
@@ -52,7 +70,8 @@ async def start() -> AsyncIterator[Started]:
     runners: list[web.AppRunner] = []
 
     async def started(service: Service | Face, address: str = "127.0.0.1:0", token: str | None = None) -> str:
-        runner = await serve(service, address, token)
+        views = service.views if isinstance(service, Fake) else Fake("parent").views
+        runner = await serve(service, address, token, views=views)
         runners.append(runner)
         return urls(runner)[0]
 
@@ -92,7 +111,7 @@ async def test_given_a_browser_then_the_page_needs_nothing_from_elsewhere(
     start: Started, client: aiohttp.ClientSession
 ) -> None:
     url = await start(Fake())
-    for path, kind in (("/", "html"), ("/page.js", "javascript"), ("/page.css", "css"), ("/icon.svg", "svg")):
+    for path, kind in (("/", "html"), ("/js/main.js", "javascript"), ("/css/base.css", "css"), ("/icon.svg", "svg")):
         async with client.get(url + path) as answer:
             assert answer.status == 200
             assert kind in answer.headers["Content-Type"]
@@ -167,7 +186,10 @@ async def test_given_an_unreachable_cluster_then_status_is_503_with_the_reason(
     fake.broken = True
     url = await start(fake)
     async with client.get(f"{url}/v1/status") as answer:
-        assert (answer.status, await answer.json()) == (503, {"error": "cluster eu: no answer from b2:9092"})
+        assert (answer.status, await answer.json()) == (
+            503,
+            {"error": "cluster eu: no answer from b2:9092", "exit_code": 3},
+        )
 
 
 async def test_given_paths_and_methods_that_do_not_exist_then_the_answer_is_json(
@@ -175,7 +197,7 @@ async def test_given_paths_and_methods_that_do_not_exist_then_the_answer_is_json
 ) -> None:
     url = await start(Fake())
     async with client.get(f"{url}/nothing") as answer:
-        assert (answer.status, await answer.json()) == (404, {"error": "Not Found"})
+        assert (answer.status, await answer.json()) == (404, {"error": "Not Found", "exit_code": 0})
     async with client.post(f"{url}/v1/status", data=b"x" * 100_000) as answer:
         assert answer.status == 405
 
@@ -188,7 +210,7 @@ async def test_given_children_on_sockets_then_the_parent_answers_for_all(
     second = Fake("b", offset=9, ready=False)
     await start(second, f"unix:{children['w1']}")
     restarts = {"w0": 0, "w1": 0}
-    url = await start(AggregateService(children, restarts))
+    url = await start(AggregateService(children, restarts, second.links))
     restarts["w1"] += 1
     async with client.get(f"{url}/metrics") as answer:
         text = await answer.text()
@@ -202,7 +224,9 @@ async def test_given_children_on_sockets_then_the_parent_answers_for_all(
         assert answer.status == 200
     async with client.get(f"{url}/v1/status") as answer:
         (link,) = (await answer.json())["links"]
-        assert link["workers"] == ["a"]
+        assert link["workers"] == ["parent"]
+    async with client.get(f"{url}/v1/counts") as answer:
+        assert await answer.json() == {"l": {"records": 14, "bytes": 0}}
     children["w2"] = str(tmp_path / "nobody")
     async with client.get(f"{url}/readyz") as answer:
         assert (answer.status, (await answer.json())["reasons"]) == (503, ["w2: doesn't answer"])
@@ -213,22 +237,6 @@ async def test_given_a_socket_left_by_a_killed_process_then_it_is_replaced(start
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(path)
     assert await start(Fake(), f"unix:{path}") == f"unix:{path}"
-
-
-async def test_given_children_of_which_one_fails_then_another_tells_the_status(
-    start: Started, client: aiohttp.ClientSession, tmp_path: Path
-) -> None:
-    first, second = Fake("a"), Fake("b")
-    first.broken = True
-    children = {"w0": str(tmp_path / "w0"), "w1": str(tmp_path / "w1"), "w2": str(tmp_path / "nobody")}
-    await start(first, f"unix:{children['w0']}", token="hush")
-    await start(second, f"unix:{children['w1']}", token="hush")
-    url = await start(AggregateService(children))
-    async with client.get(f"{url}/v1/status") as answer:
-        assert (await answer.json())["links"][0]["workers"] == ["b"]
-    other = await start(AggregateService({"w0": children["w0"]}))
-    async with client.get(f"{other}/v1/status") as answer:
-        assert (answer.status, await answer.json()) == (503, {"error": "cluster eu: no answer from b2:9092"})
 
 
 async def test_given_many_who_ask_for_status_then_the_clusters_are_read_once_a_second() -> None:

@@ -134,6 +134,12 @@ def test_given_the_hole_is_known_to_hold_nothing_then_it_is_not() -> None:
     assert align([b"b", b"a"], [(0, b"b"), (1, None), (2, b"a"), (3, b"a")], start=0).next_offset == 3
 
 
+def test_given_no_entry_and_only_records_that_others_equal_then_it_is_ambiguous() -> None:
+    # Both copied records may be gone, and the one at 10 a new one: going on behind it would lose those before it.
+    with pytest.raises(AmbiguousError, match="same content as others"):
+        align([b"a", b"a"], [(8, b"x"), (9, b"x"), (10, b"a")], from_entry=False)
+
+
 def test_given_all_copied_records_are_gone_from_the_source_then_it_goes_on_with_the_first_one_there() -> None:
     assert align([b"a", b"b"], [(9, b"c")], start=2) == Aligned(None, [])
     assert align([b"a", b"b"], []) == Aligned(None, [])

@@ -38,7 +38,7 @@ ENTRIES = st.builds(
     producer_id=INT64,
     producer_epoch=st.integers(-1, (1 << 15) - 1),
     next_sequence=st.integers(0, (1 << 31) - 1),
-    state=st.sampled_from(State),
+    state=st.sampled_from([state for state in State if state is not State.ASLEEP]),
     reason=st.none() | st.sampled_from(Reason),
     detail=st.text(max_size=200),
     since_ms=INT64,

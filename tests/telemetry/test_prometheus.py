@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from replicator.http.refusals import Refusals
 from replicator.telemetry import catalogue
 from replicator.telemetry.counters import (
     DrillCounters,
@@ -31,6 +33,7 @@ def counted() -> WorkerCounters:
     part.unread_records, part.unread_ms, part.authorization_failures = 4, 700, 2
     groups = SyncCounters(rounds=3, failures=1, changes=8, last_success_s=1_790_000_000.5, held={"ACTIVE": 2})
     link = LinkCounters(lanes=8, running=4, recovering=1, controller=True, throttled_s=2.5, group_positions=6)
+    link.bandwidth_bytes, link.bandwidth_waited_s = 500.0, 1.5
     link.syncers["groups"] = groups
     link.drill = DrillCounters(1_790_000_001, True, 1_790_000_001, 7.5, 3, 0.25)
     link.authorization_failures = {"orders": 1, "denied": 5}
@@ -90,6 +93,8 @@ def test_given_a_link_then_what_its_controller_and_lanes_do_is_exposed() -> None
     assert value(text, "replicator_authorization_failures_total", link="l", topic="orders") == 3
     assert value(text, "replicator_authorization_failures_total", link="l", topic="denied") == 5
     assert value(text, "replicator_source_throttled_seconds_total", link="l") == 2.5
+    assert value(text, "replicator_bandwidth_limit_bytes", link="l") == 500
+    assert value(text, "replicator_bandwidth_waited_seconds_total", link="l") == 1.5
     assert value(text, "replicator_lanes", link="l", state="running") == 4
     assert value(text, "replicator_lanes", link="l", state="recovering") == 1
     assert value(text, "replicator_lanes_configured", link="l") == 8
@@ -152,7 +157,10 @@ def test_given_a_worker_that_is_not_ready_then_it_says_so() -> None:
 
 def test_given_the_catalogue_then_the_exposition_has_its_families_and_no_others() -> None:
     summed_up = exposition(registry(counted, lambda: True, partitions=9))
+    refused = CollectorRegistry()
+    refused.register(Refusals())
     text = merged({"w0": rendered().decode(), "w1": summed_up.decode()}, {"w0": 0}).decode()
+    text += exposition(refused).decode()  # the server's own
     families = {f.name: f for f in text_string_to_metric_families(text)}
     everything = (*catalogue.CATALOGUE, *catalogue.PROCESS)
     assert {m.name + ("_info" if m.kind == "info" else "") for m in everything} == set(families)
@@ -163,7 +171,8 @@ def test_given_the_catalogue_then_the_exposition_has_its_families_and_no_others(
         assert family.samples, metric
         for sample in family.samples:
             assert sample.name in metric.samples
-            assert set(sample.labels) == {*metric.labels, "worker"} | ({"le"} & set(sample.labels))
+            of_worker = {"worker"} if metric is not catalogue.HTTP_REFUSED else set()
+            assert set(sample.labels) == {*metric.labels} | of_worker | ({"le"} & set(sample.labels))
 
 
 def test_given_two_workers_then_their_samples_differ_by_worker_and_a_silent_one_is_down() -> None:

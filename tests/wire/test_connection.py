@@ -393,6 +393,21 @@ async def test_given_tls_scram_and_large_answers_then_no_byte_changes(
     connection.close()
 
 
+async def test_given_requests_in_many_parts_of_any_size_when_the_reader_is_slow_then_no_byte_changes(
+    broker: FakeBroker,
+) -> None:
+    random_parts = random.Random(7)
+    broker.handlers[1] = lambda request, _: response(request.correlation, b"")
+    connection = await connect(broker, PLAINTEXT)
+    sent = []
+    for sizes in ([1] * 3000, [200_000] * 40, [0, 70_000, 0, 5, 4_000_000], [10] * 1024, [50_000, 20] * 600):
+        parts = [random_parts.randbytes(size) for size in sizes]
+        sent.append((b"".join(parts), connection.request(1, 12, parts, flexible=True)))  # all at once
+    await asyncio.gather(*(answer for _, answer in sent))
+    assert [request.body for request in broker.requests if request.api == 1] == [whole for whole, _ in sent]
+    connection.close()
+
+
 async def test_given_a_client_certificate_then_it_is_shown(
     tls_broker: FakeBroker, authority: CertificateAuthority
 ) -> None:
