@@ -52,8 +52,9 @@ class LogIn:
 
     @property
     def outdated(self) -> bool:
-        """Whether there are other certificates than the client has read: only a new client reads them."""
-        return self._files != certificates(self._security)
+        """Whether the password or the certificates are others than the client has been given; certificates are read by
+        a new client alone."""
+        return self._files != certificates(self._security) or self.password() != self._given
 
 
 def certificates(security: SecurityConfig | None) -> tuple[Stamp | None, ...]:

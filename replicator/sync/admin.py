@@ -184,8 +184,8 @@ class Admin:
         if self._made is None:
             self._made, self._client_since = self._new_client(), time.monotonic()
         elif self._log_in.outdated:
-            self._replace_client(0)
-        self._log_in.renew(self._made)
+            self._replace_client(0)  # telling it wouldn't do: it would rest first from having been refused
+            self._refusal = None
         return self._made
 
     def _new_client(self) -> AdminClient:

@@ -66,7 +66,9 @@ def test_given_a_client_of_librdkafka_then_it_is_told_once(file: Path) -> None:
     log_in.renew(client)
     assert client.given is None
     file.with_name("pw").write_text("second")
+    assert log_in.outdated
     log_in.renew(client)
+    assert not log_in.outdated
     assert client.given == ("u", "second")
     client.given = None
     log_in.renew(client)
