@@ -17,7 +17,7 @@ from tests.support.copying import create, produce
 from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(120)]  # the rule itself: tests/flow
 
 CAP, SIZE, BATCH, COUNT = 500_000, 10_000, 100_000, 800
 
