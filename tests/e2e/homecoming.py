@@ -66,7 +66,8 @@ class Homecoming:
     def consume(self, where: str, most: int | None = None) -> None:
         """As a member of the group, at least `most` records or all that were written; then commit and leave. Nothing
         may come that the group has read before."""
-        wanted = min(self.written.total(), self.written.total() if most is None else self.seen.total() + most)
+        before = self.seen.total()
+        wanted = self.written.total() if most is None else min(self.written.total(), before + most)
         consumer = Consumer(
             {
                 **self.clusters[where].client_config,
@@ -83,7 +84,8 @@ class Homecoming:
                 for message in consumer.consume(100, 0.2):
                     assert message.error() is None, message.error()
                     self.seen[message.value() or b""] += 1
-            consumer.commit(asynchronous=False)
+            if self.seen.total() > before:
+                consumer.commit(asynchronous=False)
         finally:
             consumer.close()
         twice = {value: times for value, times in self.seen.items() if times > 1}

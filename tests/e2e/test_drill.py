@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.pairs import KAFKA, LONG_BUNDLED, on
+from tests.e2e.pairs import LONG_BUNDLED, LONG_KAFKA, on
 from tests.e2e.rig import AnyCluster, Pair, records
 from tests.support.checker import Seen, read_partition
 from tests.support.copying import create, produce
@@ -25,7 +25,7 @@ def everything(cluster: AnyCluster, topics: list[str], group: str) -> tuple[dict
 
 
 @pytest.mark.parametrize("mode", ["promote", "failover"])
-@on(LONG_BUNDLED, KAFKA)
+@on(LONG_BUNDLED, LONG_KAFKA)
 def test_given_a_drill_then_it_goes_there_and_back_and_users_topics_and_positions_are_untouched(
     pair: Pair, tmp_path: Path, mode: str
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Producer
 
 from tests.e2e.homecoming import PARTITIONS, Homecoming
-from tests.e2e.pairs import KAFKA, LONG_BUNDLED
+from tests.e2e.pairs import LONG_BUNDLED, LONG_KAFKA
 from tests.e2e.test_failover import cluster
 from tests.support.waiting import wait_for
 
@@ -48,8 +48,8 @@ class Clients(threading.Thread):
         self.join()
 
 
-@pytest.mark.parametrize("kind", [LONG_BUNDLED, KAFKA])
-@pytest.mark.parametrize("naming", ["prefix", pytest.param("identical", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kind", [LONG_BUNDLED, LONG_KAFKA])
+@pytest.mark.parametrize("naming", ["prefix", "identical"])
 def test_given_a_source_killed_under_its_producers_when_all_is_over_then_nothing_is_lost_and_nothing_twice(
     kind: str, naming: str, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ DOCUMENTS = (
     "DESIGN.md",
     *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")),
 )
+RUNBOOKS = tuple(sorted(f"docs/runbooks/{p.name}" for p in (ROOT / "docs" / "runbooks").glob("*.md")))
 
 # What runs a command elsewhere; the command itself is run here.
 _AROUND = re.compile(r"^(docker compose exec \S+|kubectl (-n \S+ )?exec \S+ --) (?=replicator )")
