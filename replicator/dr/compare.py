@@ -248,8 +248,9 @@ class Comparison:
 
     def _matched(self, record: Record) -> None:
         _remember(self._seen, record.fingerprint(), record.offset, self._limits.remembered)
-        self._superseded("missing", record.key)
-        self._superseded("unexpected", record.key)
+        if self._compacted:
+            self._superseded("missing", record.key)
+            self._superseded("unexpected", record.key)
 
     # ---- compaction ------------------------------------------------------------------------------------------------
 

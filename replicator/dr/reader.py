@@ -20,6 +20,7 @@ from replicator.ledger.cluster_side import ClusterSide
 
 _CALL_TIMEOUT_S = 15.0
 _STALL_S = 60.0
+_AT_ONCE_BYTES = 4 << 20  # one partition at a time is read, so the way to its broker is what is waited for
 _AT_ONCE = 500  # records taken from librdkafka per call
 _TOPICS_PER_CALL = 200
 
@@ -52,6 +53,7 @@ class Side:
                 "check.crcs": True,
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 10,
+                "fetch.message.max.bytes": _AT_ONCE_BYTES,
                 "queued.max.messages.kbytes": 16_384,
                 "fetch.queue.backoff.ms": 10,  # by default it rests for a second each time that its queue is full
             }
