@@ -11,7 +11,7 @@ from replicator.errors import ReplicatorError, UnreachableError
 from replicator.ledger.group_state import GroupTopic, decode_group, decode_group_key
 from replicator.ledger.translation import COPIED
 from replicator.sync.group_client import GroupClient
-from replicator.sync.group_writer import KeyValue, Store
+from replicator.sync.group_writer import LATE_S, KeyValue, Store
 from replicator.sync.groups import GroupSync
 from replicator.sync.log_starts import LogStarts
 from replicator.sync.positions import Positions, Translated, Translation
@@ -41,7 +41,7 @@ class World:
         self.clock = 0.0
         self.before: Callable[[str], None] = lambda what: None  # called before each call of the syncer
         self.lose: str = ""  # of the next commit: its answer ("after"), all of it ("before"), or it comes late ("late")
-        self.late: list[dict[int, int]] = []
+        self.late: list[tuple[float, dict[int, int]]] = []  # when it was sent, and what
         self.seen: dict[int, int] = {}  # of the source's positions, when the syncer looked last
         self.problems: list[str] = []
         self.commits = 0
@@ -71,9 +71,9 @@ class World:
             self.clock += 5
 
     def arrive(self) -> None:
-        """What was sent and not answered gets there."""
-        for positions in self.late:
-            if not self.active:
+        """What was sent and not answered gets there, unless it took longer than anything is expected to."""
+        for sent, positions in self.late:
+            if not self.active and self.clock - sent < LATE_S:
                 self.target.update(positions)
         self.late.clear()
 
@@ -90,7 +90,7 @@ class World:
             if not self.clamped and offset != 2 * self.seen.get(partition, -1):
                 self.problems.append(f"partition {partition}: {offset} isn't where {self.seen.get(partition)} belongs")
         if lose == "late":
-            self.late.append(dict(positions))
+            self.late.append((self.clock, dict(positions)))
             raise UnreachableError("lost")
         if self.code:
             return dict.fromkeys(positions, self.code)
