@@ -1,4 +1,4 @@
-"""`python -m bench.idle`: what a worker costs that has many partitions and nothing to copy; real Kafka on both sides."""
+"""`python -m bench.idle`: what a worker costs that has many partitions and nothing to copy, on real Kafka."""
 
 from __future__ import annotations
 

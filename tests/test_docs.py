@@ -55,7 +55,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation
 def test_given_the_documents_when_their_replicator_commands_are_run_then_they_succeed(
     rig: tuple[Installation, Worker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installation, _ = rig
+    installation, worker = rig
     found = dict.fromkeys(
         tuple(words) for words in commands("replicator", leave_out=(MIGRATION,))
     )  # each once, in order
@@ -63,7 +63,8 @@ def test_given_the_documents_when_their_replicator_commands_are_run_then_they_su
     assert len(wanted) >= 8
     for words in wanted:
         monkeypatch.chdir(tmp_path if words[1] == "init" else installation.directory)
-        here = ["replicator.yaml" if word == "/etc/replicator/replicator.yaml" else word for word in words[1:]]
+        here = [word.replace("127.0.0.1:8080", worker.address) for word in words[1:]]
+        here = ["replicator.yaml" if word == "/etc/replicator/replicator.yaml" else word for word in here]
 
         def succeeds(words: tuple[str, ...] = words, here: list[str] = here) -> bool:
             done = CliRunner().invoke(app, here)

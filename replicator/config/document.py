@@ -40,7 +40,7 @@ Every verb takes it with `-c FILE`, or from the environment variable `REPLICATOR
 `replicator.yaml` here. An unknown key is an error, which names file, line and key, and the nearest key that there is.
 
 - `${NAME}` and `${NAME:-default}` are taken from the environment, wherever they stand; `$${` is a literal `${`.
-- `{file: path}` is the content of a file, for secrets. It is read again with the configuration.
+- `{file: path}` is the content of a file, for secrets. A password is read again when its file has changed.
 - Paths are relative to the configuration's folder.
 - Sizes are bytes, or such as `64 MiB`. Times need a date and a zone.
 - Regular expressions mean whole names. Single quotes keep backslashes as they are.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from replicator.config.models import ClusterConfig, SecurityConfig
+from replicator.config.secrets import Stamp, stamp_of
 
 LOGGER_NAME = "replicator.librdkafka"  # `telemetry.logs` keeps it from repeating itself
 
@@ -13,6 +15,54 @@ ADMINISTRATOR: dict[str, Any] = {"enable.sparse.connections": False}
 """For an AdminClient, besides `client_properties`: keep a connection to every broker. An administrator that connects
 when it needs to waits for a controller that is gone by trying to connect without a pause between attempts, as fast as
 two cores can (*measured*, librdkafka 2.16: 400,000 times in half a minute)."""
+
+
+class ClientProperties(dict[str, Any]):
+    """Properties of a client, and where what is secret in them comes from."""
+
+    def __init__(self, known: dict[str, Any], security: SecurityConfig) -> None:
+        super().__init__(known)
+        self.security = security
+
+
+class LogIn:
+    """Keeps a client's password, and knows its certificates, as their files are now: for clients that live long."""
+
+    def __init__(self, properties: Mapping[str, Any]) -> None:
+        self._security = properties.security if isinstance(properties, ClientProperties) else None
+        self._given = properties.get("sasl.password")
+        self._files = certificates(self._security)
+
+    def renew(self, client: Any) -> None:
+        """Let this client log in with the present password from its next connection on."""
+        security, before = self._security, self._given
+        if before is not None and security is not None and self.password() != before:
+            self._given = self.password()
+            client.set_sasl_credentials(security.username or "", self._given)
+
+    def password(self) -> str | None:
+        """The present one; None where there is none."""
+        security = self._security
+        return self._given if security is None or security.password is None else security.password.get_secret_value()
+
+    def properties(self) -> dict[str, Any]:
+        """For a new client: what may have changed since, which counts as given."""
+        self._given, self._files = self.password(), certificates(self._security)
+        return {} if self._given is None else {"sasl.password": self._given}
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the password or the certificates are others than the client has been given; certificates are read by
+        a new client alone."""
+        return self._files != certificates(self._security) or self.password() != self._given
+
+
+def certificates(security: SecurityConfig | None) -> tuple[Stamp | None, ...]:
+    """What tells whether the files of these settings are the same as before."""
+    if security is None:
+        return ()
+    names = (security.ca_file, security.cert_file, security.key_file)
+    return tuple(stamp_of(name) for name in names if name is not None)
 
 
 def client_properties(cluster: ClusterConfig, *, client_id: str) -> dict[str, Any]:
@@ -34,7 +84,7 @@ def client_properties(cluster: ClusterConfig, *, client_id: str) -> dict[str, An
     if cluster.client_rack is not None:
         properties["client.rack"] = cluster.client_rack
     properties.update(_security(cluster.security))
-    return properties
+    return ClientProperties(properties, cluster.security)
 
 
 def _security(security: SecurityConfig) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from replicator.config.mm2_names import is_heartbeats
 from replicator.config.reverse import with_reverses
+from replicator.config.secrets import Secret
 
 
 class _Frozen(BaseModel):
@@ -64,7 +65,7 @@ class SecurityConfig(_Frozen):
     """How to log in; needed with `SASL_…`."""
     username: str | None = None
     """Who logs in; needed with `SASL_…`."""
-    password: SecretStr | None = None
+    password: Secret | None = None
     """Needed with `SASL_…`."""
     ca_file: str | None = None
     """The authorities to trust, as PEM; without it the system's."""
@@ -72,7 +73,7 @@ class SecurityConfig(_Frozen):
     """Our own certificate, as PEM: mutual TLS."""
     key_file: str | None = None
     """Its key, where `cert_file` doesn't hold that too."""
-    key_password: SecretStr | None = None
+    key_password: Secret | None = None
     """The key's password, if it has one."""
     verify_hostname: bool = True
     """Whether a broker's certificate has to be for the name that it was reached by."""

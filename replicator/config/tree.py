@@ -14,13 +14,14 @@ from typing import Any
 
 import yaml
 
+from replicator.config.secrets import MAX_BYTES as MAX_SECRET_BYTES
+from replicator.config.secrets import FileText
 from replicator.errors import ConfigurationError
 
 KeyPath = tuple[str | int, ...]
 
 MAX_FILE_BYTES = 1 << 20
 MAX_NODES = 100_000  # aliases (`*name`) multiply what a small file holds
-MAX_SECRET_BYTES = 64 << 10
 
 _REFERENCE = re.compile(r"\$(\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\})")
 
@@ -166,7 +167,7 @@ class _Builder:
                 data = file.read(MAX_SECRET_BYTES + 1)
             if len(data) > MAX_SECRET_BYTES:
                 raise self._error(path, line, f"file {target} is larger than {MAX_SECRET_BYTES >> 10} KiB")
-            return data.decode("utf-8").rstrip("\r\n")
+            return FileText(data.decode("utf-8").rstrip("\r\n"), target.absolute())
         except OSError as error:
             raise self._error(path, line, f"file {target} can't be read: {error.strerror or error}") from error
         except UnicodeDecodeError as error:

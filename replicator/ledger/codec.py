@@ -56,18 +56,27 @@ class Reader:
 
     def byte(self) -> int:
         """The next byte as a number."""
-        return self._take(1)[0]
+        if self._position >= len(self._data):
+            raise self._ended()
+        self._position += 1
+        return self._data[self._position - 1]
 
     def varint(self) -> int:
         """The next signed 64-bit integer."""
-        zigzag = 0
-        for index in range(_MAX_VARINT_BYTES):
-            byte = self.byte()
-            zigzag |= (byte & 0x7F) << (7 * index)
-            if byte < 0x80:
-                break
-        else:
-            raise LedgerFormatError("a number in a ledger record has more than 10 bytes")
+        data, position = self._data, self._position  # plain code: a status decodes hundreds of thousands of these
+        try:
+            byte = data[position]
+            zigzag, shift = byte & 0x7F, 7
+            while byte > 0x7F:
+                if shift == 7 * _MAX_VARINT_BYTES:
+                    raise LedgerFormatError("a number in a ledger record has more than 10 bytes")
+                position += 1
+                byte = data[position]
+                zigzag |= (byte & 0x7F) << shift
+                shift += 7
+        except IndexError:
+            raise self._ended() from None
+        self._position = position + 1
         value = (zigzag >> 1) ^ -(zigzag & 1)
         if not _INT64_MIN <= value <= _INT64_MAX:
             raise LedgerFormatError("a number in a ledger record doesn't fit into 64 bits")
@@ -101,7 +110,10 @@ class Reader:
     def _take(self, length: int) -> bytes:
         end = self._position + length
         if end > len(self._data):
-            raise LedgerFormatError(f"a ledger record ends after {len(self._data)} bytes, in the middle of a field")
+            raise self._ended()
         taken = self._data[self._position : end]
         self._position = end
         return taken
+
+    def _ended(self) -> LedgerFormatError:
+        return LedgerFormatError(f"a ledger record ends after {len(self._data)} bytes, in the middle of a field")

@@ -7,6 +7,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from replicator.config.librdkafka import LogIn
 from replicator.errors import UnreachableError
 from replicator.ledger.client_errors import is_of_unused_group, replicator_error
 from replicator.ledger.codec import LedgerFormatError
@@ -56,6 +57,7 @@ class LedgerReader:
         self._undecoded: dict[tuple[int, bytes], bytes | None] = {}  # by lane and key: the newest since the last read
         self.problems: dict[str, StoredProblem] = {}  # as of the last `read`, by source topic
         self._next = dict.fromkeys(range(lanes), 0)
+        self._log_in = LogIn(client_properties)
         try:
             self._consumer = Consumer(
                 {
@@ -83,6 +85,7 @@ class LedgerReader:
 
         Raises UnreachableError when the target doesn't answer within 30 s.
         """
+        self._log_in.renew(self._consumer)
         deadline = time.monotonic() + READ_LIMIT_S
         while any(self._next.get(lane, end) < end for lane, end in ends.items()):
             if time.monotonic() > deadline:

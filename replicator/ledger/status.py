@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import ReplicatorError, UnreachableError
+from replicator.ledger.beside import Beside
 from replicator.ledger.cluster_side import REQUEST_TIMEOUT_S, ClusterSide, Key, SeenTopic
 from replicator.ledger.desired import HOLDING, Desired, DesiredStates
 from replicator.ledger.drills import DrillRecords
@@ -150,6 +151,7 @@ def read_status_blocking(
 ) -> LinkStatus:
     """`read_status` for code without an event loop. Without `ask_source` all is as workers saw the source last."""
     client_id = f"replicator-{link.name}-status"
+    at_source = Beside(lambda: _source_topics(settings, link, client_id, timeout_s, ask_source))
     target = ClusterSide(settings.clusters[link.target], link.target, client_id, timeout_s)
     target_topics = target.topics()
     members = target.members(group_id(link.name))
@@ -161,10 +163,7 @@ def read_status_blocking(
     selection = Selection()
     source_topics: dict[str, SeenTopic] = {}
     try:
-        if not ask_source:
-            raise UnreachableError(f"cluster {link.source} wasn't asked")
-        source = ClusterSide(settings.clusters[link.source], link.source, client_id, timeout_s)
-        source_topics = source.topics()
+        source, source_topics = at_source.result()
         selection = select(link, {name: topic.internal for name, topic in source_topics.items()}, target_topics)
         wanted = selection.remote_names.keys() | selection.problems.keys()
         ends = source.ends((name, p) for name in wanted for p in range(source_topics[name].partitions))
@@ -227,6 +226,16 @@ def read_status_blocking(
         syncs=ledger.syncs,
         drill=_drill(ledger.drills),
     )
+
+
+def _source_topics(
+    settings: Settings, link: LinkConfig, client_id: str, timeout_s: float, ask_source: bool
+) -> tuple[ClusterSide, dict[str, SeenTopic]]:
+    """The source, and its topics."""
+    if not ask_source:
+        raise UnreachableError(f"cluster {link.source} wasn't asked")
+    source = ClusterSide(settings.clusters[link.source], link.source, client_id, timeout_s)
+    return source, source.topics()
 
 
 def _left_over(entry: Entry, source_topics: Mapping[str, SeenTopic]) -> bool:

@@ -37,7 +37,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from replicator.config.librdkafka import ADMINISTRATOR
+from replicator.config.librdkafka import ADMINISTRATOR, LogIn
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
 from replicator.ledger.client_calls import topic_names, topic_uuid
 from replicator.ledger.client_errors import NoLeaderError, RefusedError, replicator_error
@@ -173,6 +173,7 @@ class Admin:
         self._timeout_s = timeout_s
         self._refusal: ReplicatorError | None = None  # what authentication answered last
         self._connecting = ""  # what the last failed connection said
+        self._log_in = LogIn(client_properties)
         self._properties = {**client_properties, **ADMINISTRATOR, "error_cb": self._note_error}
         self._made: AdminClient | None = None
         self._client_since = time.monotonic()
@@ -182,11 +183,14 @@ class Admin:
         """Made when it is needed: only one of a link's workers changes anything."""
         if self._made is None:
             self._made, self._client_since = self._new_client(), time.monotonic()
+        elif self._log_in.outdated:
+            self._replace_client(0)  # telling it wouldn't do: it would rest first from having been refused
+            self._refusal = None
         return self._made
 
     def _new_client(self) -> AdminClient:
         try:
-            return AdminClient(self._properties)
+            return AdminClient({**self._properties, **self._log_in.properties()})
         except KafkaException as error:
             raise self._error(error, "use the cluster's settings") from error
 

@@ -15,7 +15,7 @@ from functools import partial
 
 import structlog
 
-from replicator.config.librdkafka import client_properties
+from replicator.config.librdkafka import certificates, client_properties
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import AuthenticationError, ConfigurationError, ReplicatorError
 from replicator.flow.backpressure import ByteBudget
@@ -86,6 +86,11 @@ START_LIMIT_S = 30.0
 PREPARE_LIMIT_S = 120.0  # both clusters answer: it may take them this long to find another controller
 
 
+def certificates_of(settings: Settings, link: LinkConfig) -> tuple[object, ...]:
+    """What tells whether the certificates of the link's clusters are the same files as before."""
+    return tuple(certificates(settings.clusters[alias].security) for alias in (link.source, link.target))
+
+
 class LinkWorker:
     """Runs the lanes of one link that this worker owns. `Surroundings` of their partitions."""
 
@@ -99,6 +104,7 @@ class LinkWorker:
     ) -> None:
         self.link = link
         self.settings = settings
+        self.certificates = certificates_of(settings, link)
         self._counters = counters
         self._own_counters = counters.links.setdefault(link.name, LinkCounters())
         self._log = log.bind(link=link.name)

@@ -23,6 +23,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from replicator.config.librdkafka import LogIn
 from replicator.errors import ReplicatorError
 from replicator.ledger.client_errors import replicator_error
 
@@ -73,6 +74,7 @@ class Membership:
         cluster: str = "target",
     ) -> None:
         self._properties = client_properties
+        self._log_in = LogIn(client_properties)
         self._group = group
         self._topic = topic
         self._loop = loop
@@ -214,6 +216,7 @@ class Membership:
                 backoff = min(2 * backoff, _REJOIN_BACKOFF_S[1])
                 self._callback_failed = False
                 self._subscribe(consumer)
+            self._log_in.renew(consumer)
             message = consumer.poll(_POLL_S)
             self._step()
             if message is not None and message.error() is not None:

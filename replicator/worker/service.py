@@ -18,7 +18,7 @@ from replicator.http.service import Links
 from replicator.ledger.configuration import Reload
 from replicator.sync.overlap import refuse_overlaps
 from replicator.telemetry.counters import WorkerCounters
-from replicator.worker.link import LinkWorker
+from replicator.worker.link import LinkWorker, certificates_of
 from replicator.worker.memory import keep_freed_memory
 
 log = structlog.get_logger(__name__)
@@ -111,7 +111,9 @@ class Worker:
 
     def _goes_on(self, settings: Settings, link: LinkConfig) -> bool:
         running = self._links.get(link.name)
-        return running is not None and same_link(link.name, running.settings, settings)
+        if running is None or not same_link(link.name, running.settings, settings):
+            return False
+        return running.certificates == certificates_of(settings, link)  # a member reads its own when it starts
 
     async def _replace(self, settings: Settings, link: LinkConfig) -> str:
         former = self._links[link.name]

@@ -37,6 +37,8 @@ class Fake:
         self.line_s = 0.15  # between two lines of an operation
         self.orders: list[dict[str, Any]] = []
         self.url = ""
+        self.listeners = 0  # of events, now
+        self.asked = 0  # how often views of a link were asked for
         self._operations: dict[str, dict[str, Any]] = {}
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -138,6 +140,7 @@ class Fake:
         response = web.StreamResponse(headers={**server._HEADERS, "Content-Type": "text/event-stream"})
         await response.prepare(request)
         assert self._stop is not None
+        self.listeners += 1
         while self.up and not self._stop.is_set():
             event = f": {iso(time.time())}\n\nevent: links\ndata: {json.dumps(self._summaries())}\n\n"
             try:
@@ -147,6 +150,7 @@ class Fake:
             for _ in range(round(self.events_s / 0.05)):
                 if self.up:
                     await asyncio.sleep(0.05)
+        self.listeners -= 1
         if request.transport is not None:
             request.transport.close()
         return response
@@ -154,6 +158,7 @@ class Fake:
     async def _view(self, request: web.Request) -> web.StreamResponse:
         link = self.links[request.match_info["link"]]
         view = request.match_info.get("view", "")
+        self.asked += 1
         query = request.query
         if view in ("", "lag"):
             return _json(link.status())

@@ -40,7 +40,7 @@ def main(folder: Path, only: list[str]) -> None:
             context = chromium.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")
             page = context.new_page()
             page.goto(f"{fake.url}/#/{address}")
-            page.wait_for_function("document.getElementById('health').textContent === 'Live'")
+            page.wait_for_function("() => document.getElementById('health').textContent === 'Live'")
             page.wait_for_timeout(7000 if name in _CHARTS else 2500)
             act(page)
             page.wait_for_timeout(700)

@@ -15,6 +15,7 @@ from replicator.states import State
 from tests.console.browser import AXE
 from tests.console.fake import Fake
 from tests.console.world import HOSTILE, LinkWorld, demo_links
+from tests.support.waiting import wait_for
 
 LINK = "links/us-to-eu"
 VIEWS = {  # with what is to be seen there
@@ -72,6 +73,7 @@ def test_given_three_links_when_the_console_opens_then_each_is_shown_with_its_st
     at(page, shared)
     expect(page.get_by_role("heading", level=2)).to_have_text(["us-to-eu", "eu-to-us", "ap-to-eu"])
     expect(page.locator(".card .badge")).to_have_text(["3 faulted", "Copying", "Source away"])
+    expect(page).to_have_title("(3 faulted) Replicator")
 
 
 def test_given_a_link_when_its_tabs_are_walked_then_back_and_deep_links_work(page: Page, shared: Fake) -> None:
@@ -281,6 +283,29 @@ def test_given_a_connection_that_breaks_then_it_says_since_when_and_comes_back(p
     expect(page.locator("#health")).to_have_text("Live")
     expect(page.locator(".lost")).to_be_hidden()
     expect(page.locator("#said")).to_contain_text("Connected again")
+
+
+def test_given_a_page_that_nobody_sees_for_a_while_then_it_lets_its_connection_go_until_it_is_seen(
+    page: Page, fake: Fake
+) -> None:
+    page.clock.install()
+    at(page, fake)
+    seen = "hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+    seen += "document.dispatchEvent(new Event('visibilitychange')); }"
+    heard = """async () => { const {hear, live} = await import('/js/live.js');
+        const before = live.at;
+        await new Promise((done) => hear((now) => now.at > before && done())); }"""
+    page.evaluate(seen, True)
+    for _ in range(4):  # in steps: a connection that is silent for longer counts as broken
+        page.clock.fast_forward(4_500)
+        page.evaluate(heard)
+    assert fake.listeners == 1
+    page.clock.fast_forward(3_000)
+    wait_for(lambda: fake.listeners == 0, within=5, what="the page lets go")
+    expect(page.locator(".lost")).to_be_hidden()
+    page.evaluate(seen, False)
+    wait_for(lambda: fake.listeners == 1, within=5, what="the page listens again")
+    expect(page.locator("#health")).to_have_text("Live")
 
 
 def test_given_a_service_with_tokens_then_it_asks_until_one_is_right_and_keeps_it_in_the_tab(page: Page) -> None:

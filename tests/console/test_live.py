@@ -63,6 +63,12 @@ def test_given_a_worker_when_its_console_is_used_then_it_shows_what_is_so_and_or
     page.get_by_role("button", name="Translate").click()
     expect(page.get_by_role("status").filter(has_text="exactly")).to_contain_text(f"is us.{rig.good} 0 at 7, exactly")
 
+    page.get_by_role("button", name="More…").click()
+    more = page.get_by_role("dialog", name="More orders")
+    expect(more).not_to_contain_text("Asking…")
+    expect(more.locator(".bad")).to_have_count(0)
+    more.get_by_role("button", name="Close").click()
+
     page.get_by_role("link", name="Failover…").click()
     expect(page.locator(".total")).to_contain_text("0 records lost")
     page.get_by_label("Type the link's name").fill(rig.name)

@@ -11,17 +11,19 @@ from typing import Any
 import pytest
 
 from replicator.flow.bandwidth import ANSWER_S, BURST_S
+from tests.e2e.pairs import BUNDLED, KAFKA, on
 from tests.e2e.rig import Pair
 from tests.support.checker import Seen, compare_topics
 from tests.support.copying import create, produce
 from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(120)]  # the rule itself: tests/flow
 
 CAP, SIZE, BATCH, COUNT = 500_000, 10_000, 100_000, 800
 
 
+@on(BUNDLED, KAFKA)
 def test_given_a_cap_then_it_holds_and_when_it_is_lifted_the_link_goes_on_without_a_new_start(
     pair: Pair, tmp_path: Path
 ) -> None:

@@ -13,14 +13,14 @@ import pytest
 from typer.testing import CliRunner
 
 from replicator.cli.main import app
-from tests.e2e.pairs import LONG_BUNDLED, LONG_KAFKA, on
+from tests.e2e.pairs import BUNDLED, KAFKA, on
 from tests.e2e.rig import Pair, records
 from tests.support.checker import Seen
 from tests.support.copying import create, produce
 from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.soak, pytest.mark.timeout(150)]
 
 MANY = 25_000  # two and a half segments
 
@@ -49,7 +49,7 @@ class Scene:
         self.installation.wait_until_copied(1)
 
 
-@pytest.mark.parametrize("naming", ["prefix", pytest.param("identical", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("naming", ["prefix", "identical"])
 def test_given_a_part_of_the_log_then_it_is_compared_through_the_map_and_only_damage_within_it_is_found(
     pair: Pair, tmp_path: Path, naming: str
 ) -> None:
@@ -77,7 +77,7 @@ def test_given_a_part_of_the_log_then_it_is_compared_through_the_map_and_only_da
     assert scene.verify()["partitions"][0]["uncopied"] == 3
 
 
-@on(LONG_BUNDLED, LONG_KAFKA)
+@on(BUNDLED, KAFKA)
 def test_given_a_verification_killed_half_way_when_resumed_then_the_signed_report_is_that_of_one_in_one_go(
     pair: Pair, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

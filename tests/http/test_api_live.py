@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,40 +11,41 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner, Result
 
+from replicator.cli.main import app
+from tests.e2e.pairs import BUNDLED, LONG_KAFKA
 from tests.e2e.rig import Rig
 from tests.support.bundled import BundledCluster
 from tests.support.replicator import Worker
 from tests.support.waiting import wait_for
 
-ROOT = Path(__file__).parents[2]
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
-@pytest.fixture(scope="module")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Worker]]:
-    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
-        rig = Rig((source, target), tmp_path_factory.mktemp("live"), "api")
+@pytest.fixture(scope="module", params=[BUNDLED, LONG_KAFKA])
+def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Worker]]:
+    with contextlib.ExitStack() as clusters:
+        if request.param == "kafka":
+            pair = request.getfixturevalue("kafka_source"), request.getfixturevalue("kafka_target")
+        else:
+            pair = tuple(clusters.enter_context(BundledCluster(name=name)) for name in ("source", "target"))
+        rig = Rig(pair, tmp_path_factory.mktemp("live"), "api")
         with rig.worker() as worker:
             worker.wait_ready()
             rig.installation.wait_until_copied(2)
             yield rig, worker
 
 
-def cli(
-    worker: Worker, verb: str, *more: str, token: str = "", directory: Path = Path("/")
-) -> subprocess.CompletedProcess[str]:
+def cli(worker: Worker, verb: str, *more: str, token: str = "") -> Result:
     """`replicator VERB --api …` without a configuration file."""
-    return subprocess.run(
-        [sys.executable, "-m", "replicator.cli.main", verb, "--api", f"http://{worker.address}", *more],
-        env={**os.environ, "REPLICATOR_TOKEN": token, "PYTHONPATH": str(ROOT)},
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    variables = {"REPLICATOR_TOKEN": token, "REPLICATOR_API": f"http://{worker.address}"}
+    return CliRunner().invoke(app, [verb, "-c", "/nowhere", *more], env=variables)
+
+
+def directly(rig: Rig, verb: str, *more: str) -> Result:
+    """The same with the configuration file."""
+    return CliRunner().invoke(app, [verb, "-c", str(rig.installation.file), *more])
 
 
 def test_given_a_worker_when_its_views_are_asked_for_then_they_are_what_the_command_line_says(
@@ -54,8 +53,8 @@ def test_given_a_worker_when_its_views_are_asked_for_then_they_are_what_the_comm
 ) -> None:
     rig, worker = live
     for verb, more in (("topics", ()), ("groups", ()), ("ready", ()), ("audit", ()), ("status", ())):
-        direct, through = rig.installation.run(verb, "-o", "json", *more), cli(worker, verb, "-o", "json", *more)
-        assert through.returncode == direct.returncode, through.stderr
+        direct, through = directly(rig, verb, "-o", "json", *more), cli(worker, verb, "-o", "json", *more)
+        assert through.exit_code == direct.exit_code, through.stderr
         assert json.loads(through.stdout) == json.loads(direct.stdout)
     code, text = worker.get("/v1/links")
     assert code == 200
@@ -74,7 +73,7 @@ def test_given_a_link_that_is_not_there_then_the_nearest_is_named(live: tuple[Ri
     assert code == 404
     assert f"did you mean `{rig.name}`?" in json.loads(text)["error"]
     refused = cli(worker, "status", "--link", f"{rig.name[:-1]}x")
-    assert refused.returncode == 2
+    assert refused.exit_code == 2
     assert f"did you mean `{rig.name}`?" in refused.stderr
 
 
@@ -99,59 +98,50 @@ def test_given_verbs_through_the_api_then_they_do_what_they_say_and_the_trail_na
     dry = cli(worker, "pause", "--topic", ".*-bad", "--dry-run")
     assert dry.stdout == f"{rig.name}: 1 partitions would stand still. Nothing was changed.\n"
     done = cli(worker, "pause", "--topic", ".*-bad", "--yes", "--why", "a rehearsal", "-o", "json")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["links"][0]["changed"] == 1
-    states = {topic: row["state"] for (topic, _), row in rig.installation.status().items()}
+    status = json.loads(cli(worker, "status", "-o", "json").stdout)["links"][0]
+    states = {row["topic"]: row["state"] for row in status["partitions"]}
     assert states == {rig.bad: "PAUSED", rig.good: "COPYING"}
-    assert cli(worker, "resume", "--all").returncode == 0
-    assert cli(worker, "promote", "--topic", "no-such", "--yes").returncode == 4
-    promoted = cli(worker, "promote", "--topic", ".*-good", "--yes", "--quiet", "0.5")
-    assert promoted.returncode == 0, promoted.stderr
-    assert "the source is quiet, and all of it is copied" in promoted.stdout
-    assert "Let clients use the copies now." in promoted.stdout
+    assert cli(worker, "resume", "--all").exit_code == 0
     snapshot = tmp_path / "snapshot.json"
     failed = cli(worker, "failover", "--topic", ".*-bad", "--yes", "--snapshot", str(snapshot))
-    assert failed.returncode == 0, failed.stderr
+    assert failed.exit_code == 0, failed.stderr
     assert json.loads(snapshot.read_text())["link"] == rig.name
-    restored = cli(worker, "restore", "--topic", ".*-bad", "--yes")
-    assert restored.returncode == 0, restored.stderr
-    again = cli(worker, "failover", "--all", "--yes")
-    assert again.returncode == 4
-    assert "was promoted" in again.stderr
     trail = json.loads(cli(worker, "audit", "-o", "json").stdout)["audit"]
-    assert [row["verb"] for row in trail] == ["restore", "failover", "promote", "resume", "pause"]
+    assert [row["verb"] for row in trail] == ["failover", "resume", "pause"]
     assert {row["by"] for row in trail} == {"api:local@127.0.0.1"}
     code, text = worker.get("/v1/operations")
     assert code == 200
-    assert [each["state"] for each in json.loads(text)["operations"]] == ["done"] * 5
+    assert [each["state"] for each in json.loads(text)["operations"]] == ["done"] * 3
 
 
 def test_given_tokens_then_roles_hold_and_who_is_refused_is_in_the_trail(
     live: tuple[Rig, Worker], tmp_path: Path
 ) -> None:
     rig, _ = live
-    with rig.installation.worker("--workers", "2") as worker:
-        file = rig.installation.directory / f"{worker.name}.yaml"
-        document = yaml.safe_load(file.read_text())
-        document["service"]["tokens"] = [
-            {"name": "eve", "token": "look", "role": "view"},
-            {"name": "ann", "token": "do", "role": "operate"},
-        ]
-        worker.kill()
-        file.write_text(yaml.safe_dump(document))
-        worker.start().wait_ready()
+    several = rig.installation.worker("--workers", "2")
+    file = rig.installation.directory / f"{several.name}.yaml"
+    document = yaml.safe_load(file.read_text())
+    document["service"]["tokens"] = [
+        {"name": "eve", "token": "look", "role": "view"},
+        {"name": "ann", "token": "do", "role": "operate"},
+    ]
+    file.write_text(yaml.safe_dump(document))
+    with several as worker:
+        worker.wait_ready()
         nobody = cli(worker, "status")
-        assert nobody.returncode == 3
+        assert nobody.exit_code == 3
         assert "set REPLICATOR_TOKEN" in nobody.stderr
-        assert cli(worker, "status", token="look").returncode == 0
+        assert cli(worker, "status", token="look").exit_code == 0
         assert json.loads(cli(worker, "groups", "-o", "json", token="look").stdout)["links"]
         viewer = cli(worker, "pause", "--all", "--yes", token="look")
-        assert viewer.returncode == 3
+        assert viewer.exit_code == 3
         assert "eve may only view" in viewer.stderr
         secret = tmp_path / "token"
         secret.write_text("do\n")
         refused = cli(worker, "pause", "--all", "--yes", "--token-file", str(secret))
-        assert refused.returncode == 4, "promoted and failed over"
+        assert refused.exit_code == 4, "promoted and failed over"
 
         def noted() -> bool:
             trail = json.loads(cli(worker, "audit", "-o", "json", token="do").stdout)["audit"]
@@ -161,3 +151,77 @@ def test_given_tokens_then_roles_hold_and_who_is_refused_is_in_the_trail(
             return True
 
         wait_for(noted, within=20, what="the refused request is in the trail")
+
+
+@pytest.mark.soak
+def test_given_moves_through_the_api_then_they_do_what_they_do_without_it(
+    live: tuple[Rig, Worker], tmp_path: Path
+) -> None:
+    _, worker = live
+    failed = cli(worker, "failover", "--topic", ".*-bad", "--yes", "--snapshot", str(tmp_path / "again.json"))
+    assert failed.exit_code == 0, failed.stderr
+    restored = cli(worker, "restore", "--topic", ".*-bad", "--yes")
+    assert restored.exit_code == 0, restored.stderr
+    assert cli(worker, "promote", "--topic", "no-such", "--yes").exit_code == 4
+    promoted = cli(worker, "promote", "--topic", ".*-good", "--yes", "--quiet", "0.5")
+    assert promoted.exit_code == 0, promoted.stderr
+    assert "the source is quiet, and all of it is copied" in promoted.stdout
+    assert "Let clients use the copies now." in promoted.stdout
+    again = cli(worker, "failover", "--all", "--yes")
+    assert again.exit_code == 4
+    assert "was promoted" in again.stderr
+
+
+@pytest.mark.soak
+def test_given_a_worker_killed_in_the_midst_of_an_operation_when_the_order_is_given_again_then_it_is_carried_out(
+    tmp_path: Path,
+) -> None:
+    with BundledCluster(name="source") as source, BundledCluster(name="target") as target:
+        rig = Rig((source, target), tmp_path, "killed")
+        with rig.worker() as first, rig.worker() as second:
+            for worker in (first, second):
+                worker.wait_ready()
+            rig.installation.wait_until_copied(2)
+            operation = order(first, rig.name, "promote", quiet=60)
+
+            def waits() -> bool:
+                _, text = first.get(f"/v1/operations/{operation}")
+                assert json.loads(text)["lines"] == [f"{rig.name}: 2 of 2 partitions are to be promoted"]
+                return True
+
+            wait_for(waits, within=20, what="it waits for quiet")
+            other = cli(second, "pause", "--all", "--yes")
+            assert other.exit_code == 4
+            assert "api:local@127.0.0.1 is at work on it: `promote`" in other.stderr
+            first.kill()
+            done = cli(second, "promote", "--all", "--yes", "--quiet", "0.5", "--wait", "60")
+            assert done.exit_code == 0, done.stderr
+            status = json.loads(cli(second, "status", "-o", "json").stdout)["links"][0]
+            assert {row["state"] for row in status["partitions"]} == {"PROMOTED"}
+            trail = json.loads(cli(second, "audit", "-o", "json").stdout)["audit"]
+            assert [(row["verb"], row["result"]) for row in trail] == [("promote", "ok"), ("pause", "refused")]
+            found = result(second, order(second, rig.name, "verify"))
+            assert (found["ok"], found["records"]) == (True, 40)
+
+
+def order(worker: Worker, link: str, verb: str, **options: object) -> str:
+    """Give it; the operation."""
+    body = json.dumps({"all": True, "confirm": link, **options}).encode()
+    url = f"http://{worker.address}/v1/links/{link}/{verb}"
+    asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=20) as response:
+        return str(json.loads(response.read())["operation"])
+
+
+def result(worker: Worker, operation: str) -> dict[str, Any]:
+    """When it is done."""
+    found: dict[str, Any] = {}
+
+    def done() -> bool:
+        _, text = worker.get(f"/v1/operations/{operation}")
+        found.update(json.loads(text))
+        assert found["state"] == "done", found
+        return True
+
+    wait_for(done, within=30, what="the operation is done")
+    return dict(found["result"])

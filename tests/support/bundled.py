@@ -55,8 +55,8 @@ class BundledCluster:
 
     `persistent` keeps data on disk, so that `kill` and `start_again` lose nothing. `properties` are broker settings by
     Kafka's names. `arguments` are passed on to the command as they are. With `users` (passwords by name) clients log in
-    by SASL PLAIN; `admin` and `client_config` do so as the first one. `authorizer` switches ACLs on, as with
-    `KafkaCluster`: `USERNAME` and `PASSWORD` log in, and only who `admin` is may do everything. Node indexes count
+    by SASL, with `mechanism`; `admin` and `client_config` do so as the first one. `authorizer` switches ACLs on, as
+    with `KafkaCluster`: `USERNAME` and `PASSWORD` log in, and only who `admin` is may do everything. Node indexes count
     from 0.
     """
 
@@ -70,6 +70,7 @@ class BundledCluster:
         persistent: bool = False,
         arguments: tuple[str, ...] = (),
         users: Mapping[str, str] | None = None,
+        mechanism: str = "PLAIN",
         authorizer: bool = False,
         name: str = "bundled",
     ) -> None:
@@ -77,6 +78,7 @@ class BundledCluster:
         self.name = name
         self._properties = {**_PROPERTIES, **(properties or {})}
         self._users = dict(users or {})
+        self._mechanism = mechanism
         self._admin: dict[str, str] = {}
         self._arguments = arguments
         if authorizer:
@@ -106,7 +108,7 @@ class BundledCluster:
     def security(self) -> dict[str, str]:
         """`clusters.<name>.security` of Replicator's YAML."""
         for user, password in self._users.items():
-            return {"protocol": "SASL_PLAINTEXT", "mechanism": "PLAIN", "username": user, "password": password}
+            return {"protocol": "SASL_PLAINTEXT", "mechanism": self._mechanism, "username": user, "password": password}
         return {"protocol": "PLAINTEXT"}
 
     @property
@@ -115,7 +117,7 @@ class BundledCluster:
         config = {"bootstrap.servers": self.bootstrap, "log_level": "0"}
         if self._users:
             user, password = next(iter(self._users.items()))
-            config |= {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN"}
+            config |= {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": self._mechanism}
             config |= {"sasl.username": user, "sasl.password": password}
         return config
 
@@ -133,7 +135,7 @@ class BundledCluster:
         for key, value in self._properties.items():
             command += ["--config", f"{key}={value}"]
         if self._users:
-            command += ["--sasl", "PLAIN"]
+            command += ["--sasl", self._mechanism]
         for user, password in self._users.items():
             command += ["--user", f"{user}:{password}"]
         if self._persistent:
@@ -167,6 +169,12 @@ class BundledCluster:
             process.wait(timeout=20)
 
     start_again = start
+
+    def change_password(self, user: str, password: str) -> None:
+        """Start anew with another password; needs `persistent`."""
+        self._users[user] = password
+        self.kill()
+        self.start_again()
 
     def __enter__(self) -> Self:
         return self.start()

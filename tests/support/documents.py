@@ -54,6 +54,6 @@ class Everything(Mapping[str, str]):
 
 
 def make_files(text: str, folder: Path) -> None:
-    """The files that a configuration names, each with something in it."""
+    """The files that a configuration names, each with something else in it."""
     for name in re.findall(r"\b(?:file|ca_file|cert_file|key_file): ([\w.-]+)", text):
-        (folder / name).write_text("secret")
+        (folder / name).write_text(f"secret of {name}")

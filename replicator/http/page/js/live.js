@@ -128,5 +128,11 @@ function lose(why) {
 }
 
 function tell() {
-  for (const listen of [...listeners]) listen(live);
+  for (const listen of [...listeners]) {
+    try {
+      listen(live);
+    } catch (error) {
+      reportError(error); // of one view: the others go on, and so does the connection
+    }
+  }
 }

@@ -18,6 +18,7 @@ const main = document.getElementById("main");
 const health = h("span", { class: "badge soft", id: "health" });
 const lost = h("div", { class: "lost", role: "alert", hidden: true });
 const mainLinks = [h("a", { href: to() }, "Links"), h("a", { href: to("operations") }, "Operations")];
+let named = "Replicator";
 let shown = { abort: new AbortController(), page: null, key: null };
 
 function top() {
@@ -50,7 +51,8 @@ function route() {
   }
   shown.page.open?.(parts.slice(2), query);
   const title = shown.page.title();
-  document.title = title === "Links" ? "Replicator" : `${title} – Replicator`;
+  named = title === "Links" ? "Replicator" : `${title} – Replicator`;
+  showTitle();
   if (first) return;
   const focus = document.activeElement;
   if (!focus || focus === document.body || !focus.isConnected) {
@@ -66,6 +68,13 @@ function pageOf(parts, signal) {
   if (parts[0] === "operations") return operationsView(signal);
   const text = h("p", { class: "empty" }, "There is nothing at this address. ", h("a", { href: to() }, "All links"));
   return { element: text, title: () => "Not here" };
+}
+
+/** Faults show in the tab's name, too. */
+function showTitle() {
+  const faults = live.links.reduce((sum, link) => sum + (link.faults ?? 0), 0);
+  const wanted = faults ? `(${faults.toLocaleString("en")} faulted) ${named}` : named;
+  if (document.title !== wanted) document.title = wanted;
 }
 
 function showHealth() {
@@ -100,6 +109,7 @@ onTokenNeeded(tokenDialog);
 showHealth();
 hear((now) => {
   showHealth();
+  showTitle();
   announceChanges(now);
 });
 setInterval(() => live.state === "lost" && showHealth(), 1000);

@@ -2,37 +2,39 @@
 
 import { get } from "./api.js";
 
-const SHARE = 25; // of the time, at most one part in so many is spent on reading and showing
+const SHARE = 25; // of the time, at most one part in so many is spent on showing
+const REST = 2; // times what an answer took: whoever is slow, or far away, is asked less often
 const kept = new Map(); // path -> the last answer, to be shown at once on coming back
 const KEPT_MAX = 30;
 
 /**
- * Calls `show(answer, {at, rate})` now with what is known, then with each new answer, until the signal aborts.
- * `failed(problem)` hears why there is none; it is tried again all the same. Returns a function that asks at once.
+ * Calls `show(answer, at)` now with what is known, then with each new answer, until the signal aborts.
+ * `failed(problem)` hears why there is none; it is tried again all the same.
  */
 export function poll(path, { every = 1000, signal, failed = () => {} }, show) {
-  let wake = () => {};
   const known = kept.get(path);
   if (known) queueMicrotask(() => signal.aborted || show(known.answer, known.at));
   const run = async () => {
     while (!signal.aborted) {
       let spent = 0;
+      const asked = performance.now();
       try {
         const answer = await get(path, signal);
         if (signal.aborted) return;
         const began = performance.now();
+        spent = (began - asked) * REST;
         remember(path, answer);
         show(answer, Date.now());
-        spent = performance.now() - began;
+        spent = Math.max(spent, (performance.now() - began) * SHARE);
       } catch (error) {
         if (signal.aborted || error.name === "AbortError") return;
+        spent = (performance.now() - asked) * REST;
         failed(error);
       }
-      await pause(Math.max(every, spent * SHARE), signal, (call) => (wake = call));
+      await pause(Math.max(every, spent), signal);
     }
   };
   run();
-  return () => wake();
 }
 
 function remember(path, answer) {
@@ -42,7 +44,7 @@ function remember(path, answer) {
 }
 
 /** Waits; longer while nobody can see the page. */
-function pause(ms, signal, waker) {
+function pause(ms, signal) {
   return new Promise((resolve) => {
     const seen = () => document.hidden || done();
     const done = () => {
@@ -52,6 +54,5 @@ function pause(ms, signal, waker) {
     };
     const timer = setTimeout(() => (document.hidden ? document.addEventListener("visibilitychange", seen) : done()), ms);
     signal.addEventListener("abort", done, { once: true });
-    waker(done);
   });
 }
