@@ -132,9 +132,18 @@ class LinkStatus(_Shown):
 async def read_status(settings: Settings, link: LinkConfig, *, timeout_s: float = REQUEST_TIMEOUT_S) -> LinkStatus:
     """The link's status as of now. Writes nothing. Raises ReplicatorError when the target can't be read.
 
-    A cluster is given up when it doesn't answer a request within `timeout_s`.
+    A cluster is given up when it doesn't answer a request within `timeout_s`. A way back whose target is gone is no
+    reason not to tell of the others: then its status says that alone (`source_error`).
     """
-    return await asyncio.to_thread(read_status_blocking, settings, link, timeout_s=timeout_s)
+    try:
+        return await asyncio.to_thread(read_status_blocking, settings, link, timeout_s=timeout_s)
+    except UnreachableError as error:
+        if link.reverse_of is None:
+            raise
+        text = f"the way back of link {link.reverse_of} can't be looked at: {error}"
+        return LinkStatus(
+            name=link.name, source=link.source, target=link.target, workers=(), partitions=(), source_error=text
+        )
 
 
 def read_status_blocking(

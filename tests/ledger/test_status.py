@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from confluent_kafka.admin import NewTopic
 
 from replicator.config.models import ClusterConfig, LinkConfig, Settings, TopicsConfig
 from replicator.errors import UnreachableError
+from replicator.ledger import status
 from replicator.ledger.client_calls import topic_uuid
 from replicator.ledger.entry import Entry, Reason, State, encode_entry, encode_key
 from replicator.ledger.lane_trouble import FRESH_MS, LaneTrouble, encode_trouble
@@ -223,3 +225,22 @@ async def test_given_an_unreachable_source_when_status_is_read_then_the_ledger_i
     rig.settings = rig.settings.model_copy(update={"clusters": {"us": nobody, "eu": nobody}})
     with pytest.raises(UnreachableError, match="cluster eu"):
         await rig.status(timeout_s=1)
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_given_a_target_that_is_gone_then_a_way_back_says_so_and_another_link_fails(
+    monkeypatch: pytest.MonkeyPatch, back: bool
+) -> None:
+    def gone(*_: object, **__: object) -> LinkStatus:
+        raise UnreachableError("cluster us: gone")
+
+    monkeypatch.setattr(status, "read_status_blocking", gone)
+    at = {name: ClusterConfig(bootstrap_servers=f"{name}:1") for name in ("us", "eu")}
+    links = ({"name": "there", "source": "us", "target": "eu"}, {"name": "back", "reverse_of": "there"})
+    settings = Settings.model_validate({"clusters": at, "links": links})
+    if back:
+        found = asyncio.run(read_status(settings, settings.link("back")))
+        assert "cluster us: gone" in str(found.source_error)
+    else:
+        with pytest.raises(UnreachableError):
+            asyncio.run(read_status(settings, settings.link("there")))
