@@ -67,7 +67,8 @@ def _run(installation: Installation, *command: str) -> tuple[dict[str, Any], flo
 def _write(pair: Pair, topics: int, partitions: int) -> None:
     names = [f"t{number:04}" for number in range(topics)]
     new = [NewTopic(name, partitions, 1) for name in names]
-    for future in pair.source.admin().create_topics(new, request_timeout=120, operation_timeout=120).values():
+    admin = pair.source.admin()
+    for future in admin.create_topics(new, request_timeout=120, operation_timeout=120).values():
         future.result(120)
     producer = Producer(pair.source.client_config | {"linger.ms": 20, "queue.buffering.max.messages": 1_000_000})
     for name in names:
