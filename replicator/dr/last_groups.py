@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from replicator.config.models import LinkConfig, Settings
+from replicator.dr.standing_groups import groups_of
 from replicator.errors import ReplicatorError
 from replicator.ledger.group_state import Mark
 from replicator.ledger.offset_map import MapCache
 from replicator.ledger.translation import BEFORE
 from replicator.sync.group_client import GroupClient
-from replicator.sync.group_filter import GroupFilter
 from replicator.sync.link_map import LinkMap
 from replicator.sync.positions import Positions, Translated
 from replicator.wire.cluster import ClusterClient
@@ -45,24 +45,11 @@ async def settle_groups(settings: Settings, link: LinkConfig, topics: set[str], 
     source = ClusterClient(link.source, settings.clusters[link.source], client_id)
     try:
         await target.all_topics()
-        now = await _read(link, source, topics) if ask_source else None
+        now = await groups_of(link, source, topics) if ask_source else None
         return await _settle(settings, link, source, target, topics, now)
     finally:
         await target.close()
         await source.close()
-
-
-async def _read(link: LinkConfig, source: ClusterClient, topics: set[str]) -> dict[str, dict[Key, int]]:
-    """Group -> position in these topics of the source, of the groups that the link keeps in step."""
-    await source.all_topics()
-    client = GroupClient(source)
-    groups = list(GroupFilter(link.groups).choose((await client.groups()).values()))
-    found: dict[str, dict[Key, int]] = {}
-    for group, positions in (await client.positions(groups)).items():
-        at = {key: held.offset for key, held in positions.committed.items() if key[0] in topics and not held.error}
-        if at:
-            found[group] = at
-    return found
 
 
 async def _settle(

@@ -21,8 +21,8 @@ from replicator.config.mm2_names import is_heartbeats
 from replicator.config.models import LinkConfig, Settings
 from replicator.config.reverse import section_for
 from replicator.dr.desk import Desk
-from replicator.dr.former_groups import read_groups
 from replicator.dr.holds import POLL_S, Choice, Say
+from replicator.dr.standing_groups import read_groups
 from replicator.errors import ConfigurationError, UnreachableError, WrongStateError
 from replicator.ledger.status import LinkStatus, PartitionStatus, read_status_blocking
 from replicator.ledger.turning import encode_cuts, encode_former, encode_starts
