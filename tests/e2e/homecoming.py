@@ -167,10 +167,12 @@ class Homecoming:
         """Of all partitions."""
         return {row["state"] for row in self.installation.status(link).values()}
 
-    def copied(self, worker: Any, link: str) -> int:
-        """How many records the worker has copied along this link."""
-        total = 0.0
+    def copied(self, worker: Any, link: str) -> tuple[int, int]:
+        """How many records and bytes the worker has copied along this link."""
+        total = {"replicator_records_total": 0.0, "replicator_bytes_total": 0.0}
         for line in worker.get("/metrics")[1].splitlines():
-            if line.startswith("replicator_records_total{") and f'link="{link}"' in line:
-                total += float(line.rsplit(" ", 1)[1])
-        return round(total)
+            name = line.partition("{")[0]
+            if name in total and f'link="{link}"' in line:
+                total[name] += float(line.rsplit(" ", 1)[1])
+        records, size = total.values()
+        return round(records), round(size)

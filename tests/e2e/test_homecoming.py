@@ -91,7 +91,7 @@ def test_given_a_source_killed_under_its_producers_when_all_is_over_then_nothing
             found = home.do("reverse", home.there)
             home.write("eu", 20)
             home.wait_same()
-            assert home.copied(worker, home.back) == 100
+            assert home.copied(worker, home.back)[0] == 100
             assert found["late"] == 0
             home.consume("eu")
             home.wait_group("us")
