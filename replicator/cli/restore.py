@@ -36,6 +36,10 @@ def restore(
     export: Annotated[
         Path | None, typer.Option("--export", metavar="DIR", help="Save it to files there instead of copying it.")
     ] = None,
+    recovery_topic: Annotated[
+        str | None,
+        typer.Option("--recovery-topic", metavar="NAME", help="Save it to this topic on the target instead."),
+    ] = None,
     why: WhyOption = "",
     dry_run: DryRunOption = False,
     wait: WaitOption = 60.0,
@@ -44,10 +48,11 @@ def restore(
 ) -> None:
     """After a failover, with the old source back: find exactly what was written there and never copied; copy it now.
 
-    It comes to stand behind what the copies hold by now. With --export it is saved to files instead.
+    It comes to stand behind what the copies hold by now. With --export it is saved to files instead, with
+    --recovery-topic to a topic on the target, each record with a header that says where it is from.
     """
     logs.configure(level="ERROR")
-    order = make_order(RestoreOrder, topic=topic, all=everything, why=why, wait=wait)
+    order = make_order(RestoreOrder, topic=topic, all=everything, why=why, wait=wait, recovery_topic=recovery_topic)
     links = reach(config, link, ways_back=False)
     if dry_run or not yes:
         found = [links.ahead(RESTORE, name, order) for name in links.names]

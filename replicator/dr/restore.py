@@ -5,8 +5,6 @@ Which records these are the ledger knows exactly, once a worker has found out wh
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from replicator.config.models import LinkConfig, Settings
-from replicator.dr.compare import Record
 from replicator.dr.cuts import note_cuts
 from replicator.dr.desk import Desk
 from replicator.dr.holds import POLL_S, Choice, Say, await_states
 from replicator.dr.reader import Side
-from replicator.errors import ReplicatorError, UnreachableError, WrongStateError
+from replicator.dr.saving import Files, RecoveryTopic, Saver, Stranded
+from replicator.errors import ConfigurationError, ReplicatorError, UnreachableError, WrongStateError
 from replicator.ledger.desired import DesiredStates
 from replicator.ledger.status import LinkStatus, PartitionStatus, read_status_blocking
 from replicator.states import State
@@ -30,23 +28,14 @@ _CONFIRM_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stranded:
-    """Of one partition: `records` committed records between these offsets of the old source, exclusive at the end."""
-
-    topic: str
-    partition: int
-    source_from: int
-    source_to: int
-    records: int
-
-
-@dataclass(frozen=True, slots=True)
 class Restored:
-    """What was found, and what became of it: `files` that it was saved to, or `merged`: it is in the copies now."""
+    """What was found, and what became of it: `files` or the `recovery_topic` that it was saved to, or `merged`: it is
+    in the copies now."""
 
     link: str
     stranded: tuple[Stranded, ...]
     files: tuple[str, ...]
+    recovery_topic: str | None
     merged: bool
     took_ms: int
 
@@ -83,28 +72,35 @@ def restore(
     link: LinkConfig,
     choice: Choice,
     *,
-    export: Path | None,
+    export: Path | None = None,
+    recovery_topic: str | None = None,
     wait_s: float,
     why: str = "",
     by: str = "",
     say: Say = lambda text: None,
 ) -> Restored:
-    """Save what is stranded to files in the directory `export`, or, without one, have it copied now, behind what the
-    copies hold; afterwards the topics are promoted. Harmless to repeat: what was copied isn't stranded any more.
+    """Save what is stranded to files in the directory `export`, or to the `recovery_topic` on the target, or, without
+    either, have it copied now, behind what the copies hold; afterwards the topics are promoted. Harmless to repeat:
+    what was copied isn't stranded any more, what was saved isn't saved twice.
 
     Settings, ACLs and positions of the copies are left alone.
     """
+    if export is not None and recovery_topic is not None:
+        raise ConfigurationError("save to files or to a recovery topic: one of the two")
     began = time.monotonic()
     with Desk(settings, link, "restore", str(choice), by=by) as desk:
         found = find(settings, link, choice, wait_s=wait_s, desired=desk.desired)
         records = sum(each.records for each in found)
         say(f"{link.name}: {records} records of {len(found)} partitions were never copied")
         files: tuple[str, ...] = ()
-        names = choice.names(choice.of_status(read_status_blocking(settings, link, ask_source=False)))
-        if export is not None:
-            with _reader(settings, link) as reader:
-                files = tuple(_save(reader, each, export) for each in found)
-            say(f"{link.name}: they were saved to {export}")
+        status = read_status_blocking(settings, link, ask_source=False)
+        names = choice.names(choice.of_status(status))
+        place = _place(settings, link, status, export, recovery_topic)
+        if place is not None:
+            with place, _reader(settings, link) as reader:
+                saved = tuple(place.save(reader, each) for each in found)
+            files = saved if export is not None else ()
+            say(f"{link.name}: they were saved to {place}")
         elif found:
             note_cuts(settings, link, choice, desk)
             desk.want(names, State.COPYING, why, apart=True)
@@ -112,8 +108,21 @@ def restore(
             say(f"{link.name}: they were copied")
         desk.want(names, State.PROMOTED, why)
         left = await_states(settings, link, choice, State.PROMOTED, _CONFIRM_S, desk)
-        desk.detail = f"{records} records, {'saved' if files else 'copied'}; {left} partitions haven't confirmed yet"
-        return Restored(link.name, tuple(found), files, export is None, round((time.monotonic() - began) * 1000))
+        done = "copied" if place is None else f"saved to {place}"
+        desk.detail = f"{records} records, {done}; {left} partitions haven't confirmed yet"
+        took_ms = round((time.monotonic() - began) * 1000)
+        return Restored(link.name, tuple(found), files, recovery_topic, place is None, took_ms)
+
+
+def _place(
+    settings: Settings, link: LinkConfig, status: LinkStatus, export: Path | None, recovery_topic: str | None
+) -> Saver | None:
+    """Where to save; None: nowhere."""
+    if export is not None:
+        return Files(export)
+    if recovery_topic is not None:
+        return RecoveryTopic(settings, link, recovery_topic, {link.remote_topic(p.topic) for p in status.partitions})
+    return None
 
 
 def _settled(
@@ -174,33 +183,3 @@ def _reader(settings: Settings, link: LinkConfig) -> Iterator[Side]:
     group = f"replicator.{link.name}.reader"
     with Side(link.source, settings.clusters[link.source], client_id=client_id, group=group) as reader:
         yield reader
-
-
-def _save(reader: Side, stranded: Stranded, directory: Path) -> str:
-    """One line of JSON for each record, bytes in base64; the file is there when it is whole."""
-    at = stranded.topic, stranded.partition
-    file = directory / f"{stranded.topic}-{stranded.partition}.jsonl"
-    unfinished = file.with_suffix(".part")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", encoding="ascii") as out:
-            for record in reader.read(at, stranded.source_from, stranded.source_to):
-                out.write(json.dumps(_as_json(record), separators=(",", ":")) + "\n")
-        unfinished.replace(file)
-    except OSError as error:
-        raise WrongStateError(f"can't write {unfinished}: {error.strerror}; nothing was changed") from error
-    return str(file)
-
-
-def _as_json(record: Record) -> dict[str, Any]:
-    return {
-        "offset": record.offset,
-        "timestamp_ms": record.timestamp_ms,
-        "key": _text(record.key),
-        "value": _text(record.value),
-        "headers": [[name, _text(value)] for name, value in record.headers],
-    }
-
-
-def _text(data: bytes | None) -> str | None:
-    return None if data is None else base64.b64encode(data).decode()

@@ -38,9 +38,14 @@ class FailoverOrder(Order):
 
 
 class RestoreOrder(Order):
-    """How long to wait."""
+    """Where records go, and how long to wait."""
 
     wait: float = Field(default=60.0, ge=0, le=86_400, description="How many seconds to wait for workers.")
+    recovery_topic: str | None = Field(
+        default=None,
+        pattern=r"^[a-zA-Z0-9._-]{1,249}$",
+        description="A topic on the target to save them to, instead of copying them; it is made if it isn't there.",
+    )
 
 
 def _promote_ahead(settings: Settings, link: LinkConfig, order: PromoteOrder) -> dict[str, Any]:
@@ -115,10 +120,11 @@ def _restore_ahead(settings: Settings, link: LinkConfig, order: RestoreOrder) ->
 
 
 def _restore_consequence(rows: Sequence[Row], order: RestoreOrder) -> str:
+    where = "copied behind what the copies hold" if order.recovery_topic is None else f"saved to {order.recovery_topic}"
     if not rows:
-        return "What was written to the old source and never copied will be copied behind what the copies hold."
+        return f"What was written to the old source and never copied will be {where}."
     records = sum(each["records"] for row in rows for each in row["stranded"])
-    return f"{records:,} records will be copied behind what the copies hold."
+    return f"{records:,} records will be {where}."
 
 
 def _restore(
@@ -129,6 +135,7 @@ def _restore(
         link,
         order.choice,
         export=hand.export,
+        recovery_topic=order.recovery_topic,
         wait_s=order.wait,
         why=order.why,
         by=hand.by,

@@ -74,8 +74,8 @@ def test_given_a_dead_source_when_failed_over_then_the_loss_is_what_was_said_and
             found = failed_over(installation, tmp_path / "before.json", "--why", "the data centre burns")
             assert found["lost_records"] == 47
             assert found["waiting"] == 0
-            saved = json.loads((tmp_path / "before.json").read_text())
-            assert {row["state"] for row in saved["status"]["partitions"]} <= {"PAUSED", "COPYING", "FAULTED"}
+            before = json.loads((tmp_path / "before.json").read_text())
+            assert {row["state"] for row in before["status"]["partitions"]} <= {"PAUSED", "COPYING", "FAULTED"}
             rows = installation.status()
             assert {row["state"] for row in rows.values()} == {"FAILED_OVER"}
             assert all("failover by" in row["detail"] and "burns" in row["detail"] for row in rows.values())
@@ -109,6 +109,14 @@ def test_given_a_dead_source_when_failed_over_then_the_loss_is_what_was_said_and
             lines = (tmp_path / "saved" / "l" / "quiet-1.jsonl").read_text().splitlines()
             kept = [base64.b64decode(json.loads(line)["value"]) for line in lines]
             assert kept == [record.value for record in read_partition(source.client_config, "quiet", 1)]
+            for _ in range(2):  # what is there isn't written again
+                into = installation.run("restore", "--topic", "quiet", "--yes", "--recovery-topic", "saved")
+                assert into.returncode == 0, into.stderr
+            saved = read_partition(target.client_config, "saved", 0)
+            stranded_there = read_partition(source.client_config, "quiet", 1)
+            origins = [(("replicator.stranded", f"l:quiet:1:{record.offset}".encode()),) for record in stranded_there]
+            assert [record.value for record in saved] == kept
+            assert [tuple(record.headers[-1:]) for record in saved] == origins
             positions = committed(target, "g")
             done = installation.run("restore", "--topic", "orders", "--yes", "-o", "json")
             assert done.returncode == 0, done.stderr
