@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NoReturn
 
 import typer
 
-from replicator.cli.finding import Finding, Level
-from replicator.cli.findings import examine
 from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption, load_links
 from replicator.cli.output import console, print_json
+from replicator.examine.finding import Finding, Level, as_json, exit_code, of_configuration
+from replicator.examine.findings import examine
 from replicator.telemetry import logs
 
 _STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
@@ -21,17 +22,19 @@ def check(config: ConfigOption = DEFAULT_CONFIG, link: LinkOption = None, output
     """Connect to the clusters and report what is missing: reachability, versions, permissions. Changes nothing."""
     logs.configure(level="ERROR")
     settings, links, warnings = load_links(config, link)
-    findings = [Finding(Level.WARNING, "configuration", warning) for warning in warnings]
-    findings += asyncio.run(examine(settings, links))
-    code = max((finding.exit_code for finding in findings), default=0)
+    end_with([*of_configuration(warnings), *asyncio.run(examine(settings, links))], output)
+
+
+def end_with(findings: list[Finding], output: Output) -> NoReturn:
+    """Print them, and end with the exit code of the worst."""
     if output is Output.JSON:
-        print_json({"ok": code == 0, "findings": [finding.as_dict() for finding in findings]})
+        print_json(as_json(findings))
     else:
-        show(findings)
-    raise typer.Exit(code)
+        _show(findings)
+    raise typer.Exit(exit_code(findings))
 
 
-def show(findings: list[Finding]) -> None:
+def _show(findings: list[Finding]) -> None:
     """One line a finding, with what to do below it, and a summary."""
     out = console()
     where_width = max((len(finding.where) for finding in findings), default=0)

@@ -81,7 +81,7 @@ def _common(
 app.command("demo")(demo)
 app.command("init")(init)
 app.command("check")(check)
-app.command("doctor")(doctor)
+app.command("doctor")(through_api(doctor))
 app.command("plan")(plan)
 app.command("run")(run)
 app.command("apply")(apply)

@@ -13,6 +13,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
 
+from replicator.durations import age as age  # verbs have it from here, as all that they print with
 from replicator.errors import ReplicatorError
 
 T = TypeVar("T")
@@ -94,19 +95,6 @@ async def watch(
                     break
                 except ReplicatorError as error:
                     complain(str(error))
-
-
-def age(milliseconds: int | None) -> str:
-    """A duration as people say it: `340 ms`, `12 s`, `3 min`, `5 h`, `2 d`; `-` when unknown."""
-    if milliseconds is None or milliseconds < 0:
-        return "-"
-    if milliseconds < 1000:
-        return f"{milliseconds} ms"
-    seconds = milliseconds / 1000
-    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"
 
 
 def count(number: int | None) -> str:

@@ -75,8 +75,10 @@ class Reach(Protocol):
 class Direct:
     """On the clusters."""
 
-    def __init__(self, settings: Settings, links: tuple[LinkConfig, ...]) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, links: tuple[LinkConfig, ...], warnings: tuple[str, ...] = ()) -> None:
+        self.settings = settings
+        self.links = links
+        self.warnings = warnings  # of the configuration file
         self._links: Mapping[str, LinkConfig] = {link.name: link for link in links}
 
     @property
@@ -87,16 +89,16 @@ class Direct:
     def view(self, name: str, link: str, **query: object) -> dict[str, Any]:
         """Read it now."""
         view = VIEWS[name]
-        found: dict[str, Any] = view.read(self._settings, self._links[link], view.query(**query))
+        found: dict[str, Any] = view.read(self.settings, self._links[link], view.query(**query))
         return found
 
     def ahead(self, verb: Verb[Any], link: str, order: Order) -> dict[str, Any]:
         """What the verb would do."""
-        return verb.ahead(self._settings, self._links[link], order)
+        return verb.ahead(self.settings, self._links[link], order)
 
     def run(self, verb: Verb[Any], link: str, order: Order, found: Row | None, hand: Hand) -> dict[str, Any]:
         """In this process."""
-        return verb.run(self._settings, self._links[link], order, found, hand)
+        return verb.run(self.settings, self._links[link], order, found, hand)
 
 
 def through_api(verb: Callable[..., None]) -> Callable[..., None]:
@@ -125,5 +127,4 @@ def reach(config: Path, link: str | None, *, ways_back: bool = True) -> Reach:
         from replicator.cli.remote import Remote
 
         return Remote(address, link, token_file=given["token_file"], ca_file=given["ca_file"], ways_back=ways_back)
-    settings, links, _ = load_links(config, link, ways_back=ways_back)
-    return Direct(settings, links)
+    return Direct(*load_links(config, link, ways_back=ways_back))

@@ -23,8 +23,10 @@ from replicator.errors import (
 )
 from replicator.verbs.moving import snapshot_name
 from replicator.verbs.verb import Hand, Order, Row, Verb
+from replicator.views.table import VIEWS
 
 _TIMEOUT_S = 120.0
+_SLOW_S = 300.0
 _POLL_S = 0.3
 _MAX_ANSWER_BYTES = 256 << 20
 _PATIENCE_S = 30.0  # for a worker that doesn't answer while an operation runs
@@ -63,7 +65,8 @@ class Remote:
         asked = {key: str(value).lower() if isinstance(value, bool) else str(value)
                  for key, value in query.items() if value is not None}  # fmt: skip
         path = _path("links", link, *([name] if name else []))
-        return self._call("GET", path + (f"?{urllib.parse.urlencode(asked)}" if asked else ""))
+        asking = f"?{urllib.parse.urlencode(asked)}" if asked else ""
+        return self._call("GET", path + asking, within_s=_SLOW_S if VIEWS[name].slow else _TIMEOUT_S)
 
     def ahead(self, verb: Verb[Any], link: str, order: Order) -> dict[str, Any]:
         """A dry run."""
@@ -129,7 +132,9 @@ class Remote:
                 raise _TYPES.get(now["exit_code"], ReplicatorError)(now["error"])
             time.sleep(_POLL_S)
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, within_s: float = _TIMEOUT_S
+    ) -> dict[str, Any]:
         headers = {"Accept": "application/json", "User-Agent": "replicator"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -140,7 +145,7 @@ class Remote:
         handlers = [urllib.request.ProxyHandler({}), _NoRedirect()]
         opener = urllib.request.build_opener(*handlers, urllib.request.HTTPSHandler(context=self._tls))
         try:
-            with opener.open(asked, timeout=_TIMEOUT_S) as response:
+            with opener.open(asked, timeout=within_s) as response:
                 answer = response.read(_MAX_ANSWER_BYTES)
         except urllib.error.HTTPError as error:
             with error:

@@ -21,6 +21,7 @@ from replicator.views.view import View
 Link = tuple[Settings, LinkConfig]
 
 _THREADS = 8
+_SLOW_THREADS = 4
 
 
 class UnknownLinkError(ConfigurationError):
@@ -44,6 +45,7 @@ class Reader:
         self._links = links
         self._shared: Shared[Answer] = Shared()
         self._threads = Threads(_THREADS)
+        self._slow = Threads(_SLOW_THREADS)
 
     def links(self) -> Mapping[str, Link]:
         """All links."""
@@ -72,7 +74,8 @@ class Reader:
             value = view.read(settings, link, query)
             return Answer(value, encode(value), at_ms, time.monotonic() - began)
 
-        return await self._shared.get((view.name, name, query), lambda: self._threads.run(work))
+        threads = self._slow if view.slow else self._threads
+        return await self._shared.get((view.name, name, query), lambda: threads.run(work))
 
     async def run(self, call: Callable[[], Any]) -> Any:
         """Something else that blocks."""

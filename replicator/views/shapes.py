@@ -140,6 +140,25 @@ class Readiness(TypedDict):
     obstacles: list[ObstacleRow]
 
 
+class FindingRow(TypedDict):
+    """`level` is ok, warning or problem; `command` one that would put it right, `exit_code` what the program says."""
+
+    level: str
+    where: str
+    what: str
+    why: str
+    next_step: str
+    exit_code: int
+    command: str
+
+
+class Diagnosis(TypedDict):
+    """What may trouble a link; `ok`: nothing has an exit code."""
+
+    ok: bool
+    findings: list[FindingRow]
+
+
 class LossRow(TypedDict):
     """Of one partition; None where nobody knows."""
 

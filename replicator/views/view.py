@@ -64,10 +64,14 @@ Q = TypeVar("Q", bound=Query)
 @dataclass(frozen=True, slots=True)
 class View(Generic[Q]):
     """Read by `read(settings, link, query)`, which blocks, and raises ReplicatorError; the answer is JSON of the type
-    `answer`. `name` is the last part of its path; of the status of a link itself it is ""."""
+    `answer`. `name` is the last part of its path; of the status of a link itself it is "".
+
+    One that is `slow` may take minutes where clusters are: it holds up no other, and who asks over HTTP is patient.
+    """
 
     name: str
     summary: str
     query: type[Q]
     read: Callable[[Settings, LinkConfig, Q], Any]
     answer: Any
+    slow: bool = False

@@ -12,6 +12,7 @@ from replicator.wire.primitives import INT32, NO_TAGS, Bytes, Reader, compact_st
 PRODUCE = 0
 MIN_VERSION, TOPIC_ID_VERSION, MAX_VERSION = 9, 13, 13
 MAX_TRANSACTIONAL_VERSION = 11  # from 12 on, brokers expect an epoch per transaction (KIP-890)
+PROVEN_VERSION = 12  # Kafka 4.0: fenced writing was shown on these brokers
 ACKS_ALL = -1
 
 _HEAD = struct.Struct(">hi")  # acks, timeout ms

@@ -21,7 +21,6 @@ log = structlog.get_logger(__name__)
 
 REFRESH_S = 300.0
 RETRY_S = 20.0
-PROVEN_PRODUCE_VERSION = 12  # Kafka 4.0: fenced writing was shown on these brokers
 _EXPIRATION = "producer.id.expiration.ms"
 _POLICY = "cleanup.policy"
 
@@ -82,7 +81,7 @@ class Conditions:
         try:
             for node in list(self._brokers.brokers):
                 connection = await self._brokers.connection(node, "admin")
-                if connection.pick(produce.PRODUCE, produce.MIN_VERSION, produce.MAX_VERSION) < PROVEN_PRODUCE_VERSION:
+                if connection.pick(produce.PRODUCE, produce.MIN_VERSION, produce.MAX_VERSION) < produce.PROVEN_VERSION:
                     self._memory_ms = None
                     self._say(f"broker {connection.address} is older than Apache Kafka 4.0")
                     return

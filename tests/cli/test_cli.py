@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from replicator import __version__
 from replicator.cli import check as check_module
 from replicator.cli import status as status_module
-from replicator.cli.finding import Finding, Level
 from replicator.cli.main import app
 from replicator.config.load import load
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError, WrongStateError
+from replicator.examine.finding import Finding, Level
 
 CONFIG = """\
 clusters:

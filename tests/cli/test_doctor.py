@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import NewTopic
 
-from replicator.cli.cluster_health import nearness, way_findings
-from replicator.cli.finding import Level
-from replicator.dr.clocks import COMMIT_MS, Skew
+from replicator.dr.clocks import COMMIT_MS
 from tests.cli.test_check_clusters import config, create, reach, run, told
 from tests.support.bundled import BundledCluster
 from tests.support.checker import Seen
@@ -104,27 +101,6 @@ def test_given_a_cluster_that_is_away_then_it_is_a_problem_as_of_check(
     done = run("doctor", path, "-o", "json")
     assert done.exit_code == 3
     assert any("can't connect to 127.0.0.1:1" in text for text in found(done, "problem"))
-
-
-def test_given_a_long_way_then_what_workers_do_and_the_memory_for_it_are_told() -> None:
-    far = {1: [0.2] * 9, 2: [0.19] * 8 + [0.5]}
-    (way, memory) = way_findings("us", far, source=True, memory_bytes=64 << 20)
-    assert (way.level, way.what) == (
-        Level.OK,
-        f"round trips: broker 1 200.0 ms, broker 2 {statistics.median(far[2]) * 1000:.1f} ms (the median of 9)",
-    )
-    assert memory.level is Level.WARNING
-    assert "over 8 more connections a broker, 33 MB under way" in memory.what
-    assert memory.next_step == "set `service.memory_bytes: 102MiB`"
-    assert [f.level for f in way_findings("us", far, source=True, memory_bytes=256 << 20)] == [Level.OK, Level.OK]
-    (bad,) = nearness("us", {1: [0.002]}, "eu", {1: [0.1]})
-    assert bad.what == "the target, 100 ms away, is farther than the source, 2 ms"
-    assert nearness("us", {1: [0.1]}, "eu", {1: [0.002]}) == []
-
-
-@pytest.mark.parametrize(("least", "most", "surely"), [(-2400, 100, 0), (500, 3000, 500), (-2600, -100, -100)])
-def test_given_bounds_of_a_clock_then_only_what_is_sure_is_told(least: int, most: int, surely: int) -> None:
-    assert Skew(least, most, 0).surely_ms == surely
 
 
 @pytest.mark.slow

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 from typer.testing import CliRunner, Result
 
 from replicator.cli.main import app
+from replicator.views.shapes import Diagnosis
 from tests.e2e.pairs import BUNDLED, LONG_KAFKA
 from tests.e2e.rig import Rig
 from tests.support.bundled import BundledCluster
@@ -65,6 +69,29 @@ def test_given_a_worker_when_its_views_are_asked_for_then_they_are_what_the_comm
         assert code == 200, f"{path}: {text}"
     moved = cli(worker, "translate", f"{rig.good}:0:3", "-o", "json")
     assert json.loads(moved.stdout)["links"][0]["to"]["offset"] == 3
+
+
+def test_given_a_worker_when_its_doctor_is_asked_then_it_finds_what_the_command_line_does(
+    live: tuple[Rig, Worker],
+) -> None:
+    rig, worker = live
+    direct, through = (ask("doctor", "-o", "json") for ask in (partial(directly, rig), partial(cli, worker)))
+    assert through.exit_code == direct.exit_code == 0, through.stderr + direct.stderr
+    found, expected = json.loads(through.stdout), json.loads(direct.stdout)
+    assert [numberless(row) for row in found["findings"]] == [numberless(row) for row in expected["findings"]]
+    assert found["ok"] is expected["ok"] is True
+    assert any("round trips: broker " in row["what"] for row in found["findings"])
+    code, text = worker.get(f"/v1/links/{rig.name}/doctor")
+    assert code == 200, text
+    assert TypeAdapter(Diagnosis).validate_json(text)["ok"] is True
+    said = cli(worker, "doctor")
+    assert said.exit_code == 0, said.stderr
+    assert "everything that copying needs is there" in said.stdout.lower()
+
+
+def numberless(row: dict[str, Any]) -> dict[str, Any]:
+    """Times and room on disks change from one look to the next."""
+    return {**row, "what": re.sub(r"\d+(\.\d+)?", "N", row["what"])}
 
 
 def test_given_a_link_that_is_not_there_then_the_nearest_is_named(live: tuple[Rig, Worker]) -> None:

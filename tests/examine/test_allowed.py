@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from replicator.cli.allowed import Allowed, missing
-from replicator.cli.finding import Level
-from replicator.cli.needs import Need, Purpose
 from replicator.config.models import ClusterConfig, SecurityConfig
+from replicator.examine.allowed import Allowed, missing
+from replicator.examine.finding import Level
+from replicator.examine.needs import Need, Purpose
 from replicator.wire.permissions import CLUSTER, GROUP, TOPIC
 
 CLUSTERS = {

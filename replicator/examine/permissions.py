@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from replicator.cli.allowed import Allowed, missing
-from replicator.cli.finding import Finding, ok, problem, warning
-from replicator.cli.needs import Known, Need, Needs
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import AuthorizationError, ReplicatorError
+from replicator.examine.allowed import Allowed, missing
+from replicator.examine.finding import Finding, ok, problem, warning
+from replicator.examine.needs import Known, Need, Needs
 from replicator.ledger.client_errors import RefusedError
 from replicator.ledger.topic import REPLICATION_FACTOR, internal_topics
 from replicator.sync.admin import Admin, TopicSpec
@@ -22,8 +22,7 @@ from replicator.sync.topics import TopicPlan
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.permissions import CLUSTER, GROUP, TOPIC
-from replicator.wire.produce import PRODUCE
-from replicator.worker.conditions import PROVEN_PRODUCE_VERSION
+from replicator.wire.produce import PRODUCE, PROVEN_VERSION
 
 _TOPIC_ALREADY_EXISTS = 36
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")  # an `include` that is, or may be, a name rather than a pattern
@@ -43,7 +42,7 @@ async def examine_permissions(
     fenced = (
         link.delivery == "exactly_once"
         and link.writing == "auto"
-        and (await target.any_connection()).supports(PRODUCE, PROVEN_PRODUCE_VERSION)
+        and (await target.any_connection()).supports(PRODUCE, PROVEN_VERSION)
     )
     views = [await client.all_topics() for client in clients]
     known = Known(

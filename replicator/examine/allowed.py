@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from replicator.cli.finding import Finding, Level, warning
-from replicator.cli.needs import Need, Purpose
 from replicator.config.models import ClusterConfig
 from replicator.errors import UnsupportedVersionError
+from replicator.examine.finding import Finding, Level, warning
+from replicator.examine.needs import Need, Purpose
 from replicator.sync.group_client import GroupClient
 from replicator.wire.authorized import Operations, authorized_topics
 from replicator.wire.cluster import ClusterClient

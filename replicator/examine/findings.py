@@ -9,8 +9,6 @@ import asyncio
 import re
 from collections.abc import Collection, Iterable
 
-from replicator.cli.finding import Finding, Level, ok, problem, warning
-from replicator.cli.permissions import examine_permissions
 from replicator.config.librdkafka import client_properties
 from replicator.config.models import LinkConfig, Settings
 from replicator.errors import (
@@ -20,6 +18,8 @@ from replicator.errors import (
     UnsupportedVersionError,
     WrongStateError,
 )
+from replicator.examine.finding import Finding, Level, ok, problem, warning
+from replicator.examine.permissions import examine_permissions
 from replicator.ledger.lanes import ledger_topic
 from replicator.ledger.topic import refuse_missing_ledger
 from replicator.states import Reason

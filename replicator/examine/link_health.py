@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from replicator.cli.cluster_health import MB, some
-from replicator.cli.finding import Finding, ok, problem, warning
 from replicator.config.models import LinkConfig
 from replicator.errors import ReplicatorError
+from replicator.examine.cluster_health import MB, some
+from replicator.examine.finding import Finding, ok, problem, warning
 from replicator.sync.admin import Admin, ConfigValue
 from replicator.sync.topics import TopicPlan
 from replicator.wire.connection import MAX_FRAME_BYTES

@@ -8,9 +8,9 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable, Collection
 
-from replicator.cli.finding import Finding, ok, problem, warning
 from replicator.config.models import ClusterConfig
 from replicator.errors import ReplicatorError
+from replicator.examine.finding import Finding, ok, problem, warning
 from replicator.flow.round_trip import NEAR, RoundTrip
 from replicator.wire import describe_quotas as quotas
 from replicator.wire.cluster import ClusterClient
