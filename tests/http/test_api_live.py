@@ -38,6 +38,12 @@ def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         with rig.worker() as worker:
             worker.wait_ready()
             rig.installation.wait_until_copied(2)
+
+            def told() -> bool:
+                assert json.loads(worker.get(f"/v1/links/{rig.name}")[1])["syncs"]
+                return True
+
+            wait_for(told, within=20, what="it says what it can't keep in step, so that answers stay the same")
             yield rig, worker
 
 
