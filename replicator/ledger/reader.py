@@ -53,7 +53,7 @@ class LedgerReader:
         self.sightings: dict[int, Sighting] = {}  # by lane
         self._cluster = cluster
         self._entries: dict[tuple[str, int], Entry] = {}
-        self._held_by: dict[tuple[str, int], int] = {}  # lane
+        self.held_by: dict[tuple[str, int], int] = {}  # the lane that has the entry
         self._undecoded: dict[tuple[int, bytes], bytes | None] = {}  # by lane and key: the newest since the last read
         self.problems: dict[str, StoredProblem] = {}  # as of the last `read`, by source topic
         self._next = dict.fromkeys(range(lanes), 0)
@@ -154,9 +154,9 @@ class LedgerReader:
             if entry is not None:
                 held = self._entries.get(where)
                 if held is None or held.moves <= entry.moves:
-                    self._entries[where], self._held_by[where] = entry, lane
-            elif self._held_by.get(where) == lane:  # and if it has moved, another lane holds it, or is about to
-                del self._entries[where], self._held_by[where]
+                    self._entries[where], self.held_by[where] = entry, lane
+            elif self.held_by.get(where) == lane:  # and if it has moved, another lane holds it, or is about to
+                del self._entries[where], self.held_by[where]
         self._undecoded.clear()
 
     def _error(self, error: KafkaError) -> Exception:

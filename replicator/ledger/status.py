@@ -169,7 +169,7 @@ def read_status_blocking(
         ends = source.ends((name, p) for name in wanted for p in range(source_topics[name].partitions))
     except ReplicatorError as error:
         source_error = str(error)
-        ends = ledger.last_ends(link)
+        ends = ledger.last_ends()
     shown = {
         at: entry if source_error else _as_found(entry, link, source_topics, target_topics)
         for at, entry in ledger.entries.items()
@@ -178,8 +178,9 @@ def read_status_blocking(
         and (source_error or not _deleted_with_its_copy(entry, link, source_topics, target_topics))
     }
     recorded = shown
+    lanes = ledger.lanes
     shown = {at: _with_desired(entry, desired.of(entry.topic)) for at, entry in shown.items()}
-    shown = {at: _with_trouble(entry, troubles.get(lane_of(*at, link.lanes))) for at, entry in shown.items()}
+    shown = {at: _with_trouble(entry, troubles.get(lanes[at])) for at, entry in shown.items()}
     behind = [(at, entry.source_next) for at, entry in shown.items() if ends.get(at, -1) > entry.source_next >= 0]
     now_ms = int(time.time() * 1000)
     next_times = source.times(behind) if behind and source_error is None else {}
@@ -189,7 +190,7 @@ def read_status_blocking(
             ends.get(at),
             next_times.get(at),
             now_ms,
-            lane=lane_of(*at, link.lanes),
+            lane=lanes[at],
             confirmed=_is_recorded(entry, recorded[at]),
         )
         for at, entry in shown.items()
@@ -267,10 +268,11 @@ def _as_found(
 
 @dataclass(frozen=True, slots=True)
 class _Ledger:
-    """What the link's own topics say: entries, problems by topic, troubles and sightings by lane, what the syncers
-    say, and what operators want."""
+    """What the link's own topics say: entries and the lanes that have them, problems by topic, troubles and sightings
+    by lane, what the syncers say, and what operators want."""
 
     entries: dict[Key, Entry] = field(default_factory=dict)
+    lanes: dict[Key, int] = field(default_factory=dict)
     problems: dict[str, StoredProblem] = field(default_factory=dict)
     troubles: dict[int, LaneTrouble] = field(default_factory=dict)
     syncs: tuple[SyncStatus, ...] = ()
@@ -283,11 +285,9 @@ class _Ledger:
         """When a worker heard of the source last; None if that isn't known."""
         return _iso(max(each.at_ms for each in self.sightings.values())) if self.sightings else None
 
-    def last_ends(self, link: LinkConfig) -> dict[Key, int]:
+    def last_ends(self) -> dict[Key, int]:
         """Where the source's partitions ended then. What a sighting doesn't name was copied to its end."""
-        ends = {
-            at: entry.source_next for at, entry in self.entries.items() if lane_of(*at, link.lanes) in self.sightings
-        }
+        ends = {at: entry.source_next for at, entry in self.entries.items() if self.lanes[at] in self.sightings}
         for sighting in self.sightings.values():
             ends |= {at: max(end, ends.get(at, end)) for at, end in sighting.ends.items() if at in self.entries}
         return ends
@@ -321,7 +321,9 @@ def _read_ledger(target: ClusterSide, link: LinkConfig, target_topics: Mapping[s
             detail = f"Lane {lane} of the link: {error}"
             troubles[lane] = LaneTrouble(lane, Reason.LEDGER_UNREADABLE, detail, -1, now_ms)
     syncs = tuple(_sync(report) for _, report in sorted(reader.reports.items()) if report.count or report.error)
-    return _Ledger(entries, reader.problems, troubles, syncs, reader.desired, reader.sightings, reader.drills)
+    return _Ledger(
+        entries, reader.held_by, reader.problems, troubles, syncs, reader.desired, reader.sightings, reader.drills
+    )
 
 
 def _drill(drills: DrillRecords) -> DrillStatus | None:
