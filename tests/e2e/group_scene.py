@@ -103,6 +103,7 @@ class GroupScene:
             for number in range(first, first + 100):
                 self._produce(producer, self.txn, number, (first // 100) % partitions)
             if index % 7 == 6:
+                assert producer.flush(30) == 0  # an abort before the partition is in is refused by a busy coordinator
                 producer.abort_transaction(30)
             else:
                 producer.commit_transaction(30)
