@@ -100,6 +100,12 @@ class Desk:
         self._read()
         return self._turning
 
+    @property
+    def claim(self) -> UUID:
+        """The id of this command's claim."""
+        assert self._claim is not None
+        return self._claim.id
+
     def write(self, pairs: Sequence[KeyValue]) -> None:
         """Append these records to the control topic."""
         if pairs:

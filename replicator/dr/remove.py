@@ -1,15 +1,19 @@
 """`replicator remove`: what a link has made for itself goes, so that nothing of it is left but the copies.
 
-The order is what makes it safe to be interrupted and run again: the control topic says what else there is, so it goes
-last. Topics of MirrorMaker's kind (heartbeats, checkpoints) carry the names of clusters, not of the link, and may be
-another link's or MirrorMaker's own: they stay, as do copies, their settings, and groups' positions.
+Nobody may work on the link meanwhile: on the command line it is refused while workers run, through the API they are
+asked to leave first (`ledger.leaving`), and have left once its group has no members. The order is what makes it safe to
+be interrupted and run again: the control topic says what else there is, so it goes last. Topics of MirrorMaker's kind
+(heartbeats, checkpoints) carry the names of clusters, not of the link, and may be another link's or MirrorMaker's own:
+they stay, as do copies, their settings, and groups' positions.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from replicator.errors import ReplicatorError, WrongStateError
 from replicator.ledger.client_errors import RefusedError
 from replicator.ledger.control_client import ControlClient
 from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_topic
+from replicator.ledger.leaving import Leave, encode_leave, leave_key
 from replicator.sync.acl import Acl, created_key, take_created
 from replicator.sync.acl_admin import AclAdmin
 from replicator.sync.admin import Admin, Group
@@ -28,6 +33,7 @@ from replicator.wire.cluster import ClusterClient
 from replicator.wire.kafka_errors import SECURITY_DISABLED
 
 Say = Callable[[str], None]
+_LOOK_S = 0.5
 _GONE = "DEAD"  # the state of a group that doesn't exist
 
 
@@ -72,7 +78,7 @@ def refuse_needed(settings: Settings, link: LinkConfig, removed: Collection[str]
         raise WrongStateError(
             f"link {link.name}: link {names[0]} tells by this link's ledger what not to copy back to {link.source}, "
             f"and would copy all of it without: remove it first from the configuration, or both in one command "
-            f"(--link {link.name} --link {names[0]}). Nothing was changed"
+            f"on the clusters (--link {link.name} --link {names[0]}, without --api). Nothing was changed"
         )
 
 
@@ -85,26 +91,62 @@ def refuse_running(link: LinkConfig, found: Belongings) -> None:
         )
 
 
-def remove(settings: Settings, link: LinkConfig, *, save_audit: Path, say: Say, by: str = "") -> Belongings:
+def remove(
+    settings: Settings, link: LinkConfig, *, save_audit: Path, say: Say, by: str = "", leave_s: float | None = None
+) -> Belongings:
     """Delete what is the link's own; what was deleted. Run again after an interruption it goes on with the rest.
 
     The audit trail is in the file `save_audit` before anything is deleted. WrongStateError, and nothing is changed,
-    while a worker runs for the link, or somebody is at work on it.
+    while a worker runs for the link, or somebody is at work on it. With `leave_s` workers are asked to leave the link
+    first, and have so many seconds for it; if nothing comes of the removal they go on by themselves.
     """
     found = belongings(settings, link)
-    refuse_running(link, found)
+    if leave_s is None:
+        refuse_running(link, found)
     if control_topic(link.name) not in found.topics:  # it never ran, or all of this has been done before
         asyncio.run(_delete(settings, link, found, say))
         return found
     with Desk(settings, link, "remove", f"--link {link.name}", by=by) as desk:
-        found = belongings(settings, link)
-        refuse_running(link, found)
-        desk.detail = f"{len(found.acls)} ACLs, {len(found.groups)} groups, {len(found.topics)} topics"
-        desk.note("begun")
-        save_trail(settings, link, save_audit)
-        say(f"{link.name}: audit trail saved to {save_audit}")
-        asyncio.run(_delete(settings, link, found, say, desk))
+        if leave_s is not None:
+            with _nobody_at_work(settings, link, desk, leave_s, say):
+                return _remove(settings, link, desk, save_audit, say)
+        return _remove(settings, link, desk, save_audit, say)
+
+
+def _remove(settings: Settings, link: LinkConfig, desk: Desk, save_audit: Path, say: Say) -> Belongings:
+    found = belongings(settings, link)
+    refuse_running(link, found)
+    desk.detail = f"{len(found.acls)} ACLs, {len(found.groups)} groups, {len(found.topics)} topics"
+    desk.note("begun")
+    save_trail(settings, link, save_audit)
+    say(f"{link.name}: audit trail saved to {save_audit}")
+    asyncio.run(_delete(settings, link, found, say, desk))
     return found
+
+
+@contextmanager
+def _nobody_at_work(settings: Settings, link: LinkConfig, desk: Desk, leave_s: float, say: Say) -> Iterator[None]:
+    """Workers have left the link, until the context ends. WrongStateError that names those who haven't, in time."""
+    desk.write([encode_leave(Leave(desk.claim, desk.by))])
+    try:
+        deadline = time.monotonic() + leave_s
+        told = -1
+        while (workers := belongings(settings, link).workers) and time.monotonic() < deadline:
+            if len(workers) != told:
+                told = len(workers)
+                say(f"{link.name}: waiting for {told} workers to leave: {', '.join(workers)}")
+            desk.renew()
+            time.sleep(_LOOK_S)
+        if workers:
+            raise WrongStateError(
+                f"link {link.name}: {', '.join(workers)} didn't leave within {leave_s:g} s: they hang, can't read the "
+                "control topic, or are of a release before this one; stop them, or take the link out of their "
+                "configuration (`replicator apply`), then give the order again. Nothing was changed"
+            )
+        yield
+    finally:
+        if not desk.gone:
+            desk.write([(leave_key(desk.claim), None)])
 
 
 def save_trail(settings: Settings, link: LinkConfig, file: Path) -> None:

@@ -1,23 +1,23 @@
 """One link in one worker: its clients, its lanes, and the loops that keep them going.
 
-discovery (5 s)   which partitions exist on both sides -> starts them in the lanes that are ours
+discovery (5 s)   which partitions exist on both sides -> starts them in the lanes that are ours (`worker.discovery`)
 entries (1 s)     what was acknowledged -> the ledger
-controller (5 s)  owner of lane 0 only: creates and grows target topics (`sync.topics`), and beside that, each by
-                  itself, what else is kept in step (`Controller.syncers`)
+leading (5 s)     owner of lane 0 only: creates and grows target topics (`sync.topics`), and beside that, each by
+                  itself, what else is kept in step (`worker.leading`, `Controller.syncers`)
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import structlog
 
 from replicator.config.librdkafka import certificates, client_properties
 from replicator.config.models import LinkConfig, Settings
-from replicator.errors import AuthenticationError, ConfigurationError, ReplicatorError
+from replicator.errors import ReplicatorError
 from replicator.flow.backpressure import ByteBudget
 from replicator.flow.bandwidth import Bandwidth
 from replicator.flow.fenced import FencedWriting
@@ -30,32 +30,33 @@ from replicator.flow.ways import Ways
 from replicator.flow.writer import Writer
 from replicator.ledger.configuration import Reload
 from replicator.ledger.lanes import control_topic, group_id, ledger_topic, map_topic
-from replicator.ledger.moved import encode_wish
+from replicator.ledger.leaving import Leave
 from replicator.ledger.turning import Turning
 from replicator.states import Reason, Way
-from replicator.sync.heartbeats import Pulse
 from replicator.telemetry.counters import LATENCY_BOUNDS_S, Histogram, LinkCounters, WorkerCounters
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
-from replicator.wire.metadata import ClusterView
 from replicator.wire.producer_id import init_producer_id
 from replicator.worker.acceptance import Acceptance
 from replicator.worker.conditions import Conditions
 from replicator.worker.control_writer import ControlWriter
 from replicator.worker.controller import Controller
+from replicator.worker.discovery import DISCOVERY_S, Discovery
 from replicator.worker.drills import Drills
 from replicator.worker.gaps import Gaps
 from replicator.worker.group_store import LaneStore
 from replicator.worker.holding import Holding
 from replicator.worker.lane import Lane, TransactionalIds
 from replicator.worker.lane_share import Share
+from replicator.worker.leading import Leading
+from replicator.worker.leaving import Leaving
 from replicator.worker.loops import Loops
 from replicator.worker.map_care import MapCare
 from replicator.worker.membership import Membership
 from replicator.worker.origins import OriginSearch, provenance_of
 from replicator.worker.partitions import Partitions
+from replicator.worker.patience import PREPARE_LIMIT_S, RETRY_S, Patience
 from replicator.worker.placement import Placement, lane_of_flow
-from replicator.worker.placement_choice import Chooser
 from replicator.worker.placement_load import LoadReport
 from replicator.worker.reloading import Reloading
 from replicator.worker.sightings import Sightings
@@ -64,12 +65,6 @@ from replicator.worker.troubles import Troubles
 
 log = structlog.get_logger(__name__)
 
-DISCOVERY_S = 5.0
-START_WAIT_S = 2.0
-SOON_S = 0.5  # between discoveries while something is expected to appear
-WIDE = 10_000  # partitions; a wider target that has everything is looked at less often
-SOMEWHAT_WIDE = 1000  # partitions
-MOST_REST_S = 30.0  # between two looks at both clusters' topics, as long as nothing changes on the source
 ENTRIES_S = 1.0
 RENEWAL_S = 3600.0  # brokers forget after 7 days by default
 FLUSH_S = 4.0
@@ -80,10 +75,7 @@ PLACEMENT_S = 2.0
 LOAD_S = 30.0
 HEARTBEAT_S = 1.0
 DRILLS_S = 30.0
-RETRY_S = 1.0
 QUIET_S = 5.0
-START_LIMIT_S = 30.0
-PREPARE_LIMIT_S = 120.0  # both clusters answer: it may take them this long to find another controller
 
 
 def certificates_of(settings: Settings, link: LinkConfig) -> tuple[object, ...]:
@@ -101,6 +93,7 @@ class LinkWorker:
         budget: ByteBudget,
         counters: WorkerCounters,
         reload: Callable[[str, Reload], None] = lambda link, command: None,
+        leave: Callable[[str, Leave], None] = lambda link, order: None,
     ) -> None:
         self.link = link
         self.settings = settings
@@ -120,11 +113,7 @@ class LinkWorker:
         self._discover_now = asyncio.Event()
         self._entries_now = asyncio.Event()
         self._control_now = asyncio.Event()
-        self._seen: ClusterView | None = None  # of the source, as discovered last
-        self._planned_for: ClusterView | None = None
-        self._plan_again = 0.0
-        self._waiting_since = self._look_at_target = 0.0
-        self._trouble = "not connected yet"
+        self._patience = Patience(link.name)
         self._say = ControlWriter(link.name, self._target)
         self._turning = Turning()
         self._holding = Holding(link, self._lanes, self._drop, self._loops.spawn, self._discover_now.set, _now_ms)
@@ -142,8 +131,7 @@ class LinkWorker:
         self._sightings = Sightings(self._lanes.values, self._source, _now_ms)
         self.reloading = Reloading(link, self._say, lambda command: reload(link.name, command))
         self._drills = Drills(settings, link, lambda: 0 in self._membership.owned, _now_ms)
-        self._load = LoadReport(self._lanes.values, self._bytes_of, _now_ms)
-        self._chooser = Chooser()
+        self._leaving = Leaving(lambda order: leave(link.name, order), _now_ms)
         self._acceptance = Acceptance(
             link,
             Gaps(self._source, self._target, _now_ms),
@@ -158,9 +146,9 @@ class LinkWorker:
 
     async def start(self) -> None:
         """Connect to both sides, make sure of the internal topics, and join. ReplicatorError if that can't be done."""
-        await self._patiently(self._source.all_topics)
-        await self._patiently(self._target.all_topics)
-        await self._patiently(self._controller.prepare, PREPARE_LIMIT_S)
+        await self._patience.until(self._source.all_topics)
+        await self._patience.until(self._target.all_topics)
+        await self._patience.until(self._controller.prepare, PREPARE_LIMIT_S)
         self._target.watch([ledger_topic(self.link.name), map_topic(self.link.name), control_topic(self.link.name)])
         self._fetcher = Fetcher(self._source, self._budget, self._errors, self._bandwidth)
         self._writer = Writer(self._target, self._may_write)
@@ -193,17 +181,41 @@ class LinkWorker:
             self._on_lost,
             cluster=self.link.target,
         )
+        discovery = Discovery(
+            (self._source, self._target),
+            self._partitions,
+            self._lanes,
+            (self._fetcher, self._writer),
+            self._loops,
+            self._own_counters,
+            self._discover_now,
+        )
         self._suspension.start()
         await self._membership.start()
+        self._begin_loops(discovery)
+        self._patience.trouble = ""
+
+    def _begin_loops(self, discovery: Discovery) -> None:
+        leading = Leading(
+            self.link.name,
+            lambda: 0 in self._membership.owned,
+            self._controller,
+            discovery,
+            self._lanes,
+            self._say,
+            LoadReport(self._lanes.values, self._bytes_of, _now_ms),
+            self._placement,
+            _now_ms,
+        )
         every = self._loops.every
-        every(DISCOVERY_S, self._discover, "look for topics and partitions", self._discover_now)
+        every(DISCOVERY_S, discovery.step, "look for topics and partitions", self._discover_now)
         every(ENTRIES_S, self._write_entries, "write ledger entries", self._entries_now)
         every_s = self.link.sync.every
-        every(every_s, self._control, "create and grow target topics", self._control_now)
+        every(every_s, leading.topics, "create and grow target topics", self._control_now)
         for name in self._controller.syncers:
-            every(every_s, partial(self._sync, name), f"keep {name} in step")
+            every(every_s, partial(leading.sync, name), f"keep {name} in step")
         for pulse in self._controller.heartbeats.pulses if self._controller.heartbeats is not None else ():
-            every(HEARTBEAT_S, partial(self._beat, pulse), "write heartbeats")
+            every(HEARTBEAT_S, partial(leading.beat, pulse), "write heartbeats")
         care = MapCare(self.link.name, self._source, self._target, self._lanes.values, _now_ms)
         every(DISCOVERY_S, care.step, "keep the offset map small")
         every(RENEWAL_S, self._renew, "renew transactional ids")
@@ -212,12 +224,11 @@ class LinkWorker:
         every(SIGHTINGS_S, self._sightings.step, "note where the source ends")
         every(PLACEMENT_S, self._placement.step, "move partitions between lanes")
         if self.link.placement == "by_load":
-            every(LOAD_S, self._balance, "compare the load of lanes")
+            every(LOAD_S, leading.balance, "compare the load of lanes")
         every(COMMANDS_S, self.reloading.step, "say which configuration is in force")
         if self.link.drill.every is not None:
             every(DRILLS_S, self._drills.step, "drill")
         every(TROUBLES_S, self._troubles.step, "say which lanes don't run")
-        self._trouble = ""
 
     async def stop(self) -> None:
         """Hand the lanes over in good order, leave the group, close all connections. A few seconds at most."""
@@ -243,8 +254,8 @@ class LinkWorker:
 
     def not_ready(self) -> list[str]:
         """Why this link isn't ready; empty when it has joined and every owned lane has recovered."""
-        if self._trouble:
-            return [f"link {self.link.name}: {self._trouble}"]
+        if self._patience.trouble:
+            return [f"link {self.link.name}: {self._patience.trouble}"]
         if not self._membership.joined:
             error = self._membership.last_error
             return [f"link {self.link.name}: has not joined its group yet{f': {error}' if error else ''}"]
@@ -265,6 +276,10 @@ class LinkWorker:
         self._controller.count(counters, active=0 in self._lanes)
         counters.drill = self._drills.counters if 0 in self._lanes else None
 
+    def rest(self, why: str) -> None:
+        """It isn't started, and that is meant: `not_ready` says why."""
+        self._patience.trouble = why
+
     def take_rate(self, settings: Settings, link: LinkConfig) -> None:
         """From now on with this configuration, which differs in nothing but `bandwidth`."""
         self.settings, self.link = settings, link
@@ -278,6 +293,7 @@ class LinkWorker:
     def _hear(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         for key, value in pairs:
             self._turning.take(key, value)
+        self._leaving.hear(pairs)
         self._drills.hear(pairs)
         self._placement.hear(pairs)
         self.reloading.hear(pairs)
@@ -510,36 +526,6 @@ class LinkWorker:
 
     # loops
 
-    async def _discover(self) -> None:
-        """Find the partitions that both sides have, start what is new, and notice what is gone."""
-        source = await self._source.all_topics()
-        now = time.monotonic()
-        if source is not self._seen:
-            self._seen, self._waiting_since = source, now
-            self._target.watch(self._partitions.find(source))
-        pending = self._partitions.pending(self._lanes)
-        if pending or now >= self._look_at_target:
-            await self._target.refresh()
-            self._look_at_target = now + DISCOVERY_S * (self._partitions.found // WIDE)
-        lanes = [lane for lane in self._lanes.values() if lane.running]
-        for lane in lanes:
-            self._partitions.compare(lane)
-        starting = {asyncio.create_task(self._partitions.start_in_quietly(lane)) for lane in lanes}
-        if starting:  # one that waits for a broker goes on by itself, and doesn't hold up what comes next
-            for task in starting:
-                self._loops.keep(task)
-            done, _ = await asyncio.wait(starting, timeout=START_WAIT_S)
-            for task in done:
-                task.result()
-        self._own_counters.resting = {n: self._partitions.resting(lane) for n, lane in self._lanes.items()}
-        self._fetcher.show_homeless()
-        self._writer.show_homeless()
-        if self._partitions.pending(self._lanes):
-            soon_s = min(DISCOVERY_S, max(SOON_S, (now - self._waiting_since) / 8))  # some wait for people
-            asyncio.get_running_loop().call_later(soon_s, self._discover_now.set)
-        else:
-            self._waiting_since = now
-
     async def _write_entries(self) -> None:
         owned = self._membership.owned
         lanes = [lane for lane in self._lanes.values() if lane.recovered and lane.dirty and lane.number in owned]
@@ -556,63 +542,9 @@ class LinkWorker:
             if lane.running:
                 await lane.renew()
 
-    async def _control(self) -> None:
-        if 0 not in self._membership.owned:
-            return
-        seen = self._seen
-        if seen is not None and seen is self._planned_for and time.monotonic() < self._plan_again:
-            return
-        changed, problems = await self._controller.run()
-        calm = not (changed or problems)  # then a wide link's topics, which are dear to list, are let be for a while
-        rest_s = min(MOST_REST_S, DISCOVERY_S * (self._partitions.found // SOMEWHAT_WIDE)) if calm else 0.0
-        self._planned_for, self._plan_again = seen, time.monotonic() + rest_s
-        if changed:
-            self._discover_now.set()
-        lane = self._lanes.get(0)
-        if lane is not None and lane.running:
-            await lane.write_problems(problems)
-
-    async def _sync(self, name: str) -> None:
-        if 0 in self._membership.owned:
-            await self._controller.sync(name)
-
-    async def _beat(self, pulse: Pulse) -> None:
-        if 0 in self._membership.owned:
-            await pulse.beat()
-
-    async def _balance(self) -> None:
-        """Say what our lanes carry; as the controller, wish a hot partition elsewhere. Its owners do the rest."""
-        if pairs := self._load.due():
-            await self._say.write(pairs)
-        if 0 not in self._membership.owned:
-            return
-        choice = self._chooser.choose(self._placement.loads, len(self._placement.wishes), _now_ms())
-        if choice is not None:
-            (topic, partition), lane, why = choice
-            self._log.info("moving a hot partition", topic=topic, partition=partition, to_lane=lane, why=why)
-            await self._say.write([encode_wish(topic, partition, lane)])
-
     def _bytes_of(self, key: tuple[str, int]) -> int:
         counters = self._counters.partitions.get((self.link.name, *key))
         return counters.bytes if counters is not None else 0
-
-    async def _patiently(self, connect: Callable[[], Awaitable[object]], limit_s: float | None = None) -> None:
-        """Try for a while: clusters and the daemon often start together. Wrong settings fail at once."""
-        deadline = time.monotonic() + (START_LIMIT_S if limit_s is None else limit_s)
-        while True:
-            try:
-                await connect()
-                return
-            except (AuthenticationError, ConfigurationError):
-                raise
-            except ReplicatorError as error:
-                if not error.retriable or time.monotonic() > deadline:
-                    raise
-                if self._trouble != str(error):
-                    self._trouble = str(error)
-                    left_s = round(deadline - time.monotonic())
-                    self._log.warning("not connected yet", error=self._trouble, giving_up_in_s=left_s)
-                await asyncio.sleep(RETRY_S)
 
 
 def _now_ms() -> int:

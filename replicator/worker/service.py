@@ -16,8 +16,10 @@ from replicator.http.access import tokens_of
 from replicator.http.server import serve
 from replicator.http.service import Links
 from replicator.ledger.configuration import Reload
+from replicator.ledger.leaving import Leave
 from replicator.sync.overlap import refuse_overlaps
 from replicator.telemetry.counters import WorkerCounters
+from replicator.worker.leaving import Fate, fate_of_order
 from replicator.worker.link import LinkWorker, certificates_of
 from replicator.worker.memory import keep_freed_memory
 from replicator.worker.offered import OFFERED
@@ -27,6 +29,7 @@ log = structlog.get_logger(__name__)
 Configuration = tuple[Settings, Sequence[LinkConfig]]
 
 START_AGAIN_S = 5.0
+LOOK_S = 2.0  # at what becomes of a link that is being removed
 # What starting a link again with the same settings wouldn't cure.
 _WRONG = (AuthorizationError, ConfigurationError, WrongStateError)
 
@@ -43,6 +46,7 @@ class Worker:
         self._counters = WorkerCounters(memory_limit_bytes=settings.service.memory_bytes)
         self._links = {link.name: self._new_link(settings, link) for link in links}
         self._running: set[LinkWorker] = set()
+        self._removed: set[str] = set()  # links that are gone: not to be made anew just because the file has them still
         self._changing = asyncio.Lock()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,7 +96,10 @@ class Worker:
         removed = [name for name in self._links if name not in links]
         kept = [name for name in links if name in self._links]
         replaced = [name for name in kept if not self._goes_on(settings, links[name])]
-        added = [link for name, link in links.items() if name not in self._links]
+        self._removed &= links.keys()
+        for name in self._removed:
+            log.warning("the link was removed: take it out of the configuration; a restart would begin anew", link=name)
+        added = [link for name, link in links.items() if name not in self._links.keys() | self._removed]
         capped = [name for name in kept if name not in replaced and self._links[name].link != links[name]]
         for name in capped:
             self._links[name].take_rate(settings, links[name])
@@ -138,7 +145,7 @@ class Worker:
         return ""
 
     def _new_link(self, settings: Settings, link: LinkConfig) -> LinkWorker:
-        return LinkWorker(settings, link, self._budget, self._counters, self._reload_asked)
+        return LinkWorker(settings, link, self._budget, self._counters, self._reload_asked, self._leave_asked)
 
     async def _start(self, link: LinkWorker) -> None:
         await link.start()
@@ -178,6 +185,37 @@ class Worker:
             await link.reloading.answer(command, error)
         except ReplicatorError as refusal:
             log.warning("can't say that the configuration was read", link=name, error=str(refusal))
+
+    def _leave_asked(self, name: str, order: Leave) -> None:
+        self._spawn(self._leave(name, order))
+
+    async def _leave(self, name: str, order: Leave) -> None:
+        """Stop working on a link that somebody removes. If they don't come to that, go on."""
+        async with self._changing:
+            former = self._links.get(name)
+            if former is None:
+                return
+            await self._end(former)
+            waiting = self._links[name] = self._new_link(former.settings, former.link)
+            waiting.rest(f"{order.by} removes it")
+        log.warning("left the link: it is being removed", link=name, by=order.by)
+        while self._links.get(name) is waiting:
+            await asyncio.sleep(LOOK_S)
+            try:
+                fate = await asyncio.to_thread(fate_of_order, former.settings, former.link)
+            except ReplicatorError as error:
+                log.warning("can't see whether the link is removed", link=name, error=str(error))
+                continue
+            async with self._changing:
+                if fate is Fate.STANDS or self._links.get(name) is not waiting:
+                    continue
+                if fate is Fate.TAKEN_BACK:
+                    log.warning("the link isn't removed: going on", link=name)
+                    self._start_soon(name)
+                    return
+                await self._end(self._links.pop(name))
+                self._removed.add(name)
+                log.warning("the link was removed: take it out of the configuration", link=name, by=order.by)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)

@@ -39,7 +39,7 @@ async def run(file: Path, stop: asyncio.Event) -> None:
 async def test_given_clusters_that_stay_away_then_the_worker_ends_and_names_address_and_remedy(
     configuration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("replicator.worker.link.START_LIMIT_S", 0.5)
+    monkeypatch.setattr("replicator.worker.patience.START_LIMIT_S", 0.5)
     with pytest.raises(
         UnreachableError, match=r"cluster us: can't connect to 127\.0\.0\.1:\d+ .*check bootstrap_servers"
     ):
