@@ -7,8 +7,9 @@ from typing import NoReturn
 
 import typer
 
-from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption, load_links
+from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption
 from replicator.cli.output import console, print_json
+from replicator.cli.reach import Direct, Reach, reach
 from replicator.examine.finding import Finding, Level, as_json, exit_code, of_configuration
 from replicator.examine.findings import examine
 from replicator.telemetry import logs
@@ -19,10 +20,22 @@ _MOST = 2_000  # characters of a text, which may name thousands of topics
 
 
 def check(config: ConfigOption = DEFAULT_CONFIG, link: LinkOption = None, output: OutputOption = Output.TEXT) -> None:
-    """Connect to the clusters and report what is missing: reachability, versions, permissions. Changes nothing."""
+    """Connect to the clusters and report what is missing: reachability, versions, permissions. Changes nothing.
+
+    Through the API it is the worker that looks, from where it runs.
+    """
     logs.configure(level="ERROR")
-    settings, links, warnings = load_links(config, link)
-    end_with([*of_configuration(warnings), *asyncio.run(examine(settings, links))], output)
+    links = reach(config, link)
+    if isinstance(links, Direct):  # together: links share clusters
+        found = asyncio.run(examine(links.settings, links.links))
+        end_with([*of_configuration(links.warnings), *found], output)
+    end_with(told(links, "check"), output)
+
+
+def told(links: Reach, view: str) -> list[Finding]:
+    """What the view says of all links; what two of them say of a cluster, once."""
+    rows = [row for name in links.names for row in links.view(view, name)["findings"]]
+    return list(dict.fromkeys(map(Finding.of, rows)))
 
 
 def end_with(findings: list[Finding], output: Output) -> NoReturn:

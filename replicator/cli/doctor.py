@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from replicator.cli.check import end_with
+from replicator.cli.check import end_with, told
 from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption
 from replicator.cli.reach import Direct, reach
 from replicator.examine.doctor import diagnose
-from replicator.examine.finding import Finding, of_configuration
+from replicator.examine.finding import of_configuration
 from replicator.telemetry import logs
 
 
@@ -24,6 +24,5 @@ def doctor(config: ConfigOption = DEFAULT_CONFIG, link: LinkOption = None, outpu
         found = asyncio.run(diagnose(links.settings, links.links))
         findings = [*of_configuration(links.warnings), *found]
     else:
-        rows = [row for name in links.names for row in links.view("doctor", name)["findings"]]
-        findings = list(dict.fromkeys(map(Finding.of, rows)))
+        findings = told(links, "doctor")
     end_with(findings, output)

@@ -80,8 +80,8 @@ class Remote:
                 "--export isn't available through the API: files would be written where the worker runs; leave it "
                 "out, or run the command with the configuration file"
             )
-        if verb.name == "failover":
-            return self._fail_over(verb, link, order, hand)
+        if verb.saves:
+            return self._saving(verb, link, order, hand)
         return self._follow(self._order(verb, link, order), hand)
 
     def _order(self, verb: Verb[Any], link: str, order: Order) -> str:
@@ -89,22 +89,25 @@ class Remote:
         begun = self._call("POST", _path("links", link, verb.name), {**_body(order), "confirm": link})
         return str(begun["operation"])
 
-    def _fail_over(self, verb: Verb[Any], link: str, order: Order, hand: Hand) -> dict[str, Any]:
-        """The status as it was is saved here, too: where it can't be, nothing is changed."""
+    def _saving(self, verb: Verb[Any], link: str, order: Order, hand: Hand) -> dict[str, Any]:
+        """What the verb saves is saved here, too: where it can't be, nothing is changed."""
         file = hand.snapshot or Path(snapshot_name(link))
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch(exist_ok=False)
         except OSError as error:
             raise WrongStateError(
-                f"link {link}: the status can't be saved to {file}: {error.strerror}; name another file with "
-                "--snapshot. Nothing was changed"
+                f"link {link}: the {verb.saves} can't be saved to {file}: {error.strerror}; name another file. "
+                "Nothing was changed"
             ) from error
         try:
             operation = self._order(verb, link, order)
             done = self._follow(operation, hand)
+            key = "audit" if "audit" in done else "snapshot"
+            if done.get(key) is None:
+                return done  # there was nothing to save
             file.write_text(json.dumps(self._call("GET", _path("operations", operation, "snapshot")), indent=1))
-            return {**done, "snapshot": str(file)}
+            return {**done, key: str(file)}
         finally:
             if not file.stat().st_size:
                 file.unlink()

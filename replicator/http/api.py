@@ -107,7 +107,8 @@ class Api:
             Route("GET", "/v1/operations/{operation}", view, self._operation, "How far one of them is.",
                   OperationShape, query=After, problems=(404,)),
             Route("GET", "/v1/operations/{operation}/snapshot", view, self._snapshot,
-                  "The status that a failover has saved.", dict[str, Any], problems=(404,)),
+                  "What it has saved to a file: the status of a failover, the audit trail of a link that is removed.",
+                  dict[str, Any], problems=(404,)),
             Route("GET", "/v1/counts", view, self._counts, "What this address' workers have copied so far.",
                   dict[str, Copied]),
         ]  # fmt: skip
@@ -188,7 +189,7 @@ class Api:
 
     async def _snapshot(self, request: web.Request, who: Principal) -> web.Response:
         operation = self._operations.get(request.match_info["operation"])
-        if operation is None or operation.snapshot is None or operation.verb != "failover":
+        if operation is None or operation.snapshot is None or not self._verbs[operation.verb].saves:
             return problem(404, "there is no such snapshot here")
         try:
             return json_answer(await self.reader.run(operation.snapshot.read_bytes))

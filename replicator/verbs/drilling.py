@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from replicator.config.models import LinkConfig, Settings
 from replicator.dr.canary import canary_settings
@@ -13,11 +13,13 @@ from replicator.dr.drill import Crew, Drill
 from replicator.dr.drill_report import as_json
 from replicator.dr.holds import Choice
 from replicator.errors import ConfigurationError
-from replicator.verbs.verb import Hand, Order, Row, Verb
+from replicator.verbs.verb import WHOLE_LINK, Hand, Order, Row, Verb
 
 
 class DrillOrder(Order):
     """How the canary is moved; topics can't be chosen."""
+
+    model_config = ConfigDict(json_schema_extra=WHOLE_LINK)
 
     all: bool = Field(default=True, description="It goes for the whole link.")
     mode: Literal["promote", "failover"] = Field(default="promote", description="A planned move, or a forced one.")

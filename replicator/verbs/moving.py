@@ -158,6 +158,7 @@ FAILOVER = Verb(
     _failover_ahead,
     _failover_consequence,
     _failover,
+    saves="status as it was",
 )
 RESTORE = Verb(
     "restore",

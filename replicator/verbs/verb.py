@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from replicator.config.models import LinkConfig, Settings
 from replicator.dr.holds import Choice, Say
@@ -34,6 +34,8 @@ class Order(BaseModel):
         """The topics; ConfigurationError unless they are named in one of the two ways."""
         return Choice.of(self.topic, self.all)
 
+
+WHOLE_LINK: dict[str, JsonValue] = {"x-whole-link": True}  # in an order's schema: topics can't be chosen
 
 OrderT = TypeVar("OrderT", bound=Order)
 
@@ -59,7 +61,7 @@ def nothing_said(text: str) -> None:
 @dataclass(frozen=True, slots=True)
 class Hand:
     """Who runs a verb: the name for the audit trail ("": the user of this process), who hears of progress, and where
-    files go: `snapshot` is the file of a failover's, `export` the directory of what a restore saves."""
+    files go: `snapshot` is the file that a verb `saves`, `export` the directory of what a restore saves."""
 
     by: str = ""
     say: Say = nothing_said
@@ -85,3 +87,4 @@ class Verb(Generic[OrderT]):
     run: Callable[[Settings, LinkConfig, OrderT, Row | None, Hand], dict[str, Any]]
     check: Callable[[Row, OrderT], None] = _nothing_wrong
     looks_first: bool = True  # False: what is ahead takes long to find, and `run` finds it itself
+    saves: str = ""  # what it saves to a file before it changes anything

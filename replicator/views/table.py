@@ -10,7 +10,7 @@ from replicator.ledger.status import LinkStatus, read_status_blocking
 from replicator.sync.group_report import read_groups
 from replicator.views import shapes
 from replicator.views.audit import read_audit
-from replicator.views.diagnosis import read_diagnosis
+from replicator.views.diagnosis import read_diagnosis, read_examination
 from replicator.views.differences import read_differences
 from replicator.views.outlook import read_outlook
 from replicator.views.readiness import read_readiness
@@ -61,6 +61,8 @@ VIEWS: dict[str, View[Any]] = {
         View("ready", "Whether the copies could be used on their own now, and what is in the way.", ReadyQuery,
              lambda settings, link, query: read_readiness(settings, link, query.choice, query.ignore),
              shapes.Readiness),
+        View("check", "Whether all is there that copying needs: addresses, versions, rights, topics.", Query,
+             lambda settings, link, _: read_examination(settings, link), shapes.Diagnosis, slow=True),
         View("doctor", "What may trouble the link: addresses, versions, rights, ways, clocks, disks, misfits.", Query,
              lambda settings, link, _: read_diagnosis(settings, link), shapes.Diagnosis, slow=True),
         View("failover", "What a failover would lose now.", TopicQuery,

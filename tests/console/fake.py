@@ -123,7 +123,12 @@ class Fake:
             "summary": "Compare both sides.",
             "requestBody": {"content": {"application/json": {"schema": schema}}},
         }
-        paths = {"/v1/links/{link}/verify": {"post": verify}, "/v1/links/{link}/pause": {"post": {}}, "/v1/me": {}}
+        drill = {
+            "summary": "Move a canary.",
+            "requestBody": {"content": {"application/json": {"schema": {"properties": common, "x-whole-link": True}}}},
+        }
+        verbs = {"verify": verify, "drill": drill, "pause": {}}
+        paths = {f"/v1/links/{{link}}/{verb}": {"post": about} for verb, about in verbs.items()} | {"/v1/me": {}}
         return _json({"paths": paths, "components": {"schemas": {"VerifyBody": body}}})
 
     async def _snapshot(self, request: web.Request) -> web.StreamResponse:

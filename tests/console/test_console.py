@@ -199,7 +199,9 @@ def test_given_a_verb_that_the_console_does_not_know_then_it_is_offered_as_the_s
     page.set_viewport_size({"width": 360, "height": 740})
     at(page, fake, LINK)
     page.get_by_role("button", name="More…").click()
-    expect(page.get_by_role("dialog").get_by_role("listitem")).to_have_text(["Verify…Compare both sides."])
+    expect(page.get_by_role("dialog").get_by_role("listitem")).to_have_text(
+        ["Verify…Compare both sides.", "Drill…Move a canary."]
+    )
     page.get_by_role("button", name="Verify…").click()
     page.get_by_label("Bytes per second").fill("7")
     page.get_by_label("Type the link's name").fill("us-to-eu")
@@ -219,6 +221,18 @@ def test_given_a_verb_that_the_console_does_not_know_then_it_is_offered_as_the_s
         "why": "",
         "confirm": "us-to-eu",
     }
+
+
+def test_given_a_verb_for_the_whole_link_then_no_topics_can_be_chosen(page: Page, fake: Fake) -> None:
+    at(page, fake, LINK)
+    page.get_by_role("button", name="More…").click()
+    page.get_by_role("button", name="Drill…").click()
+    expect(page.get_by_role("dialog")).to_contain_text("48 partitions: drill.")
+    expect(page.get_by_role("dialog").get_by_role("radio")).to_have_count(0)
+    page.get_by_label("Type the link's name").fill("us-to-eu")
+    page.get_by_role("button", name="Drill us-to-eu").click()
+    expect(page.locator(".operation .heading")).to_contain_text("Done")
+    assert fake.orders[-1] == {"verb": "drill", "why": "", "confirm": "us-to-eu"}
 
 
 def test_given_hostile_names_when_they_are_shown_then_they_are_text_and_nothing_else(page: Page) -> None:

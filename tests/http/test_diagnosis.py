@@ -1,4 +1,4 @@
-"""`doctor` through the API of a server whose clusters are away: the findings and exit code of the command line."""
+"""`check` and `doctor` through the API of a server whose clusters are away: findings and exit code as without it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import jsonschema
+import pytest
 from typer.testing import CliRunner, Result
 
 from replicator.cli.main import app
@@ -40,28 +41,29 @@ class Away(World):
         return {link.name: (self._settings, link) for link in self._settings.links}
 
 
-async def doctor(*arguments: str) -> Result:
-    return await asyncio.to_thread(CliRunner().invoke, app, ["doctor", *arguments])
+async def run(verb: str, *arguments: str) -> Result:
+    return await asyncio.to_thread(CliRunner().invoke, app, [verb, *arguments])
 
 
-async def test_given_clusters_that_are_away_when_doctor_is_asked_over_http_then_it_is_as_without(
-    tmp_path: Path, client: aiohttp.ClientSession
+@pytest.mark.parametrize("verb", ["check", "doctor"])
+async def test_given_clusters_that_are_away_when_they_are_looked_at_over_http_then_it_is_as_without(
+    tmp_path: Path, client: aiohttp.ClientSession, verb: str
 ) -> None:
     file = tmp_path / "replicator.yaml"
     file.write_text(CONFIG)
     runner = await serve(Away(load(file)), "127.0.0.1:0", views=VIEWS, verbs={})
     url = urls(runner)[0]
     try:
-        direct = await doctor("-c", str(file), "-o", "json")
-        through = await doctor("--api", url, "-o", "json")
-        text = await doctor("--api", url)
-        one = await doctor("--api", url, "--link", "us-to-eu", "-o", "json")
-        async with client.get(f"{url}/v1/links/us-to-eu/doctor") as answer:
+        direct = await run(verb, "-c", str(file), "-o", "json")
+        through = await run(verb, "--api", url, "-o", "json")
+        text = await run(verb, "--api", url)
+        one = await run(verb, "--api", url, "--link", "us-to-eu", "-o", "json")
+        async with client.get(f"{url}/v1/links/us-to-eu/{verb}") as answer:
             found = await answer.json()
             assert answer.status == 200, "that a cluster is away is what it finds"
         async with client.get(url + OPENAPI_PATH) as answer:
             document = await answer.json()
-        unknown = await doctor("--api", url, "--link", "us-to-ee")
+        unknown = await run(verb, "--api", url, "--link", "us-to-ee")
     finally:
         await runner.cleanup()
     assert through.exit_code == direct.exit_code == text.exit_code == 3, through.stderr + direct.stderr
@@ -70,7 +72,7 @@ async def test_given_clusters_that_are_away_when_doctor_is_asked_over_http_then_
     assert sorted(map(str, theirs["findings"])) == sorted(map(str, ours["findings"])), "each cluster once"
     assert "5 problems" in text.stdout
     assert json.loads(one.stdout) == found
-    (described,) = document["paths"]["/v1/links/{link}/doctor"]["get"]["responses"]["200"]["content"].values()
+    (described,) = document["paths"]["/v1/links/{link}/" + verb]["get"]["responses"]["200"]["content"].values()
     jsonschema.validate(found, {**described["schema"], "components": document["components"]})
     assert unknown.exit_code == 2
     assert "did you mean `us-to-eu`?" in unknown.stderr

@@ -68,10 +68,10 @@ function others({ paths, components }) {
     const verb = path.match(/^\/v1\/links\/\{link\}\/(\w+)$/)?.[1];
     if (!post || !verb || ELSEWHERE.has(verb)) continue;
     const schema = post.requestBody?.content["application/json"]?.schema ?? {};
-    const { properties = {} } = schema.$ref ? components.schemas[schema.$ref.split("/").at(-1)] : schema;
+    const { properties = {}, ...about } = schema.$ref ? components.schemas[schema.$ref.split("/").at(-1)] : schema;
     const options = Object.entries(properties).filter(([key]) => !COMMON.has(key)).map(([key, each]) => [key, option(key, each)]);
     const title = verb[0].toUpperCase() + verb.slice(1);
-    found.push([verb, { title, says: post.summary ?? "", typed: true, options: Object.fromEntries(options), wide: !("topic" in properties) }]);
+    found.push([verb, { title, says: post.summary ?? "", typed: true, options: Object.fromEntries(options), wide: about["x-whole-link"] === true }]);
   }
   return found;
 }

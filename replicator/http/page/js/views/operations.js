@@ -15,11 +15,12 @@ const LONG = 50; // of lists in the result
 const NEXT = {
   failover: "Let clients use the copies now. When the old source is back, Restore finds what was written there and never copied.",
   promote: "Let clients use the copies now: nothing is missing there.",
+  remove: "Take the link out of the configuration of its workers.",
 };
 const WORDS = {
   took_ms: ["Took", age], after_quiet_ms: ["After the source was quiet", age], lost_records: ["Records lost, as far as is known", count],
   unknown_partitions: ["Partitions of which nothing is known", count], waiting: ["Partitions that haven't confirmed yet", count],
-  changed: ["Partitions changed", count], records: ["Records", count], snapshot: ["Status saved to", String], source_seen: ["Source seen last", moment],
+  changed: ["Partitions changed", count], records: ["Records", count], snapshot: ["Status saved to", String], audit: ["Audit trail saved to", String], source_seen: ["Source seen last", moment],
   source_error: ["Source", String], merged: ["Merged", String],
 };
 
@@ -80,9 +81,9 @@ export function progress(link, id, signal, ended = () => {}) {
     h("p", {}, h("a", { href: to("links", link) }, "To the link"), " · ", h("a", { href: to("links", link, "audit") }, "Audit trail")));
 }
 
-/** The status as it was before, for this machine: with a token a plain link wouldn't do. */
-function download(id, file) {
-  const button = h("button", { type: "button" }, "Download the status as it was");
+/** What the order has saved, for this machine: with a token a plain link wouldn't do. */
+function download(id, what, file) {
+  const button = h("button", { type: "button" }, `Download the ${what}`);
   button.addEventListener("click", async () => {
     try {
       const found = await get(`v1/operations/${encodeURIComponent(id)}/snapshot`);
@@ -110,7 +111,8 @@ function shownResult({ id, link, verb, state, error, result }) {
   parts.push(panel("Result", NEXT[verb] && h("p", {}, h("b", {}, "Next: "), NEXT[verb]),
     facts(["Partitions", partitions === undefined ? null : count(partitions)], ...known.map(([key, [title, show]]) => [title, show(result[key])]),
       ["Groups", result.groups && `${many(result.groups.moved ?? 0, "position")} of ${many(result.groups.groups ?? 0, "group")} brought up to the end`]),
-    result.snapshot && download(id, `${verb}-${link}.json`),
+    result.snapshot && download(id, "status as it was", `${verb}-${link}.json`),
+    result.audit && download(id, "audit trail", `removed-${link}.json`),
     result.steps ? h("p", { class: "soft" }, Object.entries(result.steps).map(([step, ms]) => `${step} ${age(ms)}`).join(" · ")) : null,
     result.differences?.length ? h("ul", { class: "short", tabindex: 0, "aria-label": "Differences" }, result.differences.map((each) => h("li", {}, each))) : null,
     h("details", {}, h("summary", {}, "As JSON"), h("pre", { tabindex: 0 }, JSON.stringify(result, shortened, 1)))));
