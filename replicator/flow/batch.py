@@ -30,7 +30,7 @@ class Batch:
 
     __slots__ = (
         "code", "data", "lease", "max_timestamp", "message", "offsets", "origin", "outcome", "record_count", "sequence",
-        "source_base", "source_epoch", "source_next", "target_base", "uncertain", "way",
+        "size", "source_base", "source_epoch", "source_next", "target_base", "uncertain", "way",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +47,7 @@ class Batch:
         lease: Lease | None = None,
     ) -> None:
         self.data = data
+        self.size = len(data)  # in bytes
         self.record_count = record_count
         self.source_base = source_base
         self.source_next = source_next

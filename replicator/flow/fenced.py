@@ -55,7 +55,7 @@ class FencedWriting:
 
     def acknowledged(self, batch: Batch) -> None:
         """A batch is in the target's log, for everybody to read."""
-        self._bytes += len(batch.data)
+        self._bytes += batch.size
         if self._bytes >= ENTRIES_AFTER_BYTES:
             self._bytes = 0
             self._entries_due()

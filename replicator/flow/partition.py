@@ -75,6 +75,8 @@ class PartitionFlow:
         self.source_topic_id = source_topic_id
         self.target_topic = target_topic
         self.target_topic_id = target_topic_id
+        self.target_topic_key = target_topic_id.bytes  # as produce requests name it
+        self.key = topic, partition
         self.producer = producer
         self._sequences = dict(sequences or {})  # of producers that it isn't written with just now
         self.next_sequence = self._sequences.pop(producer, 0)
@@ -127,10 +129,6 @@ class PartitionFlow:
         return f"{self.topic}-{self.partition}"
 
     @property
-    def key(self) -> tuple[str, int]:
-        return self.topic, self.partition
-
-    @property
     def target_next(self) -> int:
         """The target's log position behind what is acknowledged, -1 unknown."""
         return self.target_log.next
@@ -178,7 +176,7 @@ class PartitionFlow:
         staged = self._stage.stage(fetched, self.fetch_offset, lease)
         self._counters.drop(staged.dropped, staged.looped_records, staged.looped_bytes)
         for batch in staged.batches:
-            self.queued_bytes += len(batch.data)
+            self.queued_bytes += batch.size
         if staged.batches:
             self.queue.extend(staged.batches)
             self._drained.clear()
@@ -230,16 +228,19 @@ class PartitionFlow:
     @property
     def waiting(self) -> bool:
         """Whether it has something to send, if it may."""
+        if not self.unresolved and not self.queue:
+            return False
         if self.closed or self._held or self._stopped or self.changing:
             return False
         most = MAX_UNRESOLVED if self._producer_known else 1
         new = self.queue and not (self._tries and self.unresolved)  # what isn't sent can be let go of and had again
-        return len(self.unresolved) - len(self._resend) < most and bool(self._resend or new)
+        return bool(self._resend or new) and len(self.unresolved) - len(self._resend) < most
 
     @property
     def sendable(self) -> bool:
         """Whether the writer may take a batch now."""
-        return self.waiting and (self.gate is None or self.gate.admits(self, again=bool(self._resend)))
+        gate = self.gate
+        return self.waiting and (gate is None or gate.admits(self, again=bool(self._resend)))
 
     @property
     def uncertain(self) -> bool:
@@ -279,14 +280,14 @@ class PartitionFlow:
             if not self.unresolved and self.gate is not None and self.gate.forgotten(self.record_timestamp_ms):
                 self._producer_known = False
             batch = self.queue.popleft()
-            self.queued_bytes -= len(batch.data)
+            self.queued_bytes -= batch.size
             self.unresolved.append(batch)
             if self._full and self.queued_bytes < QUEUE_BYTES // 2:
                 self._full = False
                 self._outside.fetch_again(self)
         if batch.sequence < 0:
-            batch.sequence = self.next_sequence
-            self.next_sequence = (self.next_sequence + batch.record_count) & SEQUENCE_MASK
+            batch.sequence = sequence = self.next_sequence
+            self.next_sequence = (sequence + batch.record_count) & SEQUENCE_MASK
             self._stamp(batch)
         batch.outcome = Outcome.SENT
         self.in_flight += 1
@@ -317,13 +318,13 @@ class PartitionFlow:
         if self._stopped:
             self._answered()
             return
-        while self.unresolved and self.unresolved[0].outcome is Outcome.ACKNOWLEDGED:
-            head = self.unresolved[0]
+        unresolved = self.unresolved
+        while unresolved and (head := unresolved[0]).outcome is Outcome.ACKNOWLEDGED:
             if self.target_log.lost(head):
                 self.fault(target_errors.truncated(self, head))
                 self._answered()
                 return
-            self.unresolved.popleft()
+            unresolved.popleft()
             self._complete(head)
         self._answered()
         if self._held:
@@ -374,7 +375,7 @@ class PartitionFlow:
             self.gate.acknowledged(batch)
         counters = self._counters
         counters.records += batch.record_count
-        counters.bytes += len(batch.data)
+        counters.bytes += batch.size
         if batch.way == PASSED:
             counters.batches_passed += 1
         else:
@@ -383,7 +384,7 @@ class PartitionFlow:
         self._advanced()
 
     def _advanced(self) -> None:
-        if self.idle:
+        if not self.unresolved and not self.queue:
             self.source_next, self.source_epoch = self.fetch_offset, self.fetched_epoch
             self._drained.set()
         self._outside.changed(self)
@@ -512,7 +513,7 @@ class PartitionFlow:
             return
         while len(self.queue) > keep:
             batch = self.queue.pop()
-            self.queued_bytes -= len(batch.data)
+            self.queued_bytes -= batch.size
             batch.release()
         last = self.queue or self.unresolved
         if last:

@@ -25,6 +25,8 @@ from replicator.wire.records import Record, decode_legacy
 
 LOOPED = "looped"
 _ABORT_MARKER = 0
+_HEAD = v2.HEADER_BYTES
+_PECULIAR = v2.CONTROL | v2.TRANSACTIONAL
 
 
 @dataclass(slots=True)
@@ -65,11 +67,18 @@ class Stage:
         aborting: set[int] = set()
         legacy: list[Record] = []
         position = not_before = 0
+        merges = self._merges_singles
         while (frame := v2.frame_at(view, position)) is not None:
             size, magic = frame
             data = view[position : position + size]
             try:
-                if position >= not_before and self._merges_singles and not legacy:
+                if (
+                    merges
+                    and size > _HEAD
+                    and v2.count_at(view, position) == 1
+                    and position >= not_before
+                    and not legacy
+                ):
                     singles = coalesce.merge_singles(view, position, staged.next_offset, self._origins)
                     if singles.batch is not None:
                         self._flush_small(staged, lease)
@@ -80,7 +89,8 @@ class Stage:
                 if magic < 2:
                     self._take_legacy(data, magic, staged, legacy)
                 else:
-                    self._flush_legacy(staged, legacy, lease)
+                    if legacy:
+                        self._flush_legacy(staged, legacy, lease)
                     self._take(data, magic, staged, aborted, aborting, lease)
             except _UnknownOriginError:
                 staged.unknown = self._unknown_in(view[position:])
@@ -113,7 +123,7 @@ class Stage:
             )
         header = v2.read_header(data, 0)
         last = header.base_offset + header.last_offset_delta
-        if v2.checksum(data) != header.crc:
+        if v2.crc32c_of(data[21:]) != header.crc:
             raise PartitionFault(
                 Reason.CORRUPT_BATCH,
                 f"Batch of offsets {header.base_offset} to {last}: CRC {header.crc:#010x} is stored, "
@@ -128,7 +138,9 @@ class Stage:
             )
         if last < staged.next_offset:
             return  # the broker begins with the batch that holds the offset; an empty one may be before
-        why_dropped = _dropped(header, data, last, aborted, aborting)
+        why_dropped = None
+        if aborted or header.attributes & _PECULIAR or not header.record_count:
+            why_dropped = _dropped(header, data, last, aborted, aborting)
         origin = NATIVE
         if why_dropped is None and self._origins is not None and header.producer_id >= 0:
             found = self._origins.of(header.producer_id)
@@ -163,7 +175,8 @@ class Stage:
         if header.base_offset >= staged.next_offset and coalesce.is_small(header, len(data)):
             staged.small.append((data, header))
             return
-        self._flush_small(staged, lease)
+        if staged.small:
+            self._flush_small(staged, lease)
         batch = self._convert(data, header, staged.next_offset, lease)
         if batch is not None:
             batch.origin = origin

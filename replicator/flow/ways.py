@@ -44,7 +44,8 @@ class Ways:
 
     def fits(self, flow: PartitionFlow) -> bool:
         """Whether what it sends next may go in the fenced way."""
-        return flow.head.origin == NATIVE and self._is_young(flow, flow.head.max_timestamp, 2)
+        head = flow.head
+        return head.origin == NATIVE and self._is_young(flow.topic, head.max_timestamp, 2)
 
     def forgotten(self, timestamp_ms: int) -> bool:
         """Whether brokers may have forgotten a producer whose last record was of this time."""
@@ -68,7 +69,7 @@ class Ways:
             return True
         if flow.head.origin != NATIVE:
             return False
-        if not self._is_young(flow, flow.head.max_timestamp, 4):
+        if not self._is_young(flow.topic, flow.head.max_timestamp, 4):
             return False
         if self._now_ms() - self._left.get(flow, 0) < RETURN_AFTER_MS:
             return False
@@ -84,8 +85,9 @@ class Ways:
         flow.changing = True
         self._change(flow, way)
 
-    def _is_young(self, flow: PartitionFlow, timestamp_ms: int, part: int) -> bool:
-        memory_ms = self._memory.producer_memory_ms()
+    def _is_young(self, topic: str, timestamp_ms: int, part: int) -> bool:
+        memory = self._memory
+        memory_ms = memory.producer_memory_ms()
         if memory_ms is None or timestamp_ms < self._now_ms() - memory_ms // part:
             return False
-        return not self._memory.may_be_compacted(flow.topic)
+        return not memory.may_be_compacted(topic)

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from uuid import UUID
 
 import structlog
 
@@ -181,11 +180,12 @@ class _Channel:
                     elif flow.waiting:  # it waited for so long that it has to be written in another way by now
                         self._loop.call_soon(flow.offer)
                     continue
-                if items and size + len(flow.head.data) > REQUEST_BYTES:
+                if items and size + flow.head.size > REQUEST_BYTES:
                     break
                 ready.popleft()
-                size += len(flow.head.data)
-                items.append((flow, flow.next_batch()))
+                batch = flow.next_batch()
+                size += batch.size
+                items.append((flow, batch))
                 if flow.waiting:  # whether it may send is asked when its turn comes again
                     again.append(flow)
                 else:
@@ -200,15 +200,16 @@ class _Channel:
         highest = protocol.MAX_VERSION if transactional_id is None else protocol.MAX_TRANSACTIONAL_VERSION
         version = min(self._version, highest)
         by_id = version >= protocol.TOPIC_ID_VERSION
-        topics: dict[str | UUID, list[tuple[int, Bytes]]] = {}
-        waiting: dict[tuple[str | UUID, int], tuple[PartitionFlow, Batch]] = {}
+        topics: dict[protocol.TopicKey, list[tuple[int, Bytes]]] = {}
+        waiting: dict[tuple[protocol.TopicKey, int], tuple[PartitionFlow, Batch]] = {}
+        transactional = transactional_id is not None
         for item in items:
             flow, batch = item
-            if v2.is_transactional(batch.data) is not (transactional_id is not None):
+            if v2.is_transactional(batch.data) is not transactional:
                 # One stray bit poisons a producer: the broker waits for the end of a transaction that never began.
                 flow.failed(batch, codes.INVALID_TXN_STATE, "it is stamped for the other way of writing")
                 continue
-            topic = flow.target_topic_id if by_id else flow.target_topic
+            topic = flow.target_topic_key if by_id else flow.target_topic
             topics.setdefault(topic, []).append((flow.partition, batch.data))
             waiting[topic, flow.partition] = item
         if not waiting:
@@ -222,7 +223,7 @@ class _Channel:
         self,
         future: asyncio.Future[memoryview],
         version: int,
-        waiting: dict[tuple[str | UUID, int], tuple[PartitionFlow, Batch]],
+        waiting: dict[tuple[protocol.TopicKey, int], tuple[PartitionFlow, Batch]],
     ) -> None:
         self._in_flight -= 1
         error: BaseException | None = future.exception() if not future.cancelled() else ConnectionError("cancelled")
@@ -246,7 +247,7 @@ class _Channel:
                     flow.acknowledged(batch, result.base_offset)
                 else:
                     flow.failed(batch, result.error, result.message)
-                if flow not in self._queued and flow.sendable:
+                if flow.waiting and flow not in self._queued:  # whether it may send is asked when its turn comes
                     self.offer(flow)
             for flow, batch in waiting.values():
                 flow.failed(batch, codes.NETWORK_EXCEPTION, "the broker's answer left this partition out")

@@ -119,7 +119,8 @@ class LedgerLog:
                 version = connection.pick(produce.PRODUCE, produce.MIN_VERSION, highest)
                 by_id = version >= produce.TOPIC_ID_VERSION
                 topic = self._topic_key(by_id)
-                body = produce.encode_produce(version, {topic: [(self._lane, data)]}, transactional_id=transactional_id)
+                name = topic.bytes if isinstance(topic, UUID) else topic
+                body = produce.encode_produce(version, {name: [(self._lane, data)]}, transactional_id=transactional_id)
                 reply = await connection.request(produce.PRODUCE, version, body, flexible=True)
                 results = produce.decode_produce(version, reply)
                 code, message = (results[0].error, results[0].message) if results else (codes.REQUEST_TIMED_OUT, "")

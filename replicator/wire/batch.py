@@ -78,6 +78,11 @@ def frame_at(records: memoryview, position: int) -> tuple[int, int] | None:
     return size, magic
 
 
+def count_at(records: memoryview, position: int) -> int:
+    """The record count of the v2 batch that begins at `position`; at least `HEADER_BYTES` must follow."""
+    return int(INT32.unpack_from(records, position + 57)[0])
+
+
 def producers_in(records: memoryview) -> Iterator[int]:
     """The producer ids of the whole v2 batches in `records` that hold records of idempotent producers."""
     position = 0
@@ -116,10 +121,7 @@ def stamp(batch: memoryview, *, producer_id: int, producer_epoch: int, base_sequ
     """
     INT64.pack_into(batch, 0, 0)
     INT32.pack_into(batch, 12, -1)
-    (attributes,) = INT16.unpack_from(batch, 21)
-    attributes &= ~(TRANSACTIONAL | DELETE_HORIZON)
-    if transactional:
-        attributes |= TRANSACTIONAL
-    INT16.pack_into(batch, 21, attributes)
+    attributes = batch[22] & ~(TRANSACTIONAL | DELETE_HORIZON)  # the upper byte has no meaning so far, and stays
+    batch[22] = attributes | TRANSACTIONAL if transactional else attributes
     _PRODUCER.pack_into(batch, 43, producer_id, producer_epoch, base_sequence)
-    UINT32.pack_into(batch, 17, checksum(batch))
+    UINT32.pack_into(batch, 17, crc32c_of(batch[21:]))

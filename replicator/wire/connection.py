@@ -10,7 +10,6 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 import sys
 from collections import deque
@@ -32,6 +31,7 @@ from replicator.wire.kafka_errors import (
     error_name,
     is_retriable,
 )
+from replicator.wire.plain_transport import PlainTransport, connect_plainly
 from replicator.wire.primitives import INT32, NO_TAGS, Bytes, Reader, string
 from replicator.wire.security import SaslClient, sasl_client, tls_context
 
@@ -46,17 +46,17 @@ SASL_HANDSHAKE = 17
 SASL_AUTHENTICATE = 36
 
 _SEPARATE_WRITE_BYTES = 32 << 10
-_GATHERS = sys.version_info >= (3, 12)  # `writelines` is one sendmsg there, a join (a copy) before
-_PARTS_AT_ONCE = 1024  # IOV_MAX of Linux and macOS
+_GATHERS = sys.version_info >= (3, 12)  # asyncio's own `writelines` joins all parts (a copy) before
 
 
 class _Waiting(NamedTuple):
-    """A request on its way: the bytes of the response's header to skip, who waits for it, and for how long."""
+    """A request on its way: the bytes of the response's header to skip, who waits for it, and until when."""
 
     correlation: int
     skip: int
     future: asyncio.Future[memoryview]
-    timer: asyncio.TimerHandle
+    api: int
+    deadline: float  # of the loop's clock
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -71,7 +71,7 @@ class Connection(asyncio.BufferedProtocol):
         self._client_id = string(client_id)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._socket: int | None = None  # to write to past the transport, while that has nothing to write
+        self._gathers = _GATHERS
         self._size = memoryview(bytearray(4))
         self._frame: memoryview | None = None
         self._filled = 0
@@ -81,15 +81,14 @@ class Connection(asyncio.BufferedProtocol):
         self._held: list[tuple[_Waiting, Sequence[Bytes]]] | None = None  # requests made while we re-authenticate
         self._reauthentication: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
+        self._watch: asyncio.TimerHandle | None = None  # one for all requests: most are answered long before
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's isn't a subclass
-        plain = isinstance(transport, asyncio.Transport) and transport.get_extra_info("sslcontext") is None
-        if plain and not _GATHERS and (sock := transport.get_extra_info("socket")) is not None:
-            self._socket = sock.fileno()
+        self._gathers = _GATHERS or isinstance(transport, PlainTransport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # Always a memoryview: with a bytearray, TLS loses data (cpython#156275).
@@ -129,11 +128,13 @@ class Connection(asyncio.BufferedProtocol):
         if flexible:
             header += NO_TAGS
         size = len(header) + sum(map(len, body))
-        timer = self._loop.call_later(timeout_s, self._timed_out, api)
+        deadline = self._loop.time() + timeout_s
+        if self._watch is None or deadline < self._watch.when():
+            self._watch_until(deadline)
         skip = 5 if flexible and api != API_VERSIONS else 4  # correlation id, and in flexible versions tagged fields
         self.in_flight += 1
         message = [INT32.pack(size) + header, *body]
-        waiting = _Waiting(self._correlation, skip, future, timer)
+        waiting = _Waiting(self._correlation, skip, future, api, deadline)
         if self._held is not None and api not in (SASL_HANDSHAKE, SASL_AUTHENTICATE):
             self._held.append((waiting, message))
         else:
@@ -196,7 +197,6 @@ class Connection(asyncio.BufferedProtocol):
             )
             return
         self._pending.popleft()
-        waiting.timer.cancel()
         self.in_flight -= 1
         if not self._pending:
             self._idle.set()
@@ -208,11 +208,9 @@ class Connection(asyncio.BufferedProtocol):
         if transport is None or self._error is not None:
             return
         self._idle.clear()
-        if _GATHERS:
+        if self._gathers:
             transport.writelines(message)
             return
-        if self._socket is not None and not transport.is_closing() and not transport.get_write_buffer_size():
-            message = _gather(self._socket, message)
         small: list[Bytes] = []
         for part in message:
             if len(part) < _SEPARATE_WRITE_BYTES:
@@ -225,8 +223,25 @@ class Connection(asyncio.BufferedProtocol):
         if small:
             transport.write(b"".join(small))
 
-    def _timed_out(self, api: int) -> None:
-        self._fail(UnreachableError(f"cluster {self.cluster}: {self.address} didn't answer (API {api}) in time"))
+    def _watch_until(self, deadline: float) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = self._loop.call_at(deadline, self._look)
+
+    def _look(self) -> None:
+        """Whether an answer is overdue; if not, look again when the next one would be."""
+        self._watch = None
+        first = min(self._waiting(), key=lambda waiting: waiting.deadline, default=None)
+        if first is None:
+            return
+        if first.deadline > self._loop.time():
+            self._watch_until(first.deadline)
+            return
+        why = f"cluster {self.cluster}: {self.address} didn't answer (API {first.api}) in time"
+        self._fail(UnreachableError(why))
+
+    def _waiting(self) -> list[_Waiting]:
+        return [*self._pending, *(waiting for waiting, _ in self._held or ())]
 
     def _fail(self, cause: Exception | None) -> None:
         if self._error is not None:
@@ -240,13 +255,14 @@ class Connection(asyncio.BufferedProtocol):
             self._reauthentication.cancel()
         if self._transport is not None:
             self._transport.abort()
-        abandoned = [*self._pending, *(waiting for waiting, _ in self._held or ())]
+        if self._watch is not None:
+            self._watch.cancel()
+        abandoned = self._waiting()
         self._pending.clear()
         self._held = None
         self.in_flight = 0
         self._idle.set()
         for waiting in abandoned:
-            waiting.timer.cancel()
             if not waiting.future.done():
                 waiting.future.set_exception(self._error)
         if not self.closed.done():
@@ -316,19 +332,6 @@ class Connection(asyncio.BufferedProtocol):
         return lifetime_ms
 
 
-def _gather(socket: int, message: Sequence[Bytes]) -> Sequence[Bytes]:
-    """Write what the socket takes now, without joining the parts; what is left. Errors are left to the transport."""
-    try:
-        taken = os.writev(socket, message[:_PARTS_AT_ONCE])
-    except OSError:
-        return message
-    for index, part in enumerate(message):
-        if taken < len(part):
-            return [memoryview(part)[taken:], *message[index + 1 :]]
-        taken -= len(part)
-    return ()
-
-
 async def open_connection(
     cluster: str,
     host: str,
@@ -348,13 +351,14 @@ async def open_connection(
     try:
         async with asyncio.timeout(timeout_s):
             context = tls_context(security)
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(cluster, address, client_id, max_frame_bytes),
-                host,
-                port,
-                ssl=context,
-                server_hostname=host if context else None,
-            )
+            made = Connection(cluster, address, client_id, max_frame_bytes)
+            loop = asyncio.get_running_loop()
+            if context is None and isinstance(loop, asyncio.SelectorEventLoop):
+                await connect_plainly(loop, made, host, port)
+            else:
+                name = host if context else None
+                await loop.create_connection(lambda: made, host, port, ssl=context, server_hostname=name)
+            connection = made
             if security.protocol.startswith("SASL_"):
                 await connection.authenticate(security)
             connection.versions = await _api_versions(connection)

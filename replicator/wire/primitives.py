@@ -64,6 +64,10 @@ class Reader:
         return UUID(bytes=bytes(self.view[start : start + 16]))
 
     def uvarint(self) -> int:
+        pos = self.pos
+        if pos < self.end and (byte := self.view[pos]) < 0x80:  # most are lengths of little
+            self.pos = pos + 1
+            return byte
         value = shift = 0
         while True:
             byte = self.view[self.skip(1)]
@@ -126,7 +130,16 @@ class Reader:
         return max(count, 0)
 
 
+_ONE_BYTE = [bytes((value,)) for value in range(0x80)]
+
+
 def uvarint(value: int) -> bytes:
+    if value < 0x80:
+        return _ONE_BYTE[value]
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    if value < 0x20_0000:  # the usual batch
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     out = bytearray()
     while value > 0x7F:
         out.append((value & 0x7F) | 0x80)

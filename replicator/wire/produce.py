@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
-from uuid import UUID
 
 from replicator.wire.primitives import INT32, NO_TAGS, Bytes, Reader, compact_string, uvarint
 
@@ -17,12 +16,15 @@ ACKS_ALL = -1
 
 _HEAD = struct.Struct(">hi")  # acks, timeout ms
 _ANSWER = struct.Struct(">ihqqq")  # index, error, base offset, log append time, log start offset
+_GOOD_ANSWER = struct.Struct(">ihqqqBBB")  # the same, no record errors, no message, no tags: nearly all of them
+
+TopicKey = str | bytes  # as the version names topics: by name, or by the 16 bytes of the id
 
 
 class ProducedPartition(NamedTuple):
     """What became of one batch. `base_offset` is -1 unless it was written now or is a duplicate still remembered."""
 
-    topic: str | UUID
+    topic: TopicKey
     partition: int
     error: int
     base_offset: int
@@ -32,7 +34,7 @@ class ProducedPartition(NamedTuple):
 
 def encode_produce(
     version: int,
-    topics: dict[str | UUID, list[tuple[int, Bytes]]],
+    topics: Mapping[TopicKey, Sequence[tuple[int, Bytes]]],
     *,
     transactional_id: str | None = None,
     acks: int = ACKS_ALL,
@@ -42,7 +44,7 @@ def encode_produce(
     parts: list[Bytes] = [compact_string(transactional_id) + _HEAD.pack(acks, timeout_ms) + uvarint(len(topics) + 1)]
     pending = b""
     for topic, batches in topics.items():
-        name = topic.bytes if isinstance(topic, UUID) else compact_string(topic)
+        name = topic if isinstance(topic, bytes) else compact_string(topic)
         pending += name + uvarint(len(batches) + 1)
         for index, batch in batches:
             parts.append(pending + INT32.pack(index) + uvarint(len(batch) + 1))
@@ -57,10 +59,17 @@ def decode_produce(version: int, response: memoryview) -> Sequence[ProducedParti
     """One result per batch; the first record error stands in for a missing message."""
     reader = Reader(response)
     results = []
+    unpack = _GOOD_ANSWER.unpack_from
     by_id = version >= TOPIC_ID_VERSION
     for _ in range(reader.compact_array_length()):
-        topic: str | UUID = reader.uuid() if by_id else reader.compact_string()
+        topic: TopicKey = bytes(reader.raw(16)) if by_id else reader.compact_string()
         for _ in range(reader.compact_array_length()):
+            if reader.pos + _GOOD_ANSWER.size <= reader.end:
+                index, error, base, _, start, errors, message_length, tags = unpack(reader.view, reader.pos)
+                if errors == 1 and not message_length and not tags:
+                    reader.pos += _GOOD_ANSWER.size
+                    results.append(ProducedPartition(topic, index, error, base, start, ""))
+                    continue
             index, error, base, _, start = _ANSWER.unpack_from(reader.view, reader.skip(_ANSWER.size))
             first = ""
             for _ in range(reader.compact_array_length()):
