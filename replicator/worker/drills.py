@@ -34,11 +34,14 @@ class Drills:
         self._controls, self._now_ms = controls, now_ms
         self._records = DrillRecords()
         self._heard = False
+        self.now = asyncio.Event()  # set when it has become known when the last one was
         self._since_ms = now_ms()  # a link that was never drilled isn't drilled the moment it starts
 
     def hear(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         """What the control topic says, from its start on."""
-        self._heard = True
+        if not self._heard:
+            self._heard = True
+            self.now.set()
         for key, value in pairs:
             self._records.take(key, value)
 

@@ -227,7 +227,7 @@ class LinkWorker:
             every(LOAD_S, leading.balance, "compare the load of lanes")
         every(COMMANDS_S, self.reloading.step, "say which configuration is in force")
         if self.link.drill.every is not None:
-            every(DRILLS_S, self._drills.step, "drill")
+            every(DRILLS_S, self._drills.step, "drill", self._drills.now)
         every(TROUBLES_S, self._troubles.step, "say which lanes don't run")
 
     async def stop(self) -> None:
