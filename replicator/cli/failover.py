@@ -78,7 +78,8 @@ def _show(found: Row) -> None:
     if found["source_error"] is not None:
         seen = found["source_seen"]
         out.print(f"{name}: {source} can't be reached: {found['source_error']}")
-        out.print(f"{name}: it was seen last at {seen}" if seen else f"{name}: nobody knows where it ended")
+        later = f"{name}: it was seen last at {seen}; what was written there later comes on top, nobody knows how much"
+        out.print(later if seen else f"{name}: nobody knows where it ended", soft_wrap=True)
     else:
         out.print(f"{name}: {source} answers. With `replicator promote` nothing would be lost.")
     lost = sorted(

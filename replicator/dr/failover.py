@@ -114,6 +114,7 @@ def failover(
         records, unknown = total(found.losses)
         desk.detail = f"{len(found.due)} of {len(found.chosen)} partitions; {records} records lost, as far as is known"
         desk.detail += f"; of {unknown} partitions nothing is known" if unknown else ""
+        desk.detail += f"; {link.source} seen last at {found.status.source_seen}" if found.status.source_seen else ""
         took_ms = round((time.monotonic() - began) * 1000)
         status = found.status
         return FailedOver(

@@ -29,8 +29,8 @@ _CONFIRM_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was found, and what became of it: `files` or the `recovery_topic` that it was saved to, or `merged`: it is
-    in the copies now."""
+    """What was found, and what became of it: `files` or the `recovery_topic` that it was saved to (None if there was
+    nothing to save), or `merged`: it is in the copies now."""
 
     link: str
     stranded: tuple[Stranded, ...]
@@ -96,7 +96,7 @@ def restore(
         status = read_status_blocking(settings, link, ask_source=False)
         names = choice.names(choice.of_status(status))
         place = _place(settings, link, status, export, recovery_topic)
-        if place is not None:
+        if place is not None and found:
             with place, _reader(settings, link) as reader:
                 saved = tuple(place.save(reader, each) for each in found)
             files = saved if export is not None else ()
@@ -108,10 +108,11 @@ def restore(
             say(f"{link.name}: they were copied")
         desk.want(names, State.PROMOTED, why)
         left = await_states(settings, link, choice, State.PROMOTED, _CONFIRM_S, desk)
-        done = "copied" if place is None else f"saved to {place}"
+        done = "copied" if place is None else f"saved to {place}" if found else "nothing to save"
         desk.detail = f"{records} records, {done}; {left} partitions haven't confirmed yet"
         took_ms = round((time.monotonic() - began) * 1000)
-        return Restored(link.name, tuple(found), files, recovery_topic, place is None, took_ms)
+        into = recovery_topic if found else None
+        return Restored(link.name, tuple(found), files, into, place is None, took_ms)
 
 
 def _place(

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
+from tests.e2e.reading import read_on, unread, wait_moved
 from tests.e2e.rig import AnyCluster
 from tests.support.checker import read_partition
 from tests.support.copying import create
-from tests.support.groups import committed
 from tests.support.replicator import Installation
 from tests.support.waiting import wait_for
 
 PARTITIONS = 2
-READ_LIMIT_S = 30.0
 
 
 class Homecoming:
@@ -66,31 +64,8 @@ class Homecoming:
     def consume(self, where: str, most: int | None = None) -> None:
         """As a member of the group, at least `most` records or all that were written; then commit and leave. Nothing
         may come that the group has read before."""
-        before = self.seen.total()
-        wanted = self.written.total() if most is None else min(self.written.total(), before + most)
-        consumer = Consumer(
-            {
-                **self.clusters[where].client_config,
-                "group.id": self.group,
-                "auto.offset.reset": "earliest",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-            }
-        )
-        try:
-            consumer.subscribe([self.name(where)])
-            deadline = time.monotonic() + READ_LIMIT_S
-            while self.seen.total() < wanted and time.monotonic() < deadline:
-                for message in consumer.consume(100, 0.2):
-                    assert message.error() is None, message.error()
-                    self.seen[message.value() or b""] += 1
-            if self.seen.total() > before:
-                consumer.commit(asynchronous=False)
-        finally:
-            consumer.close()
-        twice = {value: times for value, times in self.seen.items() if times > 1}
-        assert not twice, f"{where}: read again: {len(twice)}, as {sorted(twice)[:5]}"
-        assert self.seen.total() >= wanted, f"{where}: {self.seen.total()} of {wanted} read within {READ_LIMIT_S:g} s"
+        wanted = self.written.total() if most is None else min(self.written.total(), self.seen.total() + most)
+        read_on(self.clusters[where], self.group, [self.name(where)], self.seen, wanted)
 
     def log(self, where: str) -> Counter[bytes]:
         """What an observer finds there."""
@@ -116,35 +91,10 @@ class Homecoming:
 
     def wait_group(self, where: str) -> None:
         """Wait until the group's positions there leave exactly what it hasn't read."""
-
-        def moved() -> bool:
-            left, wanted = self._left(where), self.written - self.seen
-            told = self.installation.run("groups").stdout if left != wanted else ""
-            again, missed = (left - wanted).total(), (wanted - left).total()
-            assert left == wanted, f"{again} records would be read again, {missed} missed\n{told}"
-            return True
-
-        wait_for(moved, within=40, every=0.3, what=f"moved to {where}")
+        wait_moved(self.installation, lambda: self._left(where), self.written - self.seen, where)
 
     def _left(self, where: str) -> Counter[bytes]:
-        cluster, name = self.clusters[where], self.name(where)
-        at = committed(cluster, self.group)
-        left: Counter[bytes] = Counter()
-        consumer = Consumer(
-            {**cluster.client_config, "group.id": "judge", "enable.auto.commit": False, "enable.partition.eof": True}
-        )
-        try:
-            consumer.assign([TopicPartition(name, p, at.get((name, p), 0)) for p in range(PARTITIONS)])
-            ended = 0
-            while ended < PARTITIONS:
-                for message in consumer.consume(500, 0.5):
-                    if message.error() is not None:
-                        ended += 1
-                    else:
-                        left[message.value() or b""] += 1
-        finally:
-            consumer.close()
-        return left
+        return unread(self.clusters[where], self.group, [self.name(where)], PARTITIONS)
 
     def do(self, verb: str, link: str, *more: str, timeout: float = 90) -> dict[str, Any]:
         """The verb on all of a link; it must succeed."""

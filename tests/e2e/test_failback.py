@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from tests.e2e.pairs import KAFKA, LONG_BUNDLED, on
+from tests.e2e.reading import read_on, unread, wait_moved
 from tests.e2e.rig import AnyCluster, Pair
 from tests.support.copying import create
 from tests.support.replicator import Installation
-from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 PARTITIONS = 2
-READ_LIMIT_S = 30.0
 
 
 class Shop:
@@ -82,68 +81,13 @@ class Shop:
     def consume(self, where: str, most: int | None = None) -> None:
         """As a member of the group, at least `most` records or all that were written; then commit and leave."""
         wanted = self.written.total() if most is None else self.read.total() + most
-        consumer = Consumer(
-            {
-                **self.clusters[where].client_config,
-                "group.id": self.group,
-                "auto.offset.reset": "earliest",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-            }
-        )
-        try:
-            consumer.subscribe(list(self.topics(where).values()))
-            deadline = time.monotonic() + READ_LIMIT_S
-            while self.read.total() < wanted and time.monotonic() < deadline:
-                for message in consumer.consume(100, 0.2):
-                    assert message.error() is None, message.error()
-                    self.read[message.value() or b""] += 1
-            if self.read:
-                consumer.commit(asynchronous=False)
-        finally:
-            consumer.close()
-        twice = {value: times for value, times in self.read.items() if times > 1}
-        assert not twice, f"{where}: read again: {len(twice)}, as {sorted(twice)[:5]}"
-        assert self.read.total() >= wanted, f"{where}: {self.read.total()} of {wanted} read within {READ_LIMIT_S:g} s"
+        read_on(self.clusters[where], self.group, list(self.topics(where).values()), self.read, wanted)
 
     def wait_group(self, where: str) -> None:
         """Wait until the group's positions there leave exactly what it hasn't read."""
-
-        def moved() -> bool:
-            left, wanted = self._left(where), self.written - self.read
-            told = self.installation.run("groups").stdout if left != wanted else ""
-            again, missed = (left - wanted).total(), (wanted - left).total()
-            assert left == wanted, f"{again} records would be read again, {missed} missed\n{told}"
-            return True
-
-        wait_for(moved, within=30, every=0.3, what=f"moved to {where}")
-
-    def _left(self, where: str) -> Counter[bytes]:
-        cluster = self.clusters[where]
-        admin = cluster.admin()
-        held = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(self.group)])[self.group]
-        positions = {(at.topic, at.partition): max(0, at.offset) for at in held.result(20).topic_partitions}
-        left: Counter[bytes] = Counter()
-        consumer = Consumer(
-            {**cluster.client_config, "group.id": "judge", "enable.auto.commit": False, "enable.partition.eof": True}
-        )
-        try:
-            places = [
-                TopicPartition(topic, partition, positions.get((topic, partition), 0))
-                for topic in self.topics(where).values()
-                for partition in range(PARTITIONS)
-            ]
-            consumer.assign(places)
-            ended = 0
-            while ended < len(places):
-                for message in consumer.consume(500, 0.5):
-                    if message.error() is not None:
-                        ended += 1
-                    else:
-                        left[message.value() or b""] += 1
-        finally:
-            consumer.close()
-        return left
+        cluster, topics = self.clusters[where], list(self.topics(where).values())
+        left = partial(unread, cluster, self.group, topics, PARTITIONS)
+        wait_moved(self.installation, left, self.written - self.read, where)
 
 
 @pytest.mark.parametrize(

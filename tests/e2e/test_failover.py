@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ def test_given_a_dead_source_when_failed_over_then_the_loss_is_what_was_said_and
                 return True
 
             wait_for(told, within=30, every=0.5, what="the loss is known")
+            said = installation.run("failover", "--all", "--dry-run").stdout
+            assert re.search(r"l: it was seen last at \S+; what was written there later comes on top", said), said
             found = failed_over(installation, tmp_path / "before.json", "--why", "the data centre burns")
             assert found["lost_records"] == 47
             assert found["waiting"] == 0
@@ -127,5 +130,7 @@ def test_given_a_dead_source_when_failed_over_then_the_loss_is_what_was_said_and
             assert not verdict.problems
             assert not read_partition(target.client_config, "us.quiet", 1)
             assert committed(target, "g") == positions
-            again = json.loads(installation.run("restore", "--topic", "orders", "--yes", "-o", "json").stdout)
-            assert again["links"][0]["records"] == 0
+            nothing = ("restore", "--topic", "orders", "--yes", "--recovery-topic", "empty", "-o", "json")
+            again = json.loads(installation.run(*nothing).stdout)
+            assert (again["links"][0]["records"], again["links"][0]["recovery_topic"]) == (0, None)
+            assert "empty" not in target.admin().list_topics(timeout=10).topics, "no topic for nothing"

@@ -49,10 +49,13 @@ class Clients(threading.Thread):
 
 
 @pytest.mark.parametrize("kind", [LONG_BUNDLED, LONG_KAFKA])
-@pytest.mark.parametrize("naming", ["prefix", "identical"])
+@pytest.mark.parametrize(
+    ("naming", "producers"), [("prefix", "running"), ("identical", "running"), ("prefix", "ended")]
+)
 def test_given_a_source_killed_under_its_producers_when_all_is_over_then_nothing_is_lost_and_nothing_twice(
-    kind: str, naming: str, tmp_path: Path
+    kind: str, naming: str, producers: str, tmp_path: Path
 ) -> None:
+    """`producers`: whether they still run when the source dies, or were turned away a few seconds before."""
     with cluster(kind, "us") as us, cluster(kind, "eu") as eu:
         home = Homecoming({"us": us, "eu": eu}, tmp_path, naming)
         with home.installation.worker() as worker:
@@ -65,6 +68,9 @@ def test_given_a_source_killed_under_its_producers_when_all_is_over_then_nothing
             clients.start()
             wait_for(lambda: clients.acknowledged.total() > 500, within=30, what="they produce")
             assert home.installation.run("pause", "--all", "--link", home.there, "--yes").returncode == 0
+            if producers == "ended":
+                wait_for(lambda: clients.acknowledged.total() > 900, within=30, what="they produce what isn't copied")
+                clients.end()
             behind_since = time.monotonic()  # longer than it takes a worker to note where the source ends
             wait_for(lambda: time.monotonic() - behind_since > 7, within=30, what="the copy is behind")
             us.kill_node(0)
@@ -88,6 +94,8 @@ def test_given_a_source_killed_under_its_producers_when_all_is_over_then_nothing
             stranded = (held - copied).total()
             assert done["links"][0]["records"] == stranded > 0
             assert 0 < told["lost_records"] <= stranded, "what was written after the last look nobody can foretell"
+            if producers == "ended":
+                assert told["lost_records"] == stranded, "all of it was seen, and all that was seen is lost"
             found = home.do("reverse", home.there)
             home.write("eu", 20)
             home.wait_same()

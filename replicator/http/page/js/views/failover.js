@@ -83,7 +83,7 @@ function lost({ source, lost_records: records, unknown_partitions: unknown }) {
 function outlook(link, found) {
   const line = found.source_error
     ? h("p", {}, badge(`${found.source} can't be reached`, "bad", "bad"), ` ${found.source_error.replace(/\.?$/, ".")} `,
-        found.source_seen ? `It was seen last at ${moment(found.source_seen)}; losses are as of then.` : "Nobody knows where it ended.")
+        found.source_seen ? `It was seen last at ${moment(found.source_seen)}; losses are as of then, and what was written there later comes on top.` : "Nobody knows where it ended.")
     : h("p", {}, badge(`${found.source} answers`, "good", "good"), " With a planned move nothing would be lost: ",
         h("button", { type: "button", class: "inline", onclick: () => verbDialog(link, "promote") }, "promote instead"), ".");
   const parts = found.losses.filter((loss) => loss.records !== 0).length;
