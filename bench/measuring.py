@@ -39,6 +39,9 @@ def measure(plan: Plan, directory: Path, results: Results) -> None:
         warm_up(pair, directory)
         for load in plan.loads:
             _copy_load(load, plan, pair, directory, results)
+        if plan.latency:
+            say("a trickle, not counted: small requests take other ways through the brokers than large ones")
+            latency(_WARMS_UP, pair, directory, plan.latency_s)
         for number in range(plan.rounds if plan.latency else 0):
             for contestant in rotated(plan.latency, number):
                 say(f"latency, round {number + 1} of {plan.rounds}: {contestant.name}")
