@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import json
 import logging
 import resource
 import signal
@@ -16,11 +17,15 @@ from typing import Annotated
 import typer
 
 from broker.cluster import Cluster
+from broker.cluster_file import ClusterFileError
 from broker.config_defs import InvalidConfig
+from broker.file_cluster import FileCluster
 from broker.node import Listener
 from broker.security.credentials import Credentials
 from broker.security.sasl import SaslServer
 from broker.security.tls import server_context
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(
     help="A small Kafka-compatible broker for tests and demos. Not for production.",
@@ -70,6 +75,14 @@ def run(
     tls_cert: Annotated[Path | None, typer.Option(help="Serve TLS with this certificate chain (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="The certificate's key, unless it is in the same file.")] = None,
     tls_ca: Annotated[Path | None, typer.Option(help="Demand client certificates signed by this authority.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            help="A cluster file (JSON) with nodes, listeners, users and all else, instead of the other options; read "
+            "again on SIGHUP. Then the line that is printed is JSON.",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log to stderr what happens.")] = False,
 ) -> None:
     """Run a cluster in this process until SIGTERM or SIGINT. NOT FOR PRODUCTION: nothing is replicated.
@@ -80,6 +93,9 @@ def run(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     _allow_many_files()
+    if file is not None:
+        _run_file(file)
+        return
     host, port = _address(listen, "--listen")
     sasl_server = _sasl(sasl, user or [])
     listener = Listener(
@@ -109,6 +125,47 @@ def run(
         raise typer.BadParameter(str(error), param_hint="--control") from error
     except OSError as error:
         _fail(f"can't listen on {listen}: {error.strerror or error}")
+
+
+def _run_file(path: Path) -> None:
+    try:
+        made = FileCluster(path)
+    except (ClusterFileError, InvalidConfig) as error:
+        raise typer.BadParameter(str(error), param_hint="--file") from error
+    except (OSError, ssl.SSLError, ValueError) as error:
+        _fail(f"{path}: {error}")
+    try:
+        asyncio.run(_serve_file(made))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="control") from error
+    except OSError as error:
+        _fail(f"{path}: can't listen: {error.strerror or error}")
+
+
+async def _serve_file(made: FileCluster) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+
+    async def reload() -> None:
+        try:
+            await made.reload()
+        except (ClusterFileError, OSError) as error:
+            log.error("going on as before: %s", error)
+
+    loop.add_signal_handler(signal.SIGHUP, lambda: made.cluster.spawn(reload(), "reload"))
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(made.cluster)
+        ready: dict[str, object] = {"bootstrap": made.bootstrap()}
+        if made.file.control is not None:
+            from broker.control import serve_control
+
+            address = _address(made.file.control, "control")
+            host, port = await stack.enter_async_context(serve_control(made.cluster, *address, reload=made.reload))
+            ready["control"] = f"{host}:{port}"
+        print(json.dumps(ready), flush=True)
+        await stopping.wait()
 
 
 async def _serve(cluster: Cluster, control: tuple[str, int] | None) -> None:

@@ -66,7 +66,7 @@ class Cluster:
     def __init__(
         self,
         *,
-        nodes: int = 1,
+        nodes: int | Mapping[int, str | None] = 1,
         listeners: Sequence[Listener] = (Listener(),),
         config: Mapping[str, str] | None = None,
         data_dir: Path | None = None,
@@ -76,7 +76,8 @@ class Cluster:
         sasl: SaslServer | None = None,
         authorizer: Authorizer | Literal["acl", "none"] = "none",
     ) -> None:
-        if nodes < 1:
+        racks: Mapping[int, str | None] = dict.fromkeys(range(nodes)) if isinstance(nodes, int) else nodes
+        if not racks:
             raise ValueError("a cluster needs at least one node")
         load_apis()
         self.config = BrokerConfig(config)
@@ -101,10 +102,11 @@ class Cluster:
         }
         """Feature -> (lowest, highest supported, finalized level)."""
         self.internal_errors = 0
+        self.failed_authentications = 0
         self._stopping = False
         self._nodes_made = 0
         self.nodes: dict[int, Node] = {
-            node_id: Node(self, node_id, tuple(listeners), rack=None) for node_id in range(nodes)
+            node_id: Node(self, node_id, tuple(listeners), rack=rack) for node_id, rack in racks.items()
         }
         self._elections = Elections(self)
         self._on_tick: list[Callable[[], None]] = []
@@ -246,6 +248,15 @@ class Cluster:
         await node.listen()
         self._elections.everywhere()
 
+    async def add_node(self, node_id: int, rack: str | None, listeners: Sequence[Listener]) -> None:
+        """Another broker, without partitions so far. ValueError if there is one of that id, OSError as of `start`."""
+        if node_id in self.nodes:
+            raise ValueError(f"there is a node {node_id} already")
+        node = Node(self, node_id, tuple(listeners), rack=rack)
+        await node.listen()
+        self.nodes[node_id] = node
+        self._elections.everywhere()
+
     async def freeze_node(self, node_id: int) -> None:
         """Let it accept connections and answer nothing. It loses leadership after broker.session.timeout.ms."""
         self.nodes[node_id].freeze()
@@ -385,7 +396,9 @@ class Cluster:
             topic = Topic(saved.name, saved.topic_id, dict(saved.configs), self.config)
             self.topics.add(topic)
             for index, row in enumerate(saved.partitions):
-                replicas = tuple(node_id for node_id in row.replicas if node_id in self.nodes) or (0,)
+                replicas = tuple(node_id for node_id in row.replicas if node_id in self.nodes) or (
+                    next(iter(self.nodes)),
+                )
                 partition = Partition(
                     topic, index, replicas, replicas, -1, row.leader_epoch, self._open_log(topic, index)
                 )

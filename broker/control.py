@@ -8,6 +8,7 @@ POST /faults   {"action": "fail|delay|drop|drop_response", "api": "Produce", "er
 GET  /faults                                                          -> [{"id": 1, "hits": 0, ...}]
 DELETE /faults                                                        remove them all
 GET  /cluster                                                         nodes and their states, partitions
+POST /reload                                                          read the cluster file again (`run --file`)
 """
 
 from __future__ import annotations
@@ -28,11 +29,16 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @contextlib.asynccontextmanager
-async def serve_control(cluster: Cluster, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
-    """Serve until the context ends; gives the address. Raises ValueError for an address that isn't loopback."""
+async def serve_control(
+    cluster: Cluster, host: str, port: int, reload: Callable[[], Awaitable[None]] | None = None
+) -> AsyncIterator[tuple[str, int]]:
+    """Serve until the context ends; gives the address. Raises ValueError for an address that isn't loopback.
+
+    `reload` raises ValueError for what can't change while it runs.
+    """
     if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
         raise ValueError(f"the control endpoint has no authentication: {host} is not a loopback address")
-    runner = web.AppRunner(_Control(cluster).app(), access_log=None)
+    runner = web.AppRunner(_Control(cluster, reload).app(), access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
@@ -43,8 +49,9 @@ async def serve_control(cluster: Cluster, host: str, port: int) -> AsyncIterator
 
 
 class _Control:
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, reload: Callable[[], Awaitable[None]] | None) -> None:
         self._cluster = cluster
+        self._reload_file = reload
         self._faults: list[Fault] = []
 
     def app(self) -> web.Application:
@@ -56,6 +63,7 @@ class _Control:
         app.router.add_get("/faults", self._list_faults)
         app.router.add_delete("/faults", self._clear_faults)
         app.router.add_get("/cluster", self._describe)
+        app.router.add_post("/reload", self._reload)
         return app
 
     async def _node(self, request: web.Request) -> web.Response:
@@ -68,6 +76,12 @@ class _Control:
         }
         await verbs[request.match_info["verb"]](node_id)
         return web.json_response({"node": node_id, "state": self._cluster.nodes[node_id].state.value})
+
+    async def _reload(self, request: web.Request) -> web.Response:
+        if self._reload_file is None:
+            raise ValueError("this cluster wasn't started from a file")
+        await self._reload_file()
+        return web.json_response({})
 
     async def _elect(self, request: web.Request) -> web.Response:
         body = await request.json()

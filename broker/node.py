@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import errno
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from broker.security.access import Access
 
@@ -16,9 +17,16 @@ if TYPE_CHECKING:
     from broker.connection import Connection
 
 
+_BACKLOG = 512  # many clients come at once after a restart
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """How clients may connect: node i listens on `port + i`, or on any free port when that is 0."""
+    """How clients may connect: node i listens on `port + i`, or on any free port when that is 0.
+
+    A node with a host of its own in `hosts` listens there, on `port` itself. `mechanisms` None: all that the cluster's
+    SASL server has.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -26,6 +34,16 @@ class Listener:
     ssl_context: ssl.SSLContext | None = None
     sasl: bool = False
     advertised_host: str | None = None
+    mechanisms: tuple[str, ...] | None = None
+    hosts: Mapping[int, str] = field(default_factory=dict)
+    advertised_hosts: Mapping[int, str] = field(default_factory=dict)
+
+    def place(self, node_id: int) -> tuple[str, int]:
+        """Where this node is to listen; port 0: any."""
+        own = self.hosts.get(node_id)
+        if own is not None:
+            return own, self.port
+        return self.host, self.port + node_id if self.port else 0
 
 
 @dataclass(eq=False, slots=True)
@@ -86,6 +104,7 @@ class Node:
         self.frozen_since: float | None = None
         self.fenced = False
         self.ports: dict[str, int] = {}
+        self.hosts: dict[str, str] = {}
         self.connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -98,7 +117,15 @@ class Node:
     def address(self, listener_name: str) -> tuple[str, int]:
         """Host and port that clients of this listener are told."""
         listener = next(item for item in self.listeners if item.name == listener_name)
-        return listener.advertised_host or listener.host, self.ports.get(listener_name, listener.port)
+        host, port = listener.place(self.node_id)
+        told = listener.advertised_hosts.get(self.node_id) or listener.advertised_host
+        return told or self.hosts.get(listener_name, host), self.ports.get(listener_name, port)
+
+    def names(self, listener: Listener) -> frozenset[str]:
+        """What clients may call this node on a listener: where it is, and what they are told."""
+        host, _ = listener.place(self.node_id)
+        told = listener.advertised_hosts.get(self.node_id) or listener.advertised_host
+        return frozenset(name for name in (host, self.hosts.get(listener.name), told) if name)
 
     async def listen(self) -> None:
         """Bind all listeners; a restarted node comes back on its former ports."""
@@ -106,7 +133,8 @@ class Node:
 
         self.thawed.set()
         for listener in self.listeners:
-            wanted = self.ports.get(listener.name, listener.port + self.node_id if listener.port else 0)
+            host, port = listener.place(self.node_id)
+            host, wanted = self.hosts.get(listener.name, host), self.ports.get(listener.name, port)
 
             async def accept(
                 reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener: Listener = listener
@@ -124,9 +152,22 @@ class Node:
                     self.connections.discard(connection)
                     self._tasks.discard(task)
 
-            server = await asyncio.start_server(
-                accept, listener.host, wanted, ssl=listener.ssl_context, limit=STREAM_LIMIT
-            )
+            async def serve(
+                host: str, port: int, listener: Listener = listener, accept: Any = accept
+            ) -> asyncio.Server:
+                return await asyncio.start_server(
+                    accept, host, port, ssl=listener.ssl_context, limit=STREAM_LIMIT, backlog=_BACKLOG
+                )
+
+            try:
+                server = await serve(host, wanted)
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL or listener.hosts.get(self.node_id) != host:
+                    raise
+                # Systems but Linux have 127.0.0.1 alone until somebody adds another one to their loopback interface.
+                host = "127.0.0.1"
+                server = await serve(host, 0)
+            self.hosts[listener.name] = host
             self._servers.append(server)
             self.ports[listener.name] = server.sockets[0].getsockname()[1]
         self.state = NodeState.RUNNING

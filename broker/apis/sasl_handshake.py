@@ -12,15 +12,15 @@ import kio.schema.sasl_handshake
 from broker.errors import KafkaError
 from broker.node import RequestContext
 from broker.registry import OPEN, api, build
-from broker.security.session import begin
+from broker.security.session import begin, offered
 
 
 @api(schema=kio.schema.sasl_handshake, versions=range(2), asks=OPEN, before_authentication=True)
 async def sasl_handshake(ctx: RequestContext, request: Any) -> Any:
     """The offered mechanisms come with every answer."""
-    offered = ctx.cluster.sasl.mechanisms if ctx.cluster.sasl is not None and ctx.connection.listener.sasl else ()
+    mechanisms = offered(ctx)
     try:
         begin(ctx, request.mechanism)
     except KafkaError as error:
-        return build(ctx, error_code=error.code, mechanisms=offered)
-    return build(ctx, mechanisms=offered)
+        return build(ctx, error_code=error.code, mechanisms=mechanisms)
+    return build(ctx, mechanisms=mechanisms)

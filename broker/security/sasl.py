@@ -1,4 +1,4 @@
-"""SASL mechanisms, the server's side: PLAIN (RFC 4616) and SCRAM-SHA-256/512 (RFC 5802, RFC 7677).
+"""SASL mechanisms, the server's side: PLAIN (RFC 4616), SCRAM-SHA-256/512 (RFC 5802, RFC 7677), and those of IAM.
 
 An exchange takes the client's messages one by one. What it refuses it refuses with one and the same text, so that
 nobody learns whether the user exists.
@@ -6,32 +6,21 @@ nobody learns whether the user exists.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Sequence
 
 from scramp import ScramException, ScramMechanism
 
 from broker.security.credentials import Credentials
+from broker.security.exchange import AuthenticationFailed, Exchange
+from broker.security.iam_exchange import IAM_MECHANISMS, IamLogIns
 
 MAX_USER_BYTES = 1024
 
 
-class AuthenticationFailed(Exception):
-    """The client couldn't prove who it is, or its message makes no sense."""
-
-
-class Exchange(Protocol):
-    """One authentication in progress. `user` is set once `done` is true."""
-
-    user: str
-    done: bool
-
-    def step(self, message: bytes) -> bytes:
-        """Take the client's next message; returns the answer. Raises AuthenticationFailed."""
-
-
 class PlainExchange:
     """authorization id NUL user NUL password."""
+
+    expires = None
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -52,6 +41,8 @@ class PlainExchange:
 
 class ScramExchange:
     """Two messages each way."""
+
+    expires = None
 
     def __init__(self, credentials: Credentials, mechanism: str) -> None:
         self.user = ""
@@ -94,20 +85,29 @@ MECHANISMS: dict[str, Callable[[Credentials], Exchange]] = {
 
 
 class SaslServer:
-    """The mechanisms a cluster offers on its SASL listeners, and the users it knows."""
+    """The mechanisms a cluster offers on its SASL listeners, and the users it knows. Those of IAM need `iam`.
 
-    def __init__(self, mechanisms: Sequence[str], credentials: Credentials) -> None:
-        unknown = [name for name in mechanisms if name not in MECHANISMS]
+    `credentials` and `iam` may be replaced while it runs: whoever logs in from then on meets the new ones.
+    """
+
+    def __init__(self, mechanisms: Sequence[str], credentials: Credentials, iam: IamLogIns | None = None) -> None:
+        """ValueError for a mechanism that there isn't."""
+        known = [*MECHANISMS, *(IAM_MECHANISMS if iam is not None else ())]
+        unknown = [name for name in mechanisms if name not in known]
         if unknown or not mechanisms:
-            raise ValueError(f"unknown SASL mechanism {', '.join(unknown)}; there are {', '.join(MECHANISMS)}")
+            raise ValueError(f"unknown SASL mechanism {', '.join(unknown)}; there are {', '.join(known)}")
         self.mechanisms = tuple(mechanisms)
-        self._credentials = credentials
+        self.credentials = credentials
+        self.iam = iam
 
-    def begin(self, mechanism: str) -> Exchange:
-        """A new exchange of an offered mechanism. Raises KeyError for others."""
+    def begin(self, mechanism: str, hosts: Collection[str] = ()) -> Exchange:
+        """A new exchange of an offered mechanism, on a node of these names. Raises KeyError for others."""
         if mechanism not in self.mechanisms:
             raise KeyError(mechanism)
-        return MECHANISMS[mechanism](self._credentials)
+        if mechanism in MECHANISMS:
+            return MECHANISMS[mechanism](self.credentials)
+        assert self.iam is not None
+        return IAM_MECHANISMS[mechanism](self.iam, hosts)
 
 
 def _text(message: bytes) -> str:

@@ -11,7 +11,8 @@ from kio.schema.errors import ErrorCode
 
 from broker.errors import CloseConnection, KafkaError
 from broker.node import RequestContext
-from broker.security.sasl import AuthenticationFailed, Exchange, SaslServer
+from broker.security.exchange import AuthenticationFailed, Exchange
+from broker.security.sasl import SaslServer
 
 
 @dataclass(slots=True)
@@ -30,6 +31,14 @@ def sasl_server(ctx: RequestContext) -> SaslServer:
     return server
 
 
+def offered(ctx: RequestContext) -> tuple[str, ...]:
+    """The mechanisms of the listener that the client came through."""
+    server, listener = ctx.cluster.sasl, ctx.connection.listener
+    if server is None or not listener.sasl:
+        return ()
+    return server.mechanisms if listener.mechanisms is None else listener.mechanisms
+
+
 def begin(ctx: RequestContext, mechanism: str) -> None:
     """Start an authentication, or (on a connection that has one) a re-authentication.
 
@@ -40,7 +49,9 @@ def begin(ctx: RequestContext, mechanism: str) -> None:
     if isinstance(former, SaslSession) and ctx.connection.authenticated and former.mechanism != mechanism:
         raise CloseConnection(f"re-authentication with {mechanism} after {former.mechanism}")
     try:
-        exchange = server.begin(mechanism)
+        if mechanism not in offered(ctx):
+            raise KeyError(mechanism)
+        exchange = server.begin(mechanism, ctx.node.names(ctx.connection.listener))
     except KeyError:
         ctx.connection.close_after_response = True
         raise KafkaError(ErrorCode.unsupported_sasl_mechanism) from None
@@ -63,6 +74,7 @@ def step(ctx: RequestContext, message: bytes) -> tuple[bytes, int]:
     try:
         answer = session.exchange.step(message)
     except AuthenticationFailed:
+        ctx.cluster.failed_authentications += 1
         ctx.connection.close_after_response = True
         what = "re-authentication" if again else "authentication"
         raise KafkaError(
@@ -71,11 +83,11 @@ def step(ctx: RequestContext, message: bytes) -> tuple[bytes, int]:
         ) from None
     if not session.exchange.done:
         return answer, 0
-    return answer, _finish(ctx, session, f"User:{session.exchange.user}", again=again)
+    return answer, _finish(ctx, session, session.exchange, again=again)
 
 
-def _finish(ctx: RequestContext, session: SaslSession, principal: str, *, again: bool) -> int:
-    connection = ctx.connection
+def _finish(ctx: RequestContext, session: SaslSession, exchange: Exchange, *, again: bool) -> int:
+    connection, principal = ctx.connection, f"User:{exchange.user}"
     session.exchange = None
     if again and principal != connection.principal:
         connection.close_after_response = True
@@ -86,6 +98,10 @@ def _finish(ctx: RequestContext, session: SaslSession, principal: str, *, again:
     connection.principal = principal
     connection.authenticated = True
     lifetime_ms = ctx.cluster.config.get_int("connections.max.reauth.ms")
+    if exchange.expires is not None:  # as Kafka's SaslServerAuthenticator: whichever ends first
+        left_ms = max(1, int(exchange.expires.timestamp() * 1000) - ctx.cluster.clock.now_ms())
+        lifetime_ms = min(lifetime_ms, left_ms) if lifetime_ms > 0 else left_ms
+    connection.session_expires_at = None
     if lifetime_ms > 0:
         connection.session_expires_at = ctx.cluster.clock.monotonic() + lifetime_ms / 1000
     return lifetime_ms

@@ -6,18 +6,20 @@ import ssl
 from pathlib import Path
 
 
-def server_context(certificate: Path, key: Path | None = None, client_authority: Path | None = None) -> ssl.SSLContext:
+def server_context(
+    certificate: Path, key: Path | None = None, client_authority: Path | None = None, *, optional: bool = False
+) -> ssl.SSLContext:
     """A context that serves `certificate` (PEM, chain included; `key` may be in the same file).
 
-    With `client_authority` clients must present a certificate that it signed (mTLS). Raises OSError or ssl.SSLError
-    when the files can't be read or don't fit together.
+    With `client_authority` clients must present a certificate that it signed (mTLS), or may if that is `optional`.
+    Raises OSError or ssl.SSLError when the files can't be read or don't fit together.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
     if client_authority is not None:
         context.load_verify_locations(client_authority)
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
     return context
 
 
