@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import structlog
 import typer
@@ -23,12 +23,17 @@ from replicator.http.access import tokens_of
 from replicator.http.aggregate import AggregateService
 from replicator.http.server import serve
 from replicator.telemetry import logs
+from replicator.telemetry.counters import OutboxCounters
 from replicator.worker.offered import OFFERED
 from replicator.worker.pool import WorkerPool
+
+if TYPE_CHECKING:
+    from replicator.telemetry.log_delivery import LogDelivery
 
 log = structlog.get_logger(__name__)
 
 _ORPHAN_GRACE_S = 8.0
+_LAST_LINES_S = 1.5  # for log lines that aren't delivered yet at the end
 
 Read = Callable[[], tuple[Settings, tuple[LinkConfig, ...]]]
 Unknown = Literal["refuse", "adopt", "from scratch"]  # what to do about copies that the ledger doesn't know
@@ -71,7 +76,8 @@ def run(
         raise typer.BadParameter("choose one of --adopt and --from-scratch", param_hint="--adopt")
     unknown: Unknown = "adopt" if adopt else "from scratch" if from_scratch else "refuse"
     settings, links, warnings = load_links(config, link)
-    logs.configure(level=level, worker=child_name)
+    delivery = _delivery(settings, child_name)
+    logs.configure(level=level, worker=child_name, delivery=delivery)
     if child_socket is None:
         for warning in warnings:
             log.warning(warning)
@@ -79,14 +85,33 @@ def run(
     def read() -> tuple[Settings, tuple[LinkConfig, ...]]:
         return load_links(config, link)[:2]
 
-    if workers == 1 or child_socket is not None:
-        asyncio.run(_work(settings, links, child_socket, unknown, read))
-    else:
-        asyncio.run(_lead(settings, links, _child_command(config, link, level), workers, unknown, read))
+    try:
+        if workers == 1 or child_socket is not None:
+            sent = delivery.counters if delivery is not None else {}
+            asyncio.run(_work(settings, links, child_socket, unknown, read, sent))
+        else:
+            asyncio.run(_lead(settings, links, _child_command(config, link, level), workers, unknown, read))
+    finally:
+        if delivery is not None:
+            delivery.finish(_LAST_LINES_S)
+
+
+def _delivery(settings: Settings, worker: str | None) -> LogDelivery | None:
+    config = settings.service.log_delivery
+    if config is None:
+        return None
+    from replicator.telemetry.log_delivery import LogDelivery
+
+    return LogDelivery.of(config, worker)
 
 
 async def _work(
-    settings: Settings, links: tuple[LinkConfig, ...], child_socket: str | None, unknown: Unknown, read: Read
+    settings: Settings,
+    links: tuple[LinkConfig, ...],
+    child_socket: str | None,
+    unknown: Unknown,
+    read: Read,
+    logs_sent: dict[str, OutboxCounters],
 ) -> None:
     from replicator.worker.service import run_worker
 
@@ -96,7 +121,7 @@ async def _work(
         elif not await _prepared(settings, links, unknown, stop):
             return
         http = child_socket or settings.service.http
-        await run_worker(settings, links, http=http, stop=stop, read=read, reload=reload)
+        await run_worker(settings, links, http=http, stop=stop, read=read, reload=reload, logs=logs_sent)
 
 
 async def _lead(

@@ -16,7 +16,8 @@ from rich.text import Text
 
 from replicator.cli.options import DEFAULT_CONFIG, ConfigOption, LinkOption, Output, OutputOption, load_links
 from replicator.cli.output import console, count, errors, print_json, table
-from replicator.config.models import LinkConfig, Settings, Size
+from replicator.config.fields import Size
+from replicator.config.models import LinkConfig, Settings
 from replicator.dr import verify as comparison
 from replicator.dr.desk import note_in_trail, operator
 from replicator.dr.report import PartitionReport, VerifyReport

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
-from replicator.config import models
+from replicator.config import fields, models, telemetry
 
 SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("clusters.ALIAS", models.ClusterConfig),
@@ -29,6 +29,12 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("links[].drill", models.DrillConfig),
     ("service", models.ServiceConfig),
     ("service.tokens[]", models.TokenConfig),
+    ("service.cloudwatch", telemetry.CloudWatchConfig),
+    ("service.log_delivery", telemetry.LogDeliveryConfig),
+    ("service.log_delivery.file", telemetry.LogFileConfig),
+    ("service.log_delivery.cloudwatch_logs", telemetry.LogGroupConfig),
+    ("service.log_delivery.firehose", telemetry.LogStreamConfig),
+    ("service.log_delivery.s3", telemetry.LogBucketConfig),
 )
 
 _HEAD = """\
@@ -84,13 +90,15 @@ def descriptions(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    """Whether it is a model, one that may be left out included."""
+    parts = [part for part in typing.get_args(annotation) or (annotation,) if part is not types.NoneType]
+    return len(parts) == 1 and isinstance(parts[0], type) and issubclass(parts[0], BaseModel)
 
 
 def _type(field: FieldInfo) -> str:
     least = next((item.ge for item in _metadata(field) if hasattr(item, "ge")), None)
     most = next((item.le for item in _metadata(field) if hasattr(item, "le")), None)
-    is_size = any(isinstance(item, BeforeValidator) and item.func is models._size for item in _metadata(field))
+    is_size = any(isinstance(item, BeforeValidator) and item.func is fields.size for item in _metadata(field))
     words = ["size" if is_size else word for word in dict.fromkeys(_words(field.annotation))]
     if least is not None:
         bound = _size(least) if is_size else f"{least:g}"

@@ -17,7 +17,7 @@ from replicator.config.tree import KeyPath, Problem, Tree, parse_tree, read_tree
 from replicator.errors import ConfigurationError
 
 _MAX_SHOWN = 20
-_FILE_KEYS = ("ca_file", "cert_file", "key_file")
+_FILE_KEYS = ("ca_file", "cert_file", "key_file", "path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def _refusal(tree: Tree, problems: list[Problem]) -> ConfigurationError:
 
 
 def _anchor_files(value: dict[str, Any], directory: Path) -> None:
-    """Paths of certificates are relative to the file that names them, not to where the program was started."""
+    """Paths of certificates and logs are relative to the file that names them, not to where the program was started."""
     for holder in _holders(value):
         for key in _FILE_KEYS:
             name = holder.get(key)
@@ -76,7 +76,10 @@ def _anchor_files(value: dict[str, Any], directory: Path) -> None:
 
 def _holders(value: dict[str, Any]) -> list[dict[str, Any]]:
     clusters = value.get("clusters")
-    holders = [value.get("service")]
+    service = value.get("service")
+    holders = [service]
+    if isinstance(service, dict) and isinstance(delivery := service.get("log_delivery"), dict):
+        holders.append(delivery.get("file"))
     if isinstance(clusters, dict):
         holders += [cluster.get("security") for cluster in clusters.values() if isinstance(cluster, dict)]
     return [holder for holder in holders if isinstance(holder, dict)]

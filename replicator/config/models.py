@@ -9,15 +9,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, SecretStr, field_validator
 
+from replicator.config.fields import Boolean, Frozen, OnlyTrue, Size, boolean
 from replicator.config.mm2_names import is_heartbeats
 from replicator.config.reverse import with_reverses
 from replicator.config.secrets import Secret
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from replicator.config.telemetry import CloudWatchConfig, LogDeliveryConfig
 
 
 def _timestamp(value: Any) -> Any:
@@ -29,34 +27,12 @@ def _timestamp(value: Any) -> Any:
     return value
 
 
-_SIZE = re.compile(r"(\d+) *(B|KiB|MiB|GiB)?")
-_FACTORS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
-
-def _size(value: Any) -> Any:
-    """Bytes as a number, or as `64 MiB`."""
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        return int(match[1]) * _FACTORS[match[2]]
-    return value
-
-
-def _boolean(value: Any) -> Any:
-    """YAML's words for true and false; anything else is left for the type to refuse."""
-    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
-
-
 def _addresses(value: Any) -> Any:
     """A YAML list of addresses is as good as the comma-separated text."""
     return ",".join(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
 
 
-Boolean = Annotated[bool, BeforeValidator(_boolean)]
-OnlyTrue = Annotated[Literal[True], BeforeValidator(_boolean)]
-OnlyFalse = Annotated[Literal[False], BeforeValidator(_boolean)]
-Size = Annotated[int, BeforeValidator(_size)]
-
-
-class SecurityConfig(_Frozen):
+class SecurityConfig(Frozen):
     """How to connect to a cluster: Kafka's `security.protocol` and `sasl.mechanism`, and their material."""
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -79,7 +55,7 @@ class SecurityConfig(_Frozen):
     """Whether a broker's certificate has to be for the name that it was reached by."""
 
 
-class ClusterConfig(_Frozen):
+class ClusterConfig(Frozen):
     """A named Kafka cluster; the name (the key in `clusters:`) is its alias."""
 
     bootstrap_servers: Annotated[str, BeforeValidator(_addresses)]
@@ -89,7 +65,7 @@ class ClusterConfig(_Frozen):
     """Fetch from a replica in this rack, where the brokers offer it (KIP-392)."""
 
 
-class TopicsConfig(_Frozen):
+class TopicsConfig(Frozen):
     """Which topics are copied, under which names, from where on."""
 
     include: tuple[str, ...] = (".*",)
@@ -102,7 +78,7 @@ class TopicsConfig(_Frozen):
     """Where to begin with topics that are there when the link begins; newer ones are copied whole."""
 
 
-class GroupsConfig(_Frozen):
+class GroupsConfig(Frozen):
     """Which consumer groups' positions are kept in step."""
 
     include: tuple[str, ...] = (".*",)
@@ -124,14 +100,14 @@ CONFIG_EXCLUDE = (
 )
 
 
-class SyncConfig(_Frozen):
+class SyncConfig(Frozen):
     """What is kept in step besides records."""
 
     configs: Boolean = True
     """Settings of topics follow the source; `false`: only when a copy is created."""
     config_exclude: tuple[str, ...] = CONFIG_EXCLUDE
     """Regular expressions for whole names of settings that are let be."""
-    acls: Annotated[bool | Literal["full"], BeforeValidator(_boolean)] = True  # True: MirrorMaker 2's and MSK's rules
+    acls: Annotated[bool | Literal["full"], BeforeValidator(boolean)] = True  # True: MirrorMaker 2's and MSK's rules
     """ACLs of copied topics without grants to write; `full`: as they are, with groups' and transactional ids'."""
     groups: Boolean = True
     """Positions of consumer groups, written while a group has no members on the target."""
@@ -145,7 +121,7 @@ class SyncConfig(_Frozen):
     """Seconds between two looks at both clusters."""
 
 
-class DrillConfig(_Frozen):
+class DrillConfig(Frozen):
     """Drills by themselves (`replicator drill`), on a canary topic."""
 
     every: Annotated[str, Field(pattern=r"^[1-9]\d{0,4}[mhd]$")] | None = None
@@ -166,7 +142,7 @@ class DrillConfig(_Frozen):
 CANARY = "replicator-drill-"  # begins the names of drills' topics
 
 
-class LinkConfig(_Frozen):
+class LinkConfig(Frozen):
     """One direction, source -> target, with its filters (MirrorMaker 2: flow; MSK: replicator)."""
 
     name: str
@@ -244,7 +220,7 @@ class LinkConfig(_Frozen):
         return any(re.fullmatch(pattern, topic) for pattern in self.topics.include)
 
 
-class TokenConfig(_Frozen):
+class TokenConfig(Frozen):
     """Somebody who may use the HTTP API."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._@-]+$")]
@@ -255,7 +231,7 @@ class TokenConfig(_Frozen):
     """`view` shows everything and changes nothing; `operate` gives orders as well."""
 
 
-class ServiceConfig(_Frozen):
+class ServiceConfig(Frozen):
     """The daemon's own settings."""
 
     http: str = "127.0.0.1:8080"
@@ -272,9 +248,13 @@ class ServiceConfig(_Frozen):
     """What is fetched and not yet acknowledged, at most, per worker."""
     metrics_partitions: Annotated[int, Field(ge=0)] | None = None
     """With thousands of partitions: lines in `/metrics` for so many that are worst off, and sums by topic."""
+    cloudwatch: CloudWatchConfig | None = None
+    """Metrics for Amazon CloudWatch; without it none are sent."""
+    log_delivery: LogDeliveryConfig | None = None
+    """Where log lines go besides stderr."""
 
 
-class Settings(_Frozen):
+class Settings(Frozen):
     """The whole file."""
 
     clusters: dict[str, ClusterConfig]

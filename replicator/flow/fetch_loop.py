@@ -213,6 +213,7 @@ class FetchLoop(ABC):
             budget.give(max_bytes)
             self.reserved_bytes = 0
         bandwidth.took(len(frame))
+        self._source.answers += 1
         lease = Lease(budget, len(frame))
         try:
             response = protocol.decode_fetch(version, frame)
@@ -227,6 +228,7 @@ class FetchLoop(ABC):
         if response.throttle_time_ms > 0:
             pause_s = min(response.throttle_time_ms, 60_000) / 1000
             self._broker.throttled_s += pause_s
+            self._source.throttled_s += pause_s
             await asyncio.sleep(pause_s)
 
     def _max_wait_ms(self) -> int:

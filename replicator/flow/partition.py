@@ -174,6 +174,7 @@ class PartitionFlow:
         self.source_end = fetched.last_stable_offset if fetched.last_stable_offset >= 0 else fetched.high_watermark
         self.source_tries = 0
         staged = self._stage.stage(fetched, self.fetch_offset, lease)
+        self._counters.read_bytes += len(fetched.records)
         self._counters.drop(staged.dropped, staged.looped_records, staged.looped_bytes)
         for batch in staged.batches:
             self.queued_bytes += batch.size
@@ -370,7 +371,12 @@ class PartitionFlow:
         if batch.max_timestamp >= 0:
             self.record_timestamp_ms = batch.max_timestamp
             if self.gate is None or not self.gate.transactional:
-                self._latency.observe(max(0, self._now_ms() - batch.max_timestamp) / 1000)
+                now_ms = self._now_ms()
+                late_ms = max(0, now_ms - batch.max_timestamp)
+                self._latency.observe(late_ms / 1000)
+                self._counters.arrived(late_ms, now_ms)
+            else:
+                self._counters.hidden(batch.max_timestamp)
         if self.gate is not None:
             self.gate.acknowledged(batch)
         counters = self._counters
@@ -382,6 +388,10 @@ class PartitionFlow:
             counters.batches_rebuilt[batch.way] = counters.batches_rebuilt.get(batch.way, 0) + 1
         batch.release()
         self._advanced()
+
+    def committed(self, now_ms: int) -> None:
+        """The transaction that its batches were in is committed: readers see them."""
+        self._counters.committed(now_ms)
 
     def _advanced(self) -> None:
         if not self.unresolved and not self.queue:

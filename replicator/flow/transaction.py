@@ -268,6 +268,8 @@ class LaneTransaction:
         now = self._now_ms()
         for time_ms in self._times:
             self._latency.observe(max(0, now - time_ms) / 1000)
+        for flow in self._participants:
+            flow.committed(now)
         for flow in self._flows.values():
             if (flow.target_topic, flow.partition) in self._added:  # the marker comes whether or not it sent something
                 flow.target_log.marked()

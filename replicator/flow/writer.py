@@ -229,7 +229,9 @@ class _Channel:
         error: BaseException | None = future.exception() if not future.cancelled() else ConnectionError("cancelled")
         if error is None:
             try:
-                results = protocol.decode_produce(version, future.result())
+                results, throttle_ms = protocol.decode_produce(version, future.result())
+                self._target.answers += 1
+                self._target.throttled_s += throttle_ms / 1000
             except ReplicatorError as unreadable:
                 error = unreadable
                 if self._connection is not None:

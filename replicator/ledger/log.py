@@ -122,7 +122,7 @@ class LedgerLog:
                 name = topic.bytes if isinstance(topic, UUID) else topic
                 body = produce.encode_produce(version, {name: [(self._lane, data)]}, transactional_id=transactional_id)
                 reply = await connection.request(produce.PRODUCE, version, body, flexible=True)
-                results = produce.decode_produce(version, reply)
+                results = produce.decode_produce(version, reply).partitions
                 code, message = (results[0].error, results[0].message) if results else (codes.REQUEST_TIMED_OUT, "")
                 if code in (codes.NONE, codes.DUPLICATE_SEQUENCE_NUMBER):
                     return

@@ -99,6 +99,7 @@ class GroupSync:
         self._now_ms, self._clock = now_ms, clock
         self._writer = GroupWriter(source, target, store, now_ms, clock)
         self._rounds = 0
+        self.groups_followed = 0  # by the last plan
         self._settled: dict[str, tuple[GroupPositions, GroupPositions, bool, int]] = {}
         self._held: dict[str, tuple[Held, ...]] = {}
         self.views: list[View] = []  # of the last plan, without what is known to be in step
@@ -118,6 +119,8 @@ class GroupSync:
         groups = [group for group in self._filter.choose(listed.values()) if only in (None, group)]
         ours, theirs = await asyncio.gather(self._source.positions(groups), self._target.positions(groups))
         await self.positions.refresh()
+        if only is None:
+            self.groups_followed = len(groups)
         self.views, self._all_views = [], all_views
         if not self.positions.exists:
             return GroupPlan()

@@ -22,6 +22,7 @@ def by_topic(partitions: Iterable[PartitionCounters]) -> list[PartitionCounters]
         whole = topics.setdefault((part.link, part.topic), PartitionCounters(part.link, part.topic, WHOLE_TOPIC))
         whole.records += part.records
         whole.bytes += part.bytes
+        whole.read_bytes += part.read_bytes
         whole.retries += part.retries
         whole.looped_records += part.looped_records
         whole.looped_bytes += part.looped_bytes
@@ -32,6 +33,9 @@ def by_topic(partitions: Iterable[PartitionCounters]) -> list[PartitionCounters]
         ):
             for reason, count in list(theirs.items()):
                 mine[reason] = mine.get(reason, 0) + count
+        if part.latency_ms >= 0:
+            whole.latency_ms = max(whole.latency_ms, part.latency_ms)
+            whole.latency_at_ms = max(whole.latency_at_ms, part.latency_at_ms)
         if part.lag_is_known:
             whole.source_end = 0  # known
             whole.lag_records += part.lag_records

@@ -14,7 +14,7 @@ LINK = ("link",)
 PARTITION = ("link", "topic", "partition")
 
 Unit = Literal["records", "bytes", "seconds", "batches", "requests", "partitions", "lanes", "offset", "time", "times",
-               "positions", "changes", "resources", "files", "yes/no"]  # fmt: skip
+               "positions", "changes", "points", "lines", "resources", "files", "yes/no"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,10 @@ BYTES = Metric(
     "replicator_bytes", "counter", "bytes", PARTITION,
     "Bytes of record batches acknowledged by the target, as written.",
 )  # fmt: skip
+READ_BYTES = Metric(
+    "replicator_read_bytes", "counter", "bytes", PARTITION,
+    "Bytes of record batches that came from the source, those that aren't copied or are read again included.",
+)  # fmt: skip
 BATCHES = Metric(
     "replicator_batches", "counter", "batches", (*PARTITION, "way", "reason"),
     "Record batches by way: passed through undecoded, rebuilt (with the reason), or dropped (control, aborted, empty, "
@@ -71,9 +75,17 @@ LATENCY = Metric(
     "replicator_latency_seconds", "histogram", "seconds", LINK,
     "From the timestamp of a batch's newest record to the target's acknowledgement of the batch.",
 )  # fmt: skip
+LATENCY_NOW = Metric(
+    "replicator_partition_latency_seconds", "gauge", "seconds", PARTITION,
+    "The latency of what readers of the target saw last, of all in the last minute; absent if there was nothing.",
+)  # fmt: skip
 THROTTLED = Metric(
     "replicator_source_throttled_seconds", "counter", "seconds", LINK,
     "Time that the source's brokers told this worker to wait, because of a quota, before it reads on.",
+)  # fmt: skip
+TARGET_THROTTLED = Metric(
+    "replicator_target_throttled_seconds", "counter", "seconds", LINK,
+    "Time that the target's brokers told this worker to wait, because of a quota, before it writes on.",
 )  # fmt: skip
 BANDWIDTH = Metric(
     "replicator_bandwidth_limit_bytes", "gauge", "bytes", LINK,
@@ -143,6 +155,16 @@ AUTHORIZATION_FAILURES = Metric(
     "Times that a cluster refused what copying the source topic needs; only of topics where that has happened.",
 )  # fmt: skip
 
+CLUSTER = ("link", "cluster")
+CLUSTER_REACHABLE = Metric(
+    "replicator_cluster_reachable", "gauge", "yes/no", CLUSTER,
+    "1 if the cluster has answered a question of this worker in the last 30 s; absent before the first was asked.",
+)  # fmt: skip
+AUTHENTICATION_FAILURES = Metric(
+    "replicator_authentication_failures", "counter", "times", CLUSTER,
+    "Connections that a cluster refused because of credentials or TLS, or that its own proof failed on.",
+)  # fmt: skip
+
 # ---- keeping in step
 
 SYNCER = ("link", "syncer")
@@ -161,6 +183,14 @@ SYNC_CHANGES = Metric(
 SYNC_HELD = Metric(
     "replicator_sync_held", "gauge", "resources", (*SYNCER, "reason"),
     "What isn't kept in step now, by reason: topics, settings, ACLs, groups; `replicator status` names them.",
+)  # fmt: skip
+GROUPS = Metric(
+    "replicator_groups", "gauge", "resources", LINK, "Consumer groups of the source whose positions are kept in step."
+)
+GROUP_SYNC_FAILURES = Metric(
+    "replicator_group_sync_failures", "gauge", "resources", LINK,
+    "Groups whose positions can't be written now, since a cluster refuses it or doesn't know how; 1 at least while "
+    "whole rounds fail.",
 )  # fmt: skip
 GROUP_POSITIONS = Metric(
     "replicator_group_positions_written", "counter", "positions", LINK,
@@ -225,6 +255,36 @@ WORKER_RESTARTS = Metric(
     "Times that the parent started the worker process again because it had ended.",
 )  # fmt: skip
 
+# ---- what is sent elsewhere
+
+CLOUDWATCH_SENT = Metric(
+    "replicator_cloudwatch_sent", "counter", "points", (), "Data points that CloudWatch has taken; with "
+    "service.cloudwatch.",
+)  # fmt: skip
+CLOUDWATCH_DROPPED = Metric(
+    "replicator_cloudwatch_dropped", "counter", "points", ("why",),
+    "Data points that CloudWatch will never have: the queue was full, or they were refused.",
+)  # fmt: skip
+CLOUDWATCH_FAILURES = Metric(
+    "replicator_cloudwatch_failures",
+    "counter",
+    "requests",
+    (),
+    "PutMetricData requests that failed; most are repeated.",
+)
+LOGS_SENT = Metric(
+    "replicator_logs_sent", "counter", "lines", ("destination",),
+    "Log lines that a destination of service.log_delivery has taken.",
+)  # fmt: skip
+LOGS_DROPPED = Metric(
+    "replicator_logs_dropped", "counter", "lines", ("destination",),
+    "Log lines that a destination will never have: its buffer was full, or they were refused. stderr has them.",
+)  # fmt: skip
+LOGS_FAILURES = Metric(
+    "replicator_logs_failures", "counter", "requests", ("destination",),
+    "Deliveries that failed; they are repeated while the buffer has room.",
+)  # fmt: skip
+
 # ---- the process: prometheus_client makes these
 
 PROCESS = (
@@ -248,8 +308,8 @@ SECTIONS = (
         "Copying",
         "What reached the target. Counts begin anew when a partition moves to another worker, which `rate()` and "
         "`increase()` allow for.",
-        (RECORDS, BYTES, BATCHES, LOOPED_RECORDS, LOOPED_BYTES, RETRIES, LATENCY, THROTTLED, BANDWIDTH,
-         BANDWIDTH_WAITED),
+        (RECORDS, BYTES, READ_BYTES, BATCHES, LOOPED_RECORDS, LOOPED_BYTES, RETRIES, LATENCY, LATENCY_NOW, THROTTLED,
+         TARGET_THROTTLED, BANDWIDTH, BANDWIDTH_WAITED),
     ),
     Section(
         "Lag",
@@ -262,13 +322,14 @@ SECTIONS = (
     Section(
         "States and errors",
         "What doesn't run, and why. The reasons are those of `replicator status`.",
-        (PARTITION_STATE, PARTITIONS, FAULTED, FAULTS, AUTHORIZATION_FAILURES),
+        (PARTITION_STATE, PARTITIONS, FAULTED, FAULTS, AUTHORIZATION_FAILURES, CLUSTER_REACHABLE,
+         AUTHENTICATION_FAILURES),
     ),
     Section(
         "Keeping in step",
         "Topics, settings, ACLs, consumer groups, and MirrorMaker 2's checkpoints and heartbeats. One worker of a link "
         "does this, its controller; only that worker has these metrics.",
-        (SYNC_ROUNDS, SYNC_LAST, SYNC_CHANGES, SYNC_HELD, GROUP_POSITIONS),
+        (SYNC_ROUNDS, SYNC_LAST, SYNC_CHANGES, SYNC_HELD, GROUPS, GROUP_SYNC_FAILURES, GROUP_POSITIONS),
     ),
     Section(
         "Drills",
@@ -279,6 +340,12 @@ SECTIONS = (
         "Workers",
         "With `replicator run --workers N`, one address answers for N processes: each sample has the label `worker`.",
         (READY, LANES, LANES_CONFIGURED, CONTROLLER, MEMORY, MEMORY_LIMIT, BUILD, WORKER_UP, WORKER_RESTARTS),
+    ),
+    Section(
+        "Sent elsewhere",
+        "What `service.cloudwatch` and `service.log_delivery` do ([docs/cloudwatch.md](cloudwatch.md)); absent without "
+        "them.",
+        (CLOUDWATCH_SENT, CLOUDWATCH_DROPPED, CLOUDWATCH_FAILURES, LOGS_SENT, LOGS_DROPPED, LOGS_FAILURES),
     ),
     Section("HTTP", "Of the address that is scraped, whoever is behind it.", (HTTP_REFUSED,)),
     Section("Process", "Of each worker process, under the names that all Python services use.", PROCESS),

@@ -22,6 +22,7 @@ class PartitionCounters:
     reason: str | None = None
     records: int = 0  # acknowledged by the target
     bytes: int = 0  # of batches acknowledged by the target, as written
+    read_bytes: int = 0  # that fetches brought, whatever became of them
     batches_passed: int = 0
     batches_rebuilt: dict[str, int] = field(default_factory=dict)  # by reason
     batches_dropped: dict[str, int] = field(default_factory=dict)  # by reason: control, aborted, empty, looped
@@ -36,6 +37,32 @@ class PartitionCounters:
     source_end: int = -1
     source_next: int = -1
     target_next: int = -1
+    latency_ms: int = -1  # of what readers of the target have seen last; -1: nothing yet
+    latency_at_ms: int = 0  # when that was
+    latency_most_ms: int = -1  # the largest since `take_latency`; -1: nothing came
+    unseen_ms: int = -1  # time of the oldest batch that readers don't see yet: its transaction is open; -1: none
+
+    def arrived(self, latency_ms: int, now_ms: int) -> None:
+        """Readers of the target see a batch, so long after its newest record's timestamp."""
+        self.latency_ms, self.latency_at_ms = latency_ms, now_ms
+        if latency_ms > self.latency_most_ms:
+            self.latency_most_ms = latency_ms
+
+    def hidden(self, timestamp_ms: int) -> None:
+        """A batch of this time is on the target, in a transaction that is open."""
+        if self.unseen_ms < 0 or timestamp_ms < self.unseen_ms:
+            self.unseen_ms = timestamp_ms
+
+    def committed(self, now_ms: int) -> None:
+        """Its transaction is committed."""
+        if self.unseen_ms >= 0:
+            self.arrived(max(0, now_ms - self.unseen_ms), now_ms)
+            self.unseen_ms = -1
+
+    def take_latency(self) -> int:
+        """The largest since this was asked last, in ms; -1 if nothing came. For one asker alone."""
+        most, self.latency_most_ms = self.latency_most_ms, -1
+        return most
 
     def drop(self, batches: Mapping[str, int], looped_records: int, looped_bytes: int) -> None:
         """So many batches weren't copied, by reason."""
@@ -58,6 +85,9 @@ class PartitionCounters:
     def lag_is_known(self) -> bool:
         """What the source has got since one was stopped isn't known: no lag isn't a lag of 0 then."""
         return self.source_end >= 0 and (self.state == "COPYING" or self.lag_records > 0)
+
+
+SYNC_FAILURES = frozenset({"NOT_AUTHORIZED", "REFUSED", "UNSUPPORTED"})  # what doesn't heal by itself
 
 
 def _behind(source_end: int, offset: int, waiting_ms: int, now_ms: int) -> tuple[int, int]:
@@ -91,6 +121,7 @@ class SyncCounters:
 
     rounds: int = 0  # that didn't fail
     failures: int = 0
+    failing: bool = False  # the last round failed
     changes: int = 0  # that rounds set out to make
     last_success_s: float = 0.0  # since 1970; 0: none yet
     held: dict[str, int] = field(default_factory=dict)  # by reason
@@ -109,6 +140,16 @@ class DrillCounters:
 
 
 @dataclass(slots=True)
+class ClusterCounters:
+    """One of a link's two clusters, as this worker sees it."""
+
+    reachable: bool | None = None  # whether it answers questions; None: nobody has asked yet
+    authentication_failures: int = 0  # connections that ended because of credentials or TLS
+    throttled_s: float = 0.0  # that its brokers told us to wait, because of a quota
+    answers: int = 0  # to fetches (source) or produce requests (target)
+
+
+@dataclass(slots=True)
 class LinkCounters:
     """One link's, in this worker: what isn't a partition's."""
 
@@ -119,11 +160,36 @@ class LinkCounters:
     throttled_s: float = 0.0
     bandwidth_bytes: float | None = None  # a second, this worker's part of the cap; None: there is none
     bandwidth_waited_s: float = 0.0
+    target_throttled_s: float = 0.0
+    clusters: dict[str, ClusterCounters] = field(default_factory=dict)  # by alias
+    groups: int = 0  # of the source that are kept in step; the controller's alone
     group_positions: int = 0
     drill: DrillCounters | None = None  # the controller's alone
     resting: dict[int, list[PartitionCounters]] = field(default_factory=dict)  # by lane: of ours, what has no run
     syncers: dict[str, SyncCounters] = field(default_factory=dict)  # the controller's alone
     authorization_failures: dict[str, int] = field(default_factory=dict)  # by topic: what isn't one partition's
+
+    @property
+    def group_sync_failures(self) -> int:
+        """Groups whose positions can't be written now; 1 at least while whole rounds fail."""
+        groups = self.syncers.get("groups")
+        if groups is None:
+            return 0
+        refused = sum(count for why, count in groups.held.items() if why in SYNC_FAILURES)
+        return max(refused, int(groups.failing))
+
+
+@dataclass(slots=True)
+class OutboxCounters:
+    """What one destination outside (CloudWatch, a log group, …) has been sent, in points or lines."""
+
+    sent: int = 0
+    failures: int = 0  # requests
+    dropped: dict[str, int] = field(default_factory=dict)  # by why: full, refused
+
+    def drop(self, why: str, count: int) -> None:
+        """So many will never be there."""
+        self.dropped[why] = self.dropped.get(why, 0) + count
 
 
 @dataclass(slots=True)
@@ -136,6 +202,8 @@ class WorkerCounters:
     latency: dict[str, Histogram] = field(default_factory=dict)  # link -> record timestamp to acknowledgement, seconds
     links: dict[str, LinkCounters] = field(default_factory=dict)
     partitions: dict[tuple[str, str, int], PartitionCounters] = field(default_factory=dict)  # those that run
+    cloudwatch: OutboxCounters | None = None  # None: nothing is sent there
+    logs: dict[str, OutboxCounters] = field(default_factory=dict)  # by destination
 
     def all_partitions(self) -> list[PartitionCounters]:
         """Those that run, and those that rest."""

@@ -44,7 +44,12 @@ _LABELS = (
     ("way", "`passed`, `rebuilt`, `dropped`."),
     ("syncer", "`topics`, `configs`, `acls`, `groups`, `checkpoints`, `heartbeats`."),
     ("result", "`ok`, `failed`."),
-    ("why", "Of a refused request: `no token`, `wrong token`, `role`, `origin`."),
+    ("cluster", "The alias of one of the link's two clusters."),
+    (
+        "why",
+        "Of a refused request: `no token`, `wrong token`, `role`, `origin`. Of a dropped point: `full`, `refused`.",
+    ),
+    ("destination", "`file`, `cloudwatch_logs`, `firehose`, `s3`."),
     ("version, python", "Of Replicator, of Python."),
     ("worker", "With `--workers N`: `w0`, `w1`, … Absent otherwise."),
 )

@@ -29,11 +29,17 @@ LIBRDKAFKA = "replicator.librdkafka"  # the logger that `config.librdkafka` give
 
 
 def configure(
-    *, level: str = "INFO", json: bool | None = None, stream: TextIO | None = None, worker: str | None = None
+    *,
+    level: str = "INFO",
+    json: bool | None = None,
+    stream: TextIO | None = None,
+    worker: str | None = None,
+    delivery: logging.Handler | None = None,
 ) -> None:
     """Send all logs of this process to `stream` (default: stderr); `json` None means: unless that's a terminal.
 
-    `worker` is added to every line: the children of one parent share its stderr.
+    `worker` is added to every line: the children of one parent share its stderr. `delivery` gets every line, too, as
+    JSON, with errors' tracebacks in it.
     """
     stream = stream or sys.stderr
     as_json = not stream.isatty() if json is None else json
@@ -49,6 +55,7 @@ def configure(
         redact,
         *([_event_first] if as_json else []),
     ]
+    for_delivery: list[Any] = [structlog.processors.format_exc_info, redact, _event_first]
     renderer: Any = (
         structlog.processors.JSONRenderer(default=str)
         if as_json
@@ -67,6 +74,11 @@ def configure(
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    if delivery is not None:
+        as_lines = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *for_delivery]
+        as_lines.append(structlog.processors.JSONRenderer(default=str))
+        delivery.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=as_lines))
+        root.addHandler(delivery)
     root.setLevel(level)
     for noisy in ("aiohttp.access", "asyncio"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

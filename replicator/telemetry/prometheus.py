@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
@@ -23,6 +24,7 @@ from replicator.telemetry import catalogue
 from replicator.telemetry.aggregate import WHOLE_TOPIC, by_topic, worst
 from replicator.telemetry.counters import DrillCounters, Histogram, LinkCounters, PartitionCounters, WorkerCounters
 
+_LATENCY_IS_OLD_MS = 60_000
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -63,6 +65,7 @@ class WorkerCollector(Collector):
         else:
             yield from _summed_up(partitions, self._own_lines)
         yield from _links(counters, partitions)
+        yield from _outboxes(counters)
         yield gauge(catalogue.MEMORY, [((), counters.memory_in_use_bytes)])
         yield gauge(catalogue.MEMORY_LIMIT, [((), counters.memory_limit_bytes)])
         yield gauge(catalogue.READY, [((), 1 if self._ready() else 0)])
@@ -116,11 +119,15 @@ def _known(labelled: Labelled) -> Labelled:
 def _counts(labelled: Labelled, known: Labelled) -> Iterator[Metric]:
     yield counter(catalogue.RECORDS, [(labels, part.records) for labels, part in labelled])
     yield counter(catalogue.BYTES, [(labels, part.bytes) for labels, part in labelled])
+    yield counter(catalogue.READ_BYTES, [(labels, part.read_bytes) for labels, part in labelled])
     yield counter(catalogue.BATCHES, _batches(labelled))
     looping = [(labels, part) for labels, part in labelled if part.looped_records]
     yield counter(catalogue.LOOPED_RECORDS, [(labels, part.looped_records) for labels, part in looping])
     yield counter(catalogue.LOOPED_BYTES, [(labels, part.looped_bytes) for labels, part in looping])
     yield counter(catalogue.RETRIES, [(labels, part.retries) for labels, part in labelled])
+    since_ms = time.time() * 1000 - _LATENCY_IS_OLD_MS
+    fresh = [(labels, part) for labels, part in labelled if part.latency_ms >= 0 and part.latency_at_ms >= since_ms]
+    yield gauge(catalogue.LATENCY_NOW, [(labels, part.latency_ms / 1000) for labels, part in fresh])
     yield gauge(catalogue.LAG_RECORDS, [(labels, part.lag_records) for labels, part in known])
     yield gauge(catalogue.LAG_SECONDS, [(labels, part.lag_ms / 1000) for labels, part in known])
     yield gauge(catalogue.UNREAD_RECORDS, [(labels, part.unread_records) for labels, part in known])
@@ -156,6 +163,7 @@ def _links(counters: WorkerCounters, partitions: list[PartitionCounters]) -> Ite
     links = sorted(counters.links.items())
     yield counter(catalogue.AUTHORIZATION_FAILURES, _authorization_failures(links, partitions))
     yield counter(catalogue.THROTTLED, [((name,), link.throttled_s) for name, link in links])
+    yield from _clusters(links)
     capped = [((name,), link.bandwidth_bytes) for name, link in links if link.bandwidth_bytes is not None]
     yield gauge(catalogue.BANDWIDTH, capped)
     yield counter(catalogue.BANDWIDTH_WAITED, [((name,), link.bandwidth_waited_s) for name, link in links])
@@ -169,6 +177,29 @@ def _links(counters: WorkerCounters, partitions: list[PartitionCounters]) -> Ite
     yield counter(
         catalogue.GROUP_POSITIONS, [((name,), link.group_positions) for name, link in links if link.controller]
     )
+    syncing = [(name, link) for name, link in links if link.controller and "groups" in link.syncers]
+    yield gauge(catalogue.GROUPS, [((name,), link.groups) for name, link in syncing])
+    yield gauge(catalogue.GROUP_SYNC_FAILURES, [((name,), link.group_sync_failures) for name, link in syncing])
+
+
+def _clusters(links: list[tuple[str, LinkCounters]]) -> Iterator[Metric]:
+    yield counter(catalogue.TARGET_THROTTLED, [((name,), link.target_throttled_s) for name, link in links])
+    each = [((name, alias), seen) for name, link in links for alias, seen in list(link.clusters.items())]
+    known = [(labels, int(seen.reachable)) for labels, seen in each if seen.reachable is not None]
+    yield gauge(catalogue.CLUSTER_REACHABLE, known)
+    yield counter(catalogue.AUTHENTICATION_FAILURES, [(labels, seen.authentication_failures) for labels, seen in each])
+
+
+def _outboxes(counters: WorkerCounters) -> Iterator[Metric]:
+    if (points := counters.cloudwatch) is not None:
+        yield counter(catalogue.CLOUDWATCH_SENT, [((), points.sent)])
+        dropped = {"full": 0, "refused": 0} | points.dropped
+        yield counter(catalogue.CLOUDWATCH_DROPPED, [((why,), count) for why, count in dropped.items()])
+        yield counter(catalogue.CLOUDWATCH_FAILURES, [((), points.failures)])
+    if logs := sorted(counters.logs.items()):
+        yield counter(catalogue.LOGS_SENT, [((name,), sent.sent) for name, sent in logs])
+        yield counter(catalogue.LOGS_DROPPED, [((name,), sum(sent.dropped.values())) for name, sent in logs])
+        yield counter(catalogue.LOGS_FAILURES, [((name,), sent.failures) for name, sent in logs])
 
 
 def _faults(counters: WorkerCounters) -> list[tuple[tuple[str, str], float]]:

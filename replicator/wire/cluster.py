@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from replicator.config.models import ClusterConfig
-from replicator.errors import ConfigurationError, ReplicatorError, UnreachableError
+from replicator.errors import AuthenticationError, ConfigurationError, ReplicatorError, UnreachableError
 from replicator.wire.connection import Connection, open_connection
 from replicator.wire.kafka_errors import NONE, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION
 from replicator.wire.list_offsets import ListedOffset, list_offsets
@@ -23,6 +23,7 @@ from replicator.wire.metadata import Broker, ClusterView, PartitionMetadata, Top
 _REFRESH_PAUSE_S = 0.1  # between two metadata requests, however many ask
 _ADMIN = "admin"  # the slot of small questions
 _GONE = frozenset({UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID})
+REACHABLE_WITHIN_S = 30.0  # workers ask both clusters every 5 s
 _CONNECT_PAUSE_S = 0.5  # after a failed connection attempt, for that broker and slot
 
 
@@ -40,6 +41,10 @@ class ClusterClient:
         self._clock = clock
         self._connections: dict[tuple[int, str], asyncio.Task[Connection]] = {}
         self._failed_at: dict[tuple[int, str], float] = {}
+        self.authentication_failures = 0  # attempts to connect that ended so, since the beginning
+        self.answers = 0  # to fetches or produce requests of records
+        self.throttled_s = 0.0  # that brokers told us to wait with the next of them, because of a quota
+        self._asked_at = self._answered_at = -1.0  # metadata; -1: never
         self._refreshing: asyncio.Task[None] | None = None
         self._refresh_again = False
         self._refreshed_at = -1e9
@@ -95,11 +100,20 @@ class ClusterClient:
         self._take(view, of_all=True)
         return view
 
+    def reachable(self, within_s: float = REACHABLE_WITHIN_S) -> bool | None:
+        """Whether a question about metadata was answered lately; None before the first was asked."""
+        if self._asked_at < 0:
+            return None
+        return self._answered_at >= 0 and self._clock() - self._answered_at <= within_s
+
     async def _ask(self, topics: Collection[str] | None) -> ClusterView:
+        self._asked_at = self._clock()
         connection = await self.any_connection()
         try:
             of_all, last = self._merged or (False, None)
-            return await fetch_metadata(connection, topics, last if of_all == (topics is None) else None)
+            view = await fetch_metadata(connection, topics, last if of_all == (topics is None) else None)
+            self._answered_at = self._clock()
+            return view
         except UnreachableError:  # next time another broker
             for key, task in self._connections.items():
                 if key[1] == _ADMIN and _opened(task) is connection:
@@ -161,9 +175,7 @@ class ClusterClient:
                 last = error
         for host, port in self._bootstrap():
             try:
-                connection = await open_connection(
-                    self.alias, host, port, security=self.config.security, client_id=self.client_id
-                )
+                connection = await self._connect(host, port)
             except UnreachableError as error:
                 last = error
                 continue
@@ -200,14 +212,21 @@ class ClusterClient:
         if broker is None:
             raise UnreachableError(f"cluster {self.alias}: broker {node} is not in the cluster's metadata")
         try:
-            connection = await open_connection(
-                self.alias, broker.host, broker.port, security=self.config.security, client_id=self.client_id
-            )
+            connection = await self._connect(broker.host, broker.port)
         except ReplicatorError:
             self._failed_at[key] = self._clock()
             raise
         self._failed_at.pop(key, None)
         return connection
+
+    async def _connect(self, host: str, port: int) -> Connection:
+        try:
+            return await open_connection(
+                self.alias, host, port, security=self.config.security, client_id=self.client_id
+            )
+        except AuthenticationError:
+            self.authentication_failures += 1
+            raise
 
     def _bootstrap(self) -> list[tuple[str, int]]:
         addresses = []

@@ -55,7 +55,14 @@ def encode_produce(
     return parts
 
 
-def decode_produce(version: int, response: memoryview) -> Sequence[ProducedPartition]:
+class Produced(NamedTuple):
+    """What a broker said to a request: of each batch, and how long it wants us to wait (KIP-219: it waits itself)."""
+
+    partitions: Sequence[ProducedPartition]
+    throttle_time_ms: int
+
+
+def decode_produce(version: int, response: memoryview) -> Produced:
     """One result per batch; the first record error stands in for a missing message."""
     reader = Reader(response)
     results = []
@@ -80,4 +87,4 @@ def decode_produce(version: int, response: memoryview) -> Sequence[ProducedParti
             reader.tags()
             results.append(ProducedPartition(topic, index, error, base, start, first or message))
         reader.tags()
-    return results
+    return Produced(results, reader.int32())

@@ -148,6 +148,7 @@ class Controller:
         groups = self.syncers.get("groups")
         if isinstance(groups, GroupSync):
             counters.group_positions = groups.positions_written
+            counters.groups = groups.groups_followed if active else 0
 
     async def close(self) -> None:
         """Disconnect."""

@@ -38,6 +38,7 @@ from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.producer_id import init_producer_id
 from replicator.worker.acceptance import Acceptance
+from replicator.worker.cluster_counts import count_clusters
 from replicator.worker.conditions import Conditions
 from replicator.worker.control_writer import ControlWriter
 from replicator.worker.controller import Controller
@@ -273,6 +274,7 @@ class LinkWorker:
         counters.lanes, counters.running, counters.recovering = self.link.lanes, running, len(lanes) - running
         counters.throttled_s = self._fetcher.throttled_s if hasattr(self, "_fetcher") else 0.0
         counters.bandwidth_bytes, counters.bandwidth_waited_s = self._share(), self._bandwidth.waited_s
+        count_clusters(counters, self._source, self._target)
         self._controller.count(counters, active=0 in self._lanes)
         counters.drill = self._drills.counters if 0 in self._lanes else None
 

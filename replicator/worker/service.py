@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -18,11 +18,14 @@ from replicator.http.service import Links
 from replicator.ledger.configuration import Reload
 from replicator.ledger.leaving import Leave
 from replicator.sync.overlap import refuse_overlaps
-from replicator.telemetry.counters import WorkerCounters
+from replicator.telemetry.counters import OutboxCounters, WorkerCounters
 from replicator.worker.leaving import Fate, fate_of_order
 from replicator.worker.link import LinkWorker, certificates_of
 from replicator.worker.memory import keep_freed_memory
 from replicator.worker.offered import OFFERED
+
+if TYPE_CHECKING:
+    from replicator.telemetry.cloudwatch_loop import CloudWatchLoop
 
 log = structlog.get_logger(__name__)
 
@@ -38,12 +41,16 @@ class Worker:
     """The links of one process, as `http.service.Service` shows them. `read` reads the configuration anew."""
 
     def __init__(
-        self, settings: Settings, links: Sequence[LinkConfig], read: Callable[[], Configuration] | None = None
+        self,
+        settings: Settings,
+        links: Sequence[LinkConfig],
+        read: Callable[[], Configuration] | None = None,
+        logs: dict[str, OutboxCounters] | None = None,
     ) -> None:
         self._settings = settings
         self._read = read or (lambda: (settings, links))
         self._budget = ByteBudget(settings.service.memory_bytes)
-        self._counters = WorkerCounters(memory_limit_bytes=settings.service.memory_bytes)
+        self._counters = WorkerCounters(memory_limit_bytes=settings.service.memory_bytes, logs=logs or {})
         self._links = {link.name: self._new_link(settings, link) for link in links}
         self._running: set[LinkWorker] = set()
         self._removed: set[str] = set()  # links that are gone: not to be made anew just because the file has them still
@@ -236,6 +243,16 @@ class Worker:
             del self._counters.links[removed]
         return self._counters
 
+    def cloudwatch(self) -> CloudWatchLoop | None:
+        """What publishes its counters, not started yet; None where that isn't wanted."""
+        config = self._settings.service.cloudwatch
+        if config is None:
+            return None
+        from replicator.telemetry.cloudwatch_loop import CloudWatchLoop  # botocore takes time to load
+
+        self._counters.cloudwatch = sent = OutboxCounters()
+        return CloudWatchLoop(config, self.counters, sent)
+
     def links(self) -> Links:
         """The links that it runs, each by the settings that it runs by."""
         return {name: (link.settings, link.link) for name, link in self._links.items()}
@@ -249,15 +266,17 @@ async def run_worker(
     stop: asyncio.Event,
     read: Callable[[], Configuration] | None = None,
     reload: asyncio.Event | None = None,
+    logs: dict[str, OutboxCounters] | None = None,
 ) -> None:
     """Run one worker until `stop` is set, serving HTTP on `http`; each time that `reload` is set, and when the control
-    topic of a link says so, the configuration is read anew by `read`.
+    topic of a link says so, the configuration is read anew by `read`. `logs`: what log delivery has sent, to be shown.
 
     ReplicatorError if a link can't start, or can't be a member of its group any more: whoever supervises the process
     starts it anew.
     """
     keep_freed_memory()
-    worker = Worker(settings, links, read)
+    worker = Worker(settings, links, read, logs)
+    cloudwatch = worker.cloudwatch()
     service = settings.service
     runner = await serve(
         worker,
@@ -272,6 +291,8 @@ async def run_worker(
     stopping = asyncio.create_task(stop.wait(), name="wait for stop")
     tasks: list[asyncio.Task[Any]] = [starting, stopping]
     try:
+        if cloudwatch is not None:
+            cloudwatch.start()
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             await starting
@@ -284,7 +305,8 @@ async def run_worker(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await worker.stop()
+        last = asyncio.to_thread(cloudwatch.stop) if cloudwatch is not None else asyncio.sleep(0)
+        await asyncio.gather(last, worker.stop())
         await runner.cleanup()
         log.info("stopped")
 

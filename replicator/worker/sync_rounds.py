@@ -36,6 +36,7 @@ class SyncRounds:
             held = plan.held + await syncer.apply(plan)
         except ReplicatorError as error:
             counters.failures += 1
+            counters.failing = True
             before = self._reported.get(name, ((), ""))[0]
             await self._report_quietly(name, before, str(error))
             raise
@@ -47,6 +48,7 @@ class SyncRounds:
         """Count a round of this syncer that held something back for each of these reasons."""
         counters = self.counters.setdefault(name, SyncCounters())
         counters.rounds += 1
+        counters.failing = False
         counters.last_success_s = self._now_ms() / 1000
         counters.held = dict(Counter(reasons))
 

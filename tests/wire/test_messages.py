@@ -137,7 +137,8 @@ def test_given_kios_produce_response_then_all_of_it_is_read(version: int) -> Non
     if version < 10:
         bad.pop("current_leader")
     topics = [{key: names[0], "partition_responses": [row, bad]}, {key: names[1], "partition_responses": [said]}]
-    results = decode_produce(version, body_of(0, version, {"responses": topics, "throttle_time": 5}))
+    results, throttle_ms = decode_produce(version, body_of(0, version, {"responses": topics, "throttle_time": 5}))
+    assert throttle_ms == 5
     keys = [name.bytes if version >= 13 else name for name in names]
     assert results == [
         ProducedPartition(keys[0], 2, 0, 70, 3, ""),
