@@ -31,7 +31,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("service.tokens[]", models.TokenConfig),
     ("service.cloudwatch", telemetry.CloudWatchConfig),
     ("service.log_delivery", telemetry.LogDeliveryConfig),
-    ("service.log_delivery.file", telemetry.LogFileConfig),
+    ("service.log_delivery.log_file", telemetry.LogFileConfig),
     ("service.log_delivery.cloudwatch_logs", telemetry.LogGroupConfig),
     ("service.log_delivery.firehose", telemetry.LogStreamConfig),
     ("service.log_delivery.s3", telemetry.LogBucketConfig),

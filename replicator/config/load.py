@@ -79,7 +79,7 @@ def _holders(value: dict[str, Any]) -> list[dict[str, Any]]:
     service = value.get("service")
     holders = [service]
     if isinstance(service, dict) and isinstance(delivery := service.get("log_delivery"), dict):
-        holders.append(delivery.get("file"))
+        holders.append(delivery.get("log_file"))
     if isinstance(clusters, dict):
         holders += [cluster.get("security") for cluster in clusters.values() if isinstance(cluster, dict)]
     return [holder for holder in holders if isinstance(holder, dict)]

@@ -76,7 +76,7 @@ class LogDeliveryConfig(Frozen):
     """What is less than this isn't delivered; nor is what `--log-level` leaves out."""
     buffer_bytes: Annotated[Size, Field(ge=1 << 16)] = 8 << 20
     """What waits for each destination, at most: lines beyond it are dropped and counted."""
-    file: LogFileConfig | None = None
+    log_file: LogFileConfig | None = None  # not `file`: that would mean the content of one, as with secrets
     """A file."""
     cloudwatch_logs: LogGroupConfig | None = None
     """A log group of CloudWatch Logs."""

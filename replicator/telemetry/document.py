@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from replicator.states import Reason, State
 from replicator.telemetry.catalogue import CATALOGUE, PROCESS, SECTIONS, Metric
+from replicator.telemetry.msk_metrics import MSK_METRICS, MskMetric
 
 _HEAD = """\
 # Metrics
@@ -24,6 +25,12 @@ tells these apart.
 
 What there isn't is a metric that shows 0 for what nobody knows: lag is absent while it is unknown, and the latency of a
 time in which nothing was copied is `NaN`.
+"""
+
+_MSK = """\
+Sent with `service.cloudwatch` ([docs/cloudwatch.md](cloudwatch.md)). ReplicatorName is the link's name, ClusterAlias an
+alias. Use the statistic that is named, over the period that points are sent in (a minute): it is right over any number of
+workers.
 """
 
 _LABELS = (
@@ -62,8 +69,18 @@ def document() -> str:
         rows = [(f"`{shown(m)}`", m.kind, m.unit, ", ".join(m.labels), m.help) for m in section.metrics]
         parts += ["", f"## {section.title}\n", f"{section.about}\n"]
         parts += _table(("metric", "type", "unit", "labels", "what it says"), rows)
+    parts += ["", "## In CloudWatch, under MSK Replicator's names\n", _MSK]
+    parts += _table(
+        ("metric", "dimensions", "unit", "statistic", "what it says", "here"), [_msk_row(m) for m in MSK_METRICS]
+    )
     own, others = len(CATALOGUE), len(PROCESS)
     return "\n".join([*parts, "", f"{own} metrics of Replicator's own, and {others} of the process.", ""])
+
+
+def _msk_row(metric: MskMetric) -> tuple[str, ...]:
+    here = ", ".join(f"`{shown(each)}`" for each in CATALOGUE if each.name in metric.prometheus)
+    dimensions = "; ".join(", ".join(names) for names in metric.dimensions)
+    return f"`{metric.name}`", dimensions, metric.unit, metric.statistic, metric.meaning, here
 
 
 def shown(metric: Metric) -> str:

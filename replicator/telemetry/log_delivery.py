@@ -139,6 +139,7 @@ class Buffer:
                 self.counters.drop("full", 1)
                 self._unsaid += 1
                 return
+            was_empty = not self._lines
             if self._unsaid:
                 said = json.dumps({"event": "log lines were dropped", "level": "warning", "lines": self._unsaid})
                 self._unsaid = 0
@@ -147,7 +148,7 @@ class Buffer:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=_THREADS + self.name, daemon=True)
                 self._thread.start()
-            if self._bytes >= self._destination.max_bytes // 2 or len(self._lines) == 1:
+            if was_empty or self._bytes >= self._destination.max_bytes // 2:
                 self._changed.notify()
 
     def close(self) -> None:

@@ -31,8 +31,8 @@ _ERRORS = (BotoCoreError, ClientError)
 def destinations(config: LogDeliveryConfig, instance: str, worker: str | None) -> list[Destination]:
     """Those that are configured. `instance` is this process among all, `worker` among those of one parent."""
     made: list[Destination] = []
-    if config.file is not None:
-        made.append(LogFile(config.file, worker))
+    if config.log_file is not None:
+        made.append(LogFile(config.log_file, worker))
     if config.cloudwatch_logs is not None:
         made.append(LogGroup(config.cloudwatch_logs, instance, Aws("logs", config)))
     if config.firehose is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -9,9 +11,11 @@ from prometheus_client.samples import Sample
 from replicator.http.refusals import Refusals
 from replicator.telemetry import catalogue
 from replicator.telemetry.counters import (
+    ClusterCounters,
     DrillCounters,
     Histogram,
     LinkCounters,
+    OutboxCounters,
     PartitionCounters,
     SyncCounters,
     WorkerCounters,
@@ -42,6 +46,14 @@ def counted() -> WorkerCounters:
     counters.latency["l"] = Histogram((0.1, 1.0))
     counters.latency["l"].observe(0.05, times=3)
     counters.latency["l"].observe(7.0)
+    part.read_bytes = 900
+    part.arrived(40, int(time.time() * 1000))
+    lost.arrived(50, 1_790_000_000_000)  # long ago
+    link.clusters = {"us": ClusterCounters(True, 2, 2.5, 10), "eu": ClusterCounters(None, 0)}
+    link.target_throttled_s, link.groups = 0.5, 12
+    groups.held["REFUSED"] = 3
+    counters.cloudwatch = OutboxCounters(sent=100, failures=2, dropped={"full": 5})
+    counters.logs = {"s3": OutboxCounters(sent=7, failures=1, dropped={"full": 1, "refused": 2})}
     return counters
 
 
@@ -66,6 +78,8 @@ def test_given_counters_then_every_one_is_exposed() -> None:
     assert value(text, "replicator_records_total", **here) == 7
     assert value(text, "replicator_bytes_total", **here) == 700
     assert value(text, "replicator_batches_total", way="passed", **here) == 2
+    assert value(text, "replicator_read_bytes_total", **here) == 900
+    assert value(text, "replicator_partition_latency_seconds") == 0.04  # the other one's was long ago
     assert value(text, "replicator_batches_total", way="rebuilt", reason="holes", **here) == 4
     assert value(text, "replicator_batches_total", way="dropped", reason="control", **here) == 5
     assert value(text, "replicator_retries_total", **here) == 1
@@ -105,6 +119,23 @@ def test_given_a_link_then_what_its_controller_and_lanes_do_is_exposed() -> None
     assert value(text, "replicator_sync_last_success_timestamp_seconds", syncer="groups") == 1_790_000_000.5
     assert value(text, "replicator_sync_held", syncer="groups", reason="ACTIVE") == 2
     assert value(text, "replicator_group_positions_written_total", link="l") == 6
+    assert value(text, "replicator_groups", link="l") == 12
+    assert value(text, "replicator_group_sync_failures", link="l") == 3  # who is active isn't a failure
+    assert value(text, "replicator_target_throttled_seconds_total", link="l") == 0.5
+    assert value(text, "replicator_cluster_reachable") == 1  # of the other nobody has asked yet
+    assert value(text, "replicator_authentication_failures_total", cluster="us") == 2
+    assert value(text, "replicator_authentication_failures_total", cluster="eu") == 0
+
+
+def test_given_what_is_sent_elsewhere_then_what_got_there_and_what_did_not_is_exposed() -> None:
+    text = rendered()
+    assert value(text, "replicator_cloudwatch_sent_total") == 100
+    assert value(text, "replicator_cloudwatch_dropped_total", why="full") == 5
+    assert value(text, "replicator_cloudwatch_dropped_total", why="refused") == 0
+    assert value(text, "replicator_cloudwatch_failures_total") == 2
+    assert value(text, "replicator_logs_sent_total", destination="s3") == 7
+    assert value(text, "replicator_logs_dropped_total", destination="s3") == 3
+    assert value(text, "replicator_logs_failures_total", destination="s3") == 1
 
 
 def test_given_a_stopped_partition_that_is_not_known_to_be_behind_then_its_lag_is_absent_rather_than_zero() -> None:
@@ -134,7 +165,7 @@ def test_given_many_partitions_then_lines_can_be_topics_and_the_worst_partitions
     assert value(text, "replicator_partition_state", reason="CORRUPT_BATCH", partition="0") == 1
     assert value(text, "replicator_partitions", state="COPYING") == 101
     assert value(text, "replicator_unread_seconds", **whole) == 0.7
-    assert len(samples(text)) < 120
+    assert len(samples(text)) < 145
 
 
 def test_given_observations_then_the_histogram_is_cumulative() -> None:
