@@ -29,8 +29,8 @@ time in which nothing was copied is `NaN`.
 
 _MSK = """\
 Sent with `service.cloudwatch` ([docs/cloudwatch.md](cloudwatch.md)). ReplicatorName is the link's name, ClusterAlias an
-alias. Use the statistic that is named, over the period that points are sent in (a minute): it is right over any number of
-workers.
+alias. Use the statistic that is named, over the period that points are sent in (a minute): it is right over any number
+of workers.
 """
 
 _LABELS = (
