@@ -35,7 +35,7 @@ check: lint types ## lint, types and the fast tests: under two minutes
 
 test: $(READY) ## all tests but the long forms; with real Kafka wherever Java and Maven are
 	@$(PYTEST) -q -n 2 -m 'not (soak or slow or kafka)'; quick=$$?; \
-	  $(PYTEST) --durations=20 -m '(slow or kafka) and not soak' && exit $$quick
+	  $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --durations=20 -m '(slow or kafka) and not soak' && exit $$quick
 
 test-kafka: $(READY) ## only those against real Kafka
 	$(PYTEST) -m 'kafka and not soak'

@@ -11,6 +11,8 @@ from hypothesis import settings
 from tests.support import javatools
 from tests.support.kafka import KafkaCluster
 
+_LONG = frozenset({"e2e", "faults"})
+
 # How long an example takes is the machine's business; benchmarks measure speed.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -31,6 +33,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="the long form: `make soak-all` runs it"))
         if missing and item.get_closest_marker("kafka") and os.environ.get("CI") != "true":
             item.add_marker(pytest.mark.skip(reason=missing))
+    items.sort(key=_lasts_long, reverse=True)
+
+
+def _lasts_long(item: pytest.Item) -> bool:
+    """Whether its file is one of those to begin with: two processes share the files, and end together if the last ones
+    are short."""
+    return item.path.parent.name in _LONG
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

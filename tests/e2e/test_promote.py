@@ -38,8 +38,8 @@ def test_given_a_planned_move_when_producers_have_stopped_then_all_is_there_and_
     installation = Installation(tmp_path, {"us": source, "eu": target}, [link])
     promote = ("promote", "--all", "--yes", "-o", "json")
     produce(source.client_config, f"{name}-a", 0, records(50))
+    assert installation.run(*promote).returncode == 4  # it has never run
     with installation.worker() as worker:
-        assert installation.run(*promote).returncode == 4  # it has never run
         worker.wait_ready()
         installation.wait_until_copied(3)
         stop = threading.Event()
