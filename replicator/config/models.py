@@ -178,7 +178,7 @@ class LinkConfig(Frozen):
     use_defaults_from: Literal["source", "target"] = "target"
     """Whose default holds where a topic has no setting of its own."""
     bandwidth: Annotated[Size, Field(ge=1 << 10)] | None = None
-    """Bytes a second that are read from the source, at most, over all workers, by their lanes; can change any time."""
+    """Bytes a second that are read from the source, at most, by all workers together; can change any time."""
     delete_groups: Boolean = False
     """Whether positions that were written are deleted when the source has none of the group any more."""
     sync: SyncConfig = SyncConfig()

@@ -1,8 +1,8 @@
 """A cap on what one link reads in this worker, by whole fetches: nothing is done per record.
 
-The cap of a link is divided over its lanes, and a worker may read what its lanes stand for: so all workers together
-keep to it, whoever comes and goes, and none has to ask another. What a fetch brings is counted as it came in,
-and the next one waits until that is paid for. Thus, for a link with so many loops, in any stretch of time:
+The cap of a link is divided over its partitions, and a worker may read what those in its lanes stand for: so all of
+them together keep to it, whoever comes and goes, and none has to ask another. What a fetch brings is counted as it came
+in, and the next one waits until that is paid for. Thus, for a link with so many loops, in any stretch of time:
 
     bytes read <= cap * (seconds + BURST_S) + loops * one answer
 """

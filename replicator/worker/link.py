@@ -59,6 +59,7 @@ from replicator.worker.partitions import Partitions
 from replicator.worker.patience import PREPARE_LIMIT_S, RETRY_S, Patience
 from replicator.worker.placement import Placement, lane_of_flow
 from replicator.worker.placement_load import LoadReport
+from replicator.worker.portion import portion_of
 from replicator.worker.reloading import Reloading
 from replicator.worker.sightings import Sightings
 from replicator.worker.suspension import Suspension
@@ -115,6 +116,7 @@ class LinkWorker:
         self._entries_now = asyncio.Event()
         self._control_now = asyncio.Event()
         self._patience = Patience(link.name)
+        self._portion: Callable[[], float] = lambda: 0.0
         self._say = ControlWriter(link.name, self._target)
         self._turning = Turning()
         self._holding = Holding(link, self._lanes, self._drop, self._loops.spawn, self._discover_now.set, _now_ms)
@@ -182,6 +184,7 @@ class LinkWorker:
             self._on_lost,
             cluster=self.link.target,
         )
+        self._portion = portion_of(self._partitions, self._lanes, self.link.lanes)
         discovery = Discovery(
             (self._source, self._target),
             self._partitions,
@@ -288,9 +291,9 @@ class LinkWorker:
         self.reloading.replace(link)
 
     def _share(self) -> float | None:
-        """Our part of the link's bandwidth: that of our lanes."""
+        """Our part of the link's bandwidth: that of the partitions in our lanes."""
         cap = self.link.bandwidth
-        return None if cap is None else cap * len(self._lanes) / self.link.lanes
+        return None if cap is None else cap * self._portion()
 
     def _hear(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         for key, value in pairs:
