@@ -290,7 +290,7 @@ class Cluster:
     @property
     def uses_acls(self) -> bool:
         """Whether ACLs can be made, because there is somebody to look at them."""
-        return isinstance(self.authorizer, AclAuthorizer)
+        return self.authorizer is not None and self.authorizer.has_acls
 
     def leads(self, node: Node, partition: Partition) -> bool:
         """Whether requests for the partition are for this node."""

@@ -6,6 +6,7 @@ another process, and is refused by name.
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,13 +15,18 @@ from pathlib import Path
 from broker.cluster import Cluster
 from broker.cluster_file import ClusterFile, ClusterFileError, ListenerEntry, load
 from broker.config_defs import BROKER_CONFIGS, InvalidConfig
-from broker.iam.errors import StoreError
+from broker.iam.errors import PolicyError, StoreError
+from broker.iam.policy import MAX_BYTES as MAX_POLICY_BYTES
+from broker.iam.policy import PolicyDocument
 from broker.iam.store import CredentialStore
 from broker.node import Listener
 from broker.security.credentials import Credentials
 from broker.security.iam_exchange import IamLogIns
+from broker.security.policy_authorizer import PolicyAuthorizer
 from broker.security.sasl import SaslServer
 from broker.security.tls import server_context
+
+log = logging.getLogger(__name__)
 
 _FIXED = ("cluster_id", "data", "control", "listeners", "iam", "acl_when_no_iam")
 _FIXED_PROPERTIES = frozenset({"super.users", "authorizer.class.name", "allow.everyone.if.no.acl.found"})
@@ -35,15 +41,19 @@ class FileCluster:
         self.file = load(path)
         self._contexts: dict[str, ssl.SSLContext] = {}
         self.store = _store(self.file)
+        self._policy = _ClusterPolicy(self.file.iam.cluster_policy if self.file.iam is not None else None)
         listeners = self._listeners(self.file)
         self.cluster = Cluster(
             nodes={node.id: node.rack for node in self.file.nodes},
             listeners=listeners,
             config=self.file.config,
             data_dir=self.file.data,
-            sasl=self._sasl(self.file),
             authorizer="acl" if self.file.acl_when_no_iam else "none",
         )
+        authorizer = self._authorizer(self.file)
+        if authorizer is not None:
+            self.cluster.authorizer = authorizer
+        self.cluster.sasl = self._sasl(self.file, authorizer)
         if self.file.cluster_id is not None:
             self.cluster.cluster_id = self.file.cluster_id
 
@@ -111,13 +121,24 @@ class FileCluster:
         except (OSError, ssl.SSLError) as error:
             raise ClusterFileError(f"{self.path}: tls can't be used: {error}") from error
 
-    def _sasl(self, file: ClusterFile) -> SaslServer | None:
+    def _authorizer(self, file: ClusterFile) -> PolicyAuthorizer | None:
+        if self.store is None or file.iam is None:
+            return None
+        others = self.cluster.authorizer
+        try:
+            return PolicyAuthorizer(
+                self.store, file.iam.cluster_arn, others, self.cluster.clock.monotonic, self._policy.now
+            )
+        except ValueError as error:
+            raise ClusterFileError(f"{self.path}: iam.cluster_arn: {error}") from error
+
+    def _sasl(self, file: ClusterFile, authorizer: PolicyAuthorizer | None) -> SaslServer | None:
         mechanisms = list(dict.fromkeys(name for entry in file.listeners for name in entry.mechanisms))
         if not mechanisms:
             return None
         iam = None
-        if self.store is not None and file.iam is not None:
-            iam = IamLogIns(self.store, file.iam.region, lambda: datetime.now(UTC))
+        if self.store is not None and file.iam is not None and authorizer is not None:
+            iam = IamLogIns(self.store, file.iam.region, lambda: datetime.now(UTC), authorizer.may_connect)
         try:
             return SaslServer(mechanisms, _credentials(file), iam)
         except ValueError as error:
@@ -139,6 +160,33 @@ class FileCluster:
             static.pop(name, None)
         static.update(config)
         self.cluster.config.changed()
+
+
+class _ClusterPolicy:
+    """The resource policy in a file, read again when that has changed; none while the file isn't there."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._text: bytes | None = None
+        self._document: PolicyDocument | None = None
+
+    def now(self) -> PolicyDocument | None:
+        """As of now. One that isn't valid changes nothing, and is named in the log."""
+        if self._path is None:
+            return None
+        try:
+            with self._path.open("rb") as file:
+                text: bytes | None = file.read(MAX_POLICY_BYTES + 1)
+        except OSError:
+            text = None
+        if text == self._text:
+            return self._document
+        self._text = text
+        try:
+            self._document = None if text is None else PolicyDocument.parse(text, kind="resource")
+        except PolicyError as error:
+            log.warning("going on with the cluster policy as it was: %s: %s", self._path, error)
+        return self._document
 
 
 def _store(file: ClusterFile) -> CredentialStore | None:

@@ -36,6 +36,10 @@ class Requester:
 class Authorizer(Protocol):
     """Answers every question about permission; ACLs are one way of knowing."""
 
+    @property
+    def has_acls(self) -> bool:
+        """Whether ACLs can be made, because they are looked at."""
+
     def allows(self, who: Requester, operation: Operation, kind: ResourceType, name: str) -> bool:
         """Whether they may do this to this resource."""
 
@@ -45,6 +49,8 @@ class Authorizer(Protocol):
 
 class AclAuthorizer:
     """Rules A to D over the cluster's ACLs. Raises InvalidConfig for super users that aren't principals."""
+
+    has_acls = True
 
     def __init__(self, acls: Acls, config: BrokerConfig) -> None:
         self._acls = acls

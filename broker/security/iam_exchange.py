@@ -27,24 +27,29 @@ _INVALID_TOKEN = json.dumps({"status": "invalid_token"}).encode()
 
 @dataclass(frozen=True)
 class IamLogIns:
-    """Whose signatures count: those of a store, for a region."""
+    """Whose signatures count: those of a store, for a region. `may_connect` has a principal and its address."""
 
     store: CredentialStore
     region: str
     now: Callable[[], datetime]
+    may_connect: Callable[[str, str], bool]
 
 
 class _IamExchange:
     """What both mechanisms come to."""
 
-    def __init__(self, log_ins: IamLogIns, hosts: Collection[str]) -> None:
+    def __init__(self, log_ins: IamLogIns, hosts: Collection[str], client_host: str) -> None:
         self.user = ""
         self.done = False
         self.expires: datetime | None = None
         self._log_ins = log_ins
         self._hosts = hosts
+        self._client_host = client_host
 
     def _finish(self, signer: Signer) -> None:
+        """AuthenticationFailed for who may not connect: that is part of logging in."""
+        if not self._log_ins.may_connect(signer.credential.principal_arn, self._client_host):
+            raise AuthenticationFailed
         self.user = signer.credential.principal_arn
         self.expires = signer.expires
         self.done = True
@@ -109,7 +114,7 @@ def _bearer(message: bytes) -> tuple[str, str]:
     return found[0][len("bearer ") :], gs2[1].removeprefix("a=")
 
 
-IAM_MECHANISMS: dict[str, Callable[[IamLogIns, Collection[str]], Exchange]] = {
+IAM_MECHANISMS: dict[str, Callable[[IamLogIns, Collection[str], str], Exchange]] = {
     "OAUTHBEARER": OAuthBearerExchange,
     "AWS_MSK_IAM": AwsMskIamExchange,
 }

@@ -32,6 +32,7 @@ class PlainExchange:
         parts = _text(message).split("\x00")
         if len(parts) != 3 or not parts[1] or not parts[2] or parts[0] not in ("", parts[1]):
             raise AuthenticationFailed
+        _check_name(parts[1])
         if not self._credentials.matches(parts[1], parts[2]):
             raise AuthenticationFailed
         self.user = parts[1]
@@ -71,8 +72,7 @@ class ScramExchange:
 
     def _keys(self, user: object) -> tuple[bytes, bytes, bytes, int]:
         self._name = str(user).replace("=2C", ",").replace("=3D", "=")
-        if len(self._name.encode()) > MAX_USER_BYTES:
-            raise AuthenticationFailed
+        _check_name(self._name)
         keys = self._credentials.scram(self._mechanism, self._name)
         return keys.salt, keys.stored_key, keys.server_key, keys.iterations
 
@@ -100,14 +100,20 @@ class SaslServer:
         self.credentials = credentials
         self.iam = iam
 
-    def begin(self, mechanism: str, hosts: Collection[str] = ()) -> Exchange:
-        """A new exchange of an offered mechanism, on a node of these names. Raises KeyError for others."""
+    def begin(self, mechanism: str, hosts: Collection[str] = (), client_host: str = "") -> Exchange:
+        """A new exchange of an offered mechanism, of a client on a node of these names. Raises KeyError for others."""
         if mechanism not in self.mechanisms:
             raise KeyError(mechanism)
         if mechanism in MECHANISMS:
             return MECHANISMS[mechanism](self.credentials)
         assert self.iam is not None
-        return IAM_MECHANISMS[mechanism](self.iam, hosts)
+        return IAM_MECHANISMS[mechanism](self.iam, hosts, client_host)
+
+
+def _check_name(user: str) -> None:
+    """ARNs are principals of IAM alone: policies count for who bears one."""
+    if len(user.encode()) > MAX_USER_BYTES or user.startswith("arn:"):
+        raise AuthenticationFailed
 
 
 def _text(message: bytes) -> str:

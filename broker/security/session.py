@@ -51,7 +51,7 @@ def begin(ctx: RequestContext, mechanism: str) -> None:
     try:
         if mechanism not in offered(ctx):
             raise KeyError(mechanism)
-        exchange = server.begin(mechanism, ctx.node.names(ctx.connection.listener))
+        exchange = server.begin(mechanism, ctx.node.names(ctx.connection.listener), ctx.connection.client_host)
     except KeyError:
         ctx.connection.close_after_response = True
         raise KafkaError(ErrorCode.unsupported_sasl_mechanism) from None

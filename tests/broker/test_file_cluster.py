@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from botocore.credentials import CredentialProvider, Credentials
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from kio.schema.errors import ErrorCode
+from scramp import ScramClient
 
 from broker.cluster_file import ClusterFileError
 from broker.file_cluster import FileCluster
@@ -60,6 +62,12 @@ def payload(host: str) -> bytes:
     return json.dumps({"version": "2020_10_22", "host": host, "user-agent": "test"} | signed).encode()
 
 
+def policy(*actions: str, resource: str = "*") -> dict[str, Any]:
+    """One that allows these."""
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": resource}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
 class World:
     """A file, its neighbours, and what is in it."""
 
@@ -67,7 +75,12 @@ class World:
         self.directory = directory
         self.path = directory / "cluster.json"
         (directory / "credentials.json").write_text(
-            json.dumps({"credentials": [{"access_key_id": KEY, "secret_access_key": SECRET, "principal_arn": ALICE}]})
+            json.dumps(
+                {
+                    "credentials": [{"access_key_id": KEY, "secret_access_key": SECRET, "principal_arn": ALICE}],
+                    "identities": [{"arn": ALICE, "policies": [policy("kafka-cluster:*")]}],
+                }
+            )
         )
         self.content: dict[str, Any] = {
             "nodes": [{"id": 1, "host": "127.0.7.1", "rack": "az1"}, {"id": 2, "host": "127.0.7.2", "rack": "az2"}],
@@ -147,6 +160,28 @@ async def test_given_the_payload_of_the_java_library_then_the_signer_is_let_in_o
             assert (await one.token(payload("127.0.7.2"))).error_code == ErrorCode.sasl_authentication_failed
             assert not await one.works()
         assert made.cluster.failed_authentications == 1
+
+
+async def test_given_no_right_to_connect_then_the_log_in_fails_and_the_log_names_the_action(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    file = world.directory / "credentials.json"
+    content = json.loads(file.read_text())
+    content["identities"] = [{"arn": ALICE, "policies": [policy("kafka-cluster:ReadData")]}]
+    file.write_text(json.dumps(content))
+    async with world.running() as made, client(made, "IAM") as one:
+        assert await one.handshake("AWS_MSK_IAM") == 0
+        assert (await one.token(payload("127.0.7.1"))).error_code == ErrorCode.sasl_authentication_failed
+    assert "is denied kafka-cluster:Connect on arn:aws:kafka:us-east-1:123456789012:cluster/one/uuid" in caplog.text
+
+
+async def test_given_a_user_with_a_principals_arn_for_a_name_then_no_password_lets_them_in(world: World) -> None:
+    world.write(scram_users={ALICE: {"password": "x"}})
+    async with world.running() as made, client(made, "SCRAM") as one:
+        assert await one.handshake("SCRAM-SHA-512") == 0
+        first = ScramClient(["SCRAM-SHA-512"], ALICE, "x").get_client_first()
+        assert (await one.token(first.encode())).error_code == ErrorCode.sasl_authentication_failed
 
 
 async def test_given_a_token_then_librdkafka_writes_with_it_and_a_forged_one_is_refused_without_being_shown(

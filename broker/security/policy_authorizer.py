@@ -1,0 +1,103 @@
+"""IAM access control as Amazon MSK has it: who has logged in by IAM is judged by policies, everybody else by ACLs.
+
+A principal that is an ARN has logged in by IAM: no other mechanism lets in users of such names. Its own policies count,
+and the cluster's resource policy. Decisions are kept for `KEEP_S`: a changed policy counts after that, as in MSK, where
+it takes some minutes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from broker.iam import arns
+from broker.iam.kafka_actions import CONNECT, ClusterArns, action_of
+from broker.iam.policy import Decision, PolicyDocument, Question, Verdict, decide
+from broker.iam.store import CredentialStore
+from broker.security.authorizer import Authorizer, Requester
+from broker.security.resources import Operation, ResourceType
+
+log = logging.getLogger(__name__)
+
+KEEP_S = 5.0
+_MOST_KEPT = 50_000
+_PREFIX = "User:"
+
+
+class PolicyAuthorizer:
+    """`others` answers for those who haven't logged in by IAM; None: they may do everything.
+
+    `cluster_policy` gives the resource policy as it is now.
+    """
+
+    def __init__(
+        self,
+        store: CredentialStore,
+        cluster_arn: str,
+        others: Authorizer | None,
+        monotonic: Callable[[], float],
+        cluster_policy: Callable[[], PolicyDocument | None] = lambda: None,
+    ) -> None:
+        """ValueError if `cluster_arn` isn't one."""
+        self._store = store
+        self._arns = ClusterArns(cluster_arn)
+        self._others = others
+        self._monotonic = monotonic
+        self._cluster_policy = cluster_policy
+        self._kept: dict[tuple[str, str, str, str], bool] = {}
+        self._kept_until = 0.0
+
+    @property
+    def has_acls(self) -> bool:
+        """Whether ACLs are looked at for anybody."""
+        return self._others is not None and self._others.has_acls
+
+    def allows(self, who: Requester, operation: Operation, kind: ResourceType, name: str) -> bool:
+        """Whether they may do this to this resource."""
+        arn = who.principal.removeprefix(_PREFIX)
+        if arns.account_of(arn) is None:
+            return self._others is None or self._others.allows(who, operation, kind, name)
+        action = action_of(kind.name, operation.name)
+        return action is not None and self._may(arn, action, self._arns.resource(kind.name, name), who.host)
+
+    def allows_any(self, who: Requester, operation: Operation, kind: ResourceType) -> bool:
+        """Policies can't be asked that: whoever has logged in by IAM needs the action itself."""
+        if arns.account_of(who.principal.removeprefix(_PREFIX)) is None:
+            return self._others is None or self._others.allows_any(who, operation, kind)
+        return False
+
+    def may_connect(self, arn: str, host: str) -> bool:
+        """Whether the policies of this principal allow kafka-cluster:Connect."""
+        return self._may(arn, CONNECT, self._arns.cluster, host)
+
+    def _may(self, arn: str, action: str, resource: str, host: str) -> bool:
+        now = self._monotonic()
+        if now >= self._kept_until or len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+            self._kept_until = now + KEEP_S
+        question = arn, action, resource, host
+        known = self._kept.get(question)
+        if known is None:
+            verdict = self._judge(arn, action, resource, host)
+            known = self._kept[question] = verdict.allowed
+            if not known:
+                why = f"statement {verdict.sid or '(without a Sid)'} denies it"
+                if verdict.decision is Decision.IMPLICIT_DENY:
+                    why = "no statement allows it"
+                log.info("%s at %s is denied %s on %s: %s", arn, host, action, resource, why)
+        return known
+
+    def _judge(self, arn: str, action: str, resource: str, host: str) -> Verdict:
+        context = {
+            "aws:PrincipalArn": arn,
+            "aws:PrincipalAccount": arns.account_of(arn) or "",
+            "aws:SourceIp": host,
+            "aws:SecureTransport": "true",
+        }
+        policy = self._cluster_policy()
+        return decide(
+            Question(action, resource, arn, context),
+            identity=self._store.policies_of(arn),
+            resource=() if policy is None else (policy,),
+            owner=self._arns.account,
+        )
