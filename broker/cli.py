@@ -20,6 +20,7 @@ from broker.cluster import Cluster
 from broker.cluster_file import ClusterFileError
 from broker.config_defs import InvalidConfig
 from broker.file_cluster import FileCluster
+from broker.msk.cli import app as msk_app
 from broker.node import Listener
 from broker.security.credentials import Credentials
 from broker.security.sasl import SaslServer
@@ -33,6 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(msk_app, name="msk")
 
 
 class Authorizers(enum.Enum):

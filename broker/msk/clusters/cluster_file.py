@@ -1,0 +1,90 @@
+"""What a record means for the cluster's process: the file of `replicator-broker run --file` (`broker.cluster_file`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from broker.msk.clusters.listeners import listeners
+from broker.msk.clusters.names import host
+from broker.msk.records import ClusterRecord
+
+CONTROL_USER = "__amazon_msk_control_plane"  # logs in on the loopback listener below, for the topics API
+CONTROL_LISTENER = "CONTROL_PLANE"
+CONTROL_PORT = 9090
+POLICY_FILE = "cluster-policy.json"
+NODES_OF_SERVERLESS = 3
+
+
+def defaults(record: ClusterRecord) -> dict[str, str]:
+    """MSK's default configuration, as far as it means something to the bundled broker.
+
+    Source: AWS developer guide, "Default Amazon MSK configuration".
+    """
+    zones = len({node.zone for node in record.nodes})
+    copies = str(min(3, len(record.nodes)) if zones != 2 else 2)
+    return {
+        "auto.create.topics.enable": "false",
+        "default.replication.factor": copies,
+        "min.insync.replicas": "2" if zones >= 3 and len(record.nodes) >= 3 else "1",
+        "num.partitions": "1",
+        "unclean.leader.election.enable": "false",
+        "allow.everyone.if.no.acl.found": "true",
+    }
+
+
+def render(
+    record: ClusterRecord,
+    *,
+    directory: Path,
+    certificate: tuple[Path, Path],
+    authority: Path,
+    credentials: Path,
+    properties: Mapping[str, str],
+    users: Mapping[str, str],
+    control_password: str,
+    resolves: Callable[[str, str], bool],
+) -> dict[str, Any]:
+    """The cluster file. `users` are SCRAM users and passwords; `resolves` says whether a host name has an address."""
+    named = resolves_all(record, resolves)
+    config = defaults(record) | dict(properties)
+    config["super.users"] = f"User:{CONTROL_USER}"
+    out = []
+    for spec in listeners(record):
+        entry: dict[str, Any] = {"name": spec.name, "port": spec.port, "protocol": spec.protocol}
+        if spec.mechanisms:
+            entry["mechanisms"] = list(spec.mechanisms)
+        if spec.client_certificates != "none":
+            entry["client_certificates"] = spec.client_certificates
+        if named:
+            entry["advertised_hosts"] = {str(node.id): host(record, node, spec.infix) for node in record.nodes}
+        out.append(entry)
+    out.append(
+        {"name": CONTROL_LISTENER, "port": CONTROL_PORT, "protocol": "SASL_PLAINTEXT", "mechanisms": ["SCRAM-SHA-512"]}
+    )
+    return {
+        "data": str(directory / "data"),
+        "control": "127.0.0.1:0",
+        "nodes": [{"id": node.id, "host": node.address, "rack": node.zone} for node in record.nodes],
+        "listeners": out,
+        "tls": {"cert": str(certificate[0]), "key": str(certificate[1]), "ca": str(authority)},
+        "iam": {
+            "region": record.region,
+            "account": record.account,
+            "cluster_arn": record.arn,
+            "credentials": str(credentials),
+            "cluster_policy": str(directory / POLICY_FILE),
+        },
+        "scram_users": {name: {"password": password} for name, password in users.items()}
+        | {CONTROL_USER: {"password": control_password}},
+        "acl_when_no_iam": True,
+        "config": config,
+    }
+
+
+def resolves_all(record: ClusterRecord, resolves: Callable[[str, str], bool]) -> bool:
+    """Whether all host names of a cluster have their addresses on this machine, so that clients can be told names."""
+    return all(
+        resolves(host(record, node, spec.infix), node.address) for node in record.nodes for spec in listeners(record)
+    )

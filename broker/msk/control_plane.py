@@ -1,0 +1,77 @@
+"""The control plane put together: service, credentials, HTTP face.
+
+async with ControlPlane(Settings(data=directory), os.environ) as plane:
+    boto3.client("kafka", endpoint_url=plane.url)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Self
+
+from aiohttp import web
+
+from broker.msk import api
+from broker.msk.clusters.launcher import StartCluster
+from broker.msk.clusters.process import ClusterProcess
+from broker.msk.credentials import Credentials, CredentialsError
+from broker.msk.server import Server
+from broker.msk.service import Service
+from broker.msk.settings import Settings
+from broker.msk.state import StateError
+
+log = logging.getLogger(__name__)
+_ = api  # its operations register themselves
+
+
+class SetupError(Exception):
+    """It can't start as it is set up; the text says what to change."""
+
+
+class ControlPlane:
+    """Serves from `async with` until it ends. Raises SetupError, OSError."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        start_cluster: StartCluster = ClusterProcess.start,
+    ) -> None:
+        try:
+            self.service = Service(settings, now=now, environment=environment, start_cluster=start_cluster)
+            credentials = Credentials(settings, environment, self.service.credentials_file, now)
+        except (StateError, CredentialsError, ValueError) as error:
+            raise SetupError(str(error)) from error
+        self.credentials = credentials
+        self._runner = web.AppRunner(
+            Server(self.service, credentials.authenticate, credentials.judge).app(),
+            access_log=None,
+            handle_signals=False,
+        )
+        self._address = host, port
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        host, port = self._runner.addresses[0][:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, *self._address).start()
+            await self.service.start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+        await self.service.stop()
