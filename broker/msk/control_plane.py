@@ -48,7 +48,7 @@ class ControlPlane:
             credentials = Credentials(settings, environment, self.service.credentials_file, now)
         except (StateError, CredentialsError, ValueError) as error:
             raise SetupError(str(error)) from error
-        self.credentials = credentials
+        self.service.credentials = credentials.store
         self._runner = web.AppRunner(
             Server(self.service, credentials.authenticate, credentials.judge).app(),
             access_log=None,

@@ -32,6 +32,7 @@ class Call:
     now: datetime
     request_id: str
     service: Service
+    require: Callable[[str, str], None]  # raises AccessDeniedException unless the caller may: action, resource's ARN
 
 
 Handler = Callable[[Call], Awaitable[Mapping[str, Any]]]

@@ -11,7 +11,7 @@ import json
 import logging
 import urllib.parse
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -103,7 +103,7 @@ class Server:
         if exchange.operation is None or exchange.operation.name not in HANDLERS:
             raise FrontDoorError("UnknownOperationException", f"There is no {request.method} {path} here.", 404)
         query, body = _query(query_text), _body(content)
-        self._authorize(request, exchange, query, body)
+        further = self._authorize(request, exchange, query, body)
         exchange.parameters = exchange.labels | body
         arguments = exchange.operation.read(exchange.labels, query, body)
         exchange.parameters = arguments
@@ -115,6 +115,7 @@ class Server:
             now=now,
             request_id=exchange.request_id,
             service=self._service,
+            require=further,
         )
         answer = await HANDLERS[exchange.operation.name](call)
         exchange.answer = exchange.operation.write(answer)
@@ -142,22 +143,28 @@ class Server:
 
     def _authorize(
         self, request: web.Request, exchange: _Exchange, query: Mapping[str, list[str]], body: Mapping[str, Any]
-    ) -> None:
+    ) -> Callable[[str, str], None]:
+        """Raise FrontDoorError unless the caller may; give what decides about further actions of the same caller."""
         assert exchange.caller is not None
         assert exchange.operation is not None
-        resource = resource_of(exchange.labels)
-        context = request_context(
-            caller=exchange.caller,
-            now=self._service.now(),
-            source_address=request.remote or "",
-            secure=request.secure,
-            user_agent=request.headers.get("User-Agent", ""),
-            body=body,
-            query=query,
-            resource_tags=self._service.tags_of(resource),
-        )
+        caller, resource = exchange.caller, resource_of(exchange.labels)
+
+        def allowed(action: str, target: str, about: str) -> None:
+            context = request_context(
+                caller=caller,
+                now=self._service.now(),
+                source_address=request.remote or "",
+                secure=request.secure,
+                user_agent=request.headers.get("User-Agent", ""),
+                body=body,
+                query=query,
+                resource_tags=self._service.tags_of(about),
+            )
+            require(self._judge, caller, action, target, context, self._service.policy_of(about))
+
         for action, target in needs(exchange.operation.name, exchange.labels, body):
-            require(self._judge, exchange.caller, action, target, context, self._service.policy_of(resource))
+            allowed(action, target, resource)
+        return lambda action, target: allowed(action, target, target)
 
     def _record(self, request: web.Request, exchange: _Exchange) -> None:
         event = Event(

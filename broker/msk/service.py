@@ -9,8 +9,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, Protocol
 
+from broker.iam.store import CredentialStore
 from broker.msk.audit import AuditLog
 from broker.msk.clusters.launcher import StartCluster
 from broker.msk.clusters.park import Clusters
@@ -24,8 +25,23 @@ from broker.msk.tagged import Tagged, TagStore
 log = logging.getLogger(__name__)
 
 
+class Part(Protocol):
+    """Something that runs as long as the service does."""
+
+    async def start(self) -> None:
+        """Start what is kept."""
+        ...
+
+    async def stop(self) -> None:
+        """End it; the state stays."""
+        ...
+
+
 class Service:
-    """State and parts. Operations reach everything from here; parts that something else owns are added to `tagged`."""
+    """State and parts. Operations reach everything from here.
+
+    A part with processes of its own (replicators) adds itself to `parts` and, for its tags, to `tagged`.
+    """
 
     def __init__(
         self,
@@ -47,22 +63,26 @@ class Service:
         self.vpc_connections = self.state.collection("vpc-connections", VpcConnectionRecord)
         self.secrets = SecretsSource(settings.data / "secrets", environment or {})
         self.credentials_file = settings.data / "credentials.json"
+        self.credentials: CredentialStore | None = None  # of that file; the control plane puts it there
         self.clusters = Clusters(self, start_cluster)
         self.tagged: list[TagStore] = [
             Tagged(self.clusters.records),
             Tagged(self.configurations),
             Tagged(self.vpc_connections),
         ]
+        self.parts: list[Part] = [self.clusters]
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Start what is kept."""
-        await self.clusters.start()
+        """Start what is kept, part by part."""
+        for part in self.parts:
+            await part.start()
 
     async def stop(self) -> None:
-        """End all work, then all processes."""
+        """End all work, then all processes, the newest part first."""
         await self.cancel_tasks()
-        await self.clusters.stop()
+        for part in reversed(self.parts):
+            await part.stop()
 
     def tags_of(self, arn: str) -> Mapping[str, str] | None:
         """The tags of a resource; None when there is no such resource."""

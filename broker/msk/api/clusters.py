@@ -9,15 +9,12 @@ from broker.msk import identifiers, views
 from broker.msk.arns import Arn, parse, partition_of
 from broker.msk.cluster_rules import check_provisioned, check_serverless
 from broker.msk.clusters.cluster_file import NODES_OF_SERVERLESS
-from broker.msk.clusters.listeners import listeners
 from broker.msk.clusters.names import host
 from broker.msk.errors import BadRequest, Conflict
 from broker.msk.pages import page
 from broker.msk.records import ClusterRecord, ClusterState
 from broker.msk.registry import Call, operation
 from broker.msk.tagged import check_tags
-
-BOOTSTRAP_BROKERS = 3  # one in each zone
 
 
 def cluster_of(call: Call, parameter: str = "clusterArn") -> ClusterRecord:
@@ -151,21 +148,7 @@ async def get_bootstrap_brokers(call: Call) -> Mapping[str, Any]:
     record = cluster_of(call)
     if record.state in (ClusterState.CREATING, ClusterState.DELETING, ClusterState.FAILED):
         raise Conflict(f"The cluster is in the {record.state} state: it has no brokers to connect to.", "clusterArn")
-    return bootstrap_strings(call, record)
-
-
-def bootstrap_strings(call: Call, record: ClusterRecord) -> dict[str, str]:
-    """By host names where this machine knows them, by addresses otherwise."""
-    clusters = call.service.clusters
-    named = clusters.names_resolve(record)
-    out = {}
-    for spec in listeners(record):
-        if named:
-            nodes = record.nodes[: 1 if record.serverless is not None else BOOTSTRAP_BROKERS]
-            out[spec.bootstrap] = ",".join(f"{host(record, node, spec.infix)}:{spec.port}" for node in nodes)
-        else:
-            out[spec.bootstrap] = ",".join(clusters.endpoints(record, spec)[:BOOTSTRAP_BROKERS])
-    return out
+    return call.service.clusters.bootstrap(record)
 
 
 @operation("ListNodes")

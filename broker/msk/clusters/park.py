@@ -18,7 +18,7 @@ from broker.msk import identifiers
 from broker.msk.clusters import addresses, mutable, names
 from broker.msk.clusters.cluster_file import CONTROL_LISTENER, CONTROL_USER
 from broker.msk.clusters.launcher import Launcher, StartCluster
-from broker.msk.clusters.listeners import ListenerSpec
+from broker.msk.clusters.listeners import ListenerSpec, listeners
 from broker.msk.clusters.process import ClusterProcess
 from broker.msk.clusters.runner import ATTEMPTS_OF_CREATION, Events, Runner
 from broker.msk.clusters.topic_admin import TopicAdmin
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from broker.msk.service import Service
 
 log = logging.getLogger(__name__)
+BOOTSTRAP_BROKERS = 3  # one in each zone
 NOT_FOUND = "The requested resource doesn't exist."
 STALE = "The version of the cluster isn't current. Check the current version and try again."
 
@@ -82,15 +83,24 @@ class Clusters:
             raise OSError(f"cluster {record.name} isn't running")
         return runner.process
 
-    def endpoints(self, record: ClusterRecord, spec: ListenerSpec) -> list[str]:
+    def bootstrap(self, record: ClusterRecord) -> dict[str, str]:
+        """GetBootstrapBrokers' strings, by host names where this machine knows them, by addresses otherwise."""
+        named = self._launcher.names_resolve(record)
+        out = {}
+        for spec in listeners(record):
+            if named:
+                nodes = record.nodes[: 1 if record.serverless is not None else BOOTSTRAP_BROKERS]
+                shown = [f"{names.host(record, node, spec.infix)}:{spec.port}" for node in nodes]
+            else:
+                shown = self._endpoints(record, spec)[:BOOTSTRAP_BROKERS]
+            out[spec.bootstrap] = ",".join(shown)
+        return out
+
+    def _endpoints(self, record: ClusterRecord, spec: ListenerSpec) -> list[str]:
         """host:port of each broker on a listener, as its process says; without one, as its record does."""
         runner = self._runners.get(record.key)
         said = runner.bootstrap(spec.name) if runner is not None else None
         return said.split(",") if said else [f"{node.address}:{spec.port}" for node in record.nodes]
-
-    def names_resolve(self, record: ClusterRecord) -> bool:
-        """Whether this machine knows the host names of a cluster's brokers."""
-        return self._launcher.names_resolve(record)
 
     def topics(self, record: ClusterRecord) -> TopicAdmin:
         """Topics of a running cluster. Raises OSError while there is none."""
