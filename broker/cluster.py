@@ -37,6 +37,7 @@ from broker.registry import load_apis
 from broker.security.acls import Acls
 from broker.security.authorizer import AclAuthorizer, Authorizer
 from broker.security.sasl import SaslServer
+from broker.security.scram_store import ScramStore
 from broker.storage.files import DirectoryLock, DiskFiles, Files, MemoryFiles
 from broker.storage.log import PartitionLog
 from broker.topics import MAX_PARTITIONS, Partition, Topic, TopicRegistry, check_configs, check_name, spread
@@ -86,6 +87,7 @@ class Cluster:
         self.sasl = sasl
         """What listeners with `sasl=True` offer."""
         self.acls = Acls()
+        self.scram = ScramStore()
         self.authorizer: Authorizer | None
         """Who is asked whether clients may do what they want; None: they may. "acl" means Kafka's ACLs."""
         self.data_dir = data_dir
@@ -409,6 +411,8 @@ class Cluster:
             self.config.dynamic_by_node[node_id] = dict(values)
         self.acls = Acls(self._store.acls)
         self.acls.on_change.append(self.save)
+        self.scram = self._store.scram
+        self.scram.on_change.append(self.save)
         self.config.dynamic_by_group.update(self._store.dynamic_by_group)
         self.save()
 

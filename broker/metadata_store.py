@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from broker.security.acls import Acl
+from broker.security.scram_store import ScramStore
 from broker.storage.files import Files
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class MetadataStore:
         self.dynamic_by_node: dict[int, dict[str, str]] = {}
         self.dynamic_by_group: dict[str, dict[str, str]] = {}
         self.acls: list[Acl] = []
+        self.scram = ScramStore()
         content = files.read_all(FILE)
         if content is not None:
             self._read(content)
@@ -61,6 +63,7 @@ class MetadataStore:
                 partitions = tuple(SavedPartition(tuple(p["replicas"]), p["leader_epoch"]) for p in row["partitions"])
                 self.topics.append(SavedTopic(row["name"], uuid.UUID(row["id"]), dict(row["configs"]), partitions))
             self.acls = [Acl.from_row(row) for row in data.get("acls", ())]
+            self.scram = ScramStore(data.get("scram", ()))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{FILE} in the data directory is damaged: {error!r}") from error
 
@@ -72,6 +75,7 @@ class MetadataStore:
             "dynamic_by_node": cluster.config.dynamic_by_node,
             "dynamic_by_group": cluster.config.dynamic_by_group,
             "acls": [acl.row() for acl in cluster.acls],
+            "scram": cluster.scram.rows(),
             "topics": [
                 {
                     "name": topic.name,

@@ -13,6 +13,7 @@ from scramp import ScramException, ScramMechanism
 from broker.security.credentials import Credentials
 from broker.security.exchange import AuthenticationFailed, Exchange
 from broker.security.iam_exchange import IAM_MECHANISMS, IamLogIns
+from broker.security.scram_store import ScramStore
 
 MAX_USER_BYTES = 1024
 
@@ -45,7 +46,8 @@ class ScramExchange:
 
     expires = None
 
-    def __init__(self, credentials: Credentials, mechanism: str) -> None:
+    def __init__(self, credentials: Credentials, mechanism: str, stored: ScramStore | None = None) -> None:
+        self._stored = stored
         self.user = ""
         self.done = False
         self._name = ""
@@ -73,14 +75,15 @@ class ScramExchange:
     def _keys(self, user: object) -> tuple[bytes, bytes, bytes, int]:
         self._name = str(user).replace("=2C", ",").replace("=3D", "=")
         _check_name(self._name)
-        keys = self._credentials.scram(self._mechanism, self._name)
+        keys = self._stored.find(self._mechanism, self._name) if self._stored is not None else None
+        keys = keys or self._credentials.scram(self._mechanism, self._name)
         return keys.salt, keys.stored_key, keys.server_key, keys.iterations
 
 
-MECHANISMS: dict[str, Callable[[Credentials], Exchange]] = {
-    "PLAIN": PlainExchange,
-    "SCRAM-SHA-256": lambda credentials: ScramExchange(credentials, "SCRAM-SHA-256"),
-    "SCRAM-SHA-512": lambda credentials: ScramExchange(credentials, "SCRAM-SHA-512"),
+MECHANISMS: dict[str, Callable[[Credentials, ScramStore | None], Exchange]] = {
+    "PLAIN": lambda credentials, _: PlainExchange(credentials),
+    "SCRAM-SHA-256": lambda credentials, stored: ScramExchange(credentials, "SCRAM-SHA-256", stored),
+    "SCRAM-SHA-512": lambda credentials, stored: ScramExchange(credentials, "SCRAM-SHA-512", stored),
 }
 
 
@@ -100,19 +103,30 @@ class SaslServer:
         self.credentials = credentials
         self.iam = iam
 
-    def begin(self, mechanism: str, hosts: Collection[str] = (), client_host: str = "") -> Exchange:
-        """A new exchange of an offered mechanism, of a client on a node of these names. Raises KeyError for others."""
+    def begin(
+        self,
+        mechanism: str,
+        hosts: Collection[str] = (),
+        client_host: str = "",
+        stored: ScramStore | None = None,
+    ) -> Exchange:
+        """A new exchange of an offered mechanism, of a client on a node of these names; `stored` are SCRAM credentials
+        beside those of the server's own. Raises KeyError for others."""
         if mechanism not in self.mechanisms:
             raise KeyError(mechanism)
         if mechanism in MECHANISMS:
-            return MECHANISMS[mechanism](self.credentials)
+            return MECHANISMS[mechanism](self.credentials, stored)
         assert self.iam is not None
         return IAM_MECHANISMS[mechanism](self.iam, hosts, client_host)
 
 
-def _check_name(user: str) -> None:
-    """ARNs are principals of IAM alone: policies count for who bears one."""
-    if len(user.encode()) > MAX_USER_BYTES or user.startswith("arn:"):
+def is_user_name(name: str) -> bool:
+    """Whether a user can have that name. ARNs are principals of IAM alone: policies count for who bears one."""
+    return len(name.encode()) <= MAX_USER_BYTES and not name.startswith("arn:")
+
+
+def _check_name(name: str) -> None:
+    if not is_user_name(name):
         raise AuthenticationFailed
 
 

@@ -51,7 +51,8 @@ def begin(ctx: RequestContext, mechanism: str) -> None:
     try:
         if mechanism not in offered(ctx):
             raise KeyError(mechanism)
-        exchange = server.begin(mechanism, ctx.node.names(ctx.connection.listener), ctx.connection.client_host)
+        names, host = ctx.node.names(ctx.connection.listener), ctx.connection.client_host
+        exchange = server.begin(mechanism, names, host, ctx.cluster.scram)
     except KeyError:
         ctx.connection.close_after_response = True
         raise KafkaError(ErrorCode.unsupported_sasl_mechanism) from None
