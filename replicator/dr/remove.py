@@ -101,9 +101,10 @@ def remove(
     first, and have so many seconds for it; if nothing comes of the removal they go on by themselves.
     """
     found = belongings(settings, link)
-    if leave_s is None:
+    never_ran = control_topic(link.name) not in found.topics  # or all of this has been done before
+    if leave_s is None or never_ran:
         refuse_running(link, found)
-    if control_topic(link.name) not in found.topics:  # it never ran, or all of this has been done before
+    if never_ran:
         asyncio.run(_delete(settings, link, found, say))
         return found
     with Desk(settings, link, "remove", f"--link {link.name}", by=by) as desk:
@@ -131,7 +132,7 @@ def _nobody_at_work(settings: Settings, link: LinkConfig, desk: Desk, leave_s: f
     try:
         deadline = time.monotonic() + leave_s
         told = -1
-        while (workers := belongings(settings, link).workers) and time.monotonic() < deadline:
+        while (workers := asyncio.run(_workers(settings, link))) and time.monotonic() < deadline:
             if len(workers) != told:
                 told = len(workers)
                 say(f"{link.name}: waiting for {told} workers to leave: {', '.join(workers)}")
@@ -164,12 +165,7 @@ async def _belongings(settings: Settings, link: LinkConfig) -> Belongings:
     topics = tuple(name for name in names if name in known)
     notes = [f"{name} stays: it may be another link's, or MirrorMaker's" for name in _shared(link) if name in known]
     there = await _groups(target, link, known)
-    workers = tuple(
-        f"{member.client_id} on {member.host.removeprefix('/')}"
-        for group in there
-        if group.group_id == group_id(link.name)
-        for member in group.members
-    )
+    workers = _members(link, there)
     groups = [(link.target, group.group_id) for group in there]
     try:
         others = await source.list_topics()
@@ -178,6 +174,20 @@ async def _belongings(settings: Settings, link: LinkConfig) -> Belongings:
         notes.append(f"cluster {link.source} wasn't looked at: {error}")
     acls = await asyncio.to_thread(_created, settings, link) if control_topic(link.name) in topics else set()
     return Belongings(topics, tuple(groups), tuple(sorted(acls)), workers, tuple(notes))
+
+
+async def _workers(settings: Settings, link: LinkConfig) -> tuple[str, ...]:
+    return _members(link, await _groups(_admin(settings, link, link.target), link, ()))
+
+
+def _members(link: LinkConfig, groups: Sequence[Group]) -> tuple[str, ...]:
+    """Who works on the link: those that are in its group."""
+    return tuple(
+        f"{member.client_id} on {member.host.removeprefix('/')}"
+        for group in groups
+        if group.group_id == group_id(link.name)
+        for member in group.members
+    )
 
 
 def _shared(link: LinkConfig) -> tuple[str, ...]:
