@@ -122,10 +122,13 @@ class Node:
         return told or self.hosts.get(listener_name, host), self.ports.get(listener_name, port)
 
     def names(self, listener: Listener) -> frozenset[str]:
-        """What clients may call this node on a listener: where it is, and what they are told."""
+        """What clients may call this node on a listener: where it is, and what they are told. Java looks up the name
+        of an address that it is given, and then signs for that."""
         host, _ = listener.place(self.node_id)
+        bound = self.hosts.get(listener.name, host)
         told = listener.advertised_hosts.get(self.node_id) or listener.advertised_host
-        return frozenset(name for name in (host, self.hosts.get(listener.name), told) if name)
+        local = "localhost" if bound.startswith("127.") or bound == "::1" else None
+        return frozenset(name for name in (host, bound, told, local) if name)
 
     async def listen(self) -> None:
         """Bind all listeners; a restarted node comes back on its former ports."""

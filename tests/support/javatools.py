@@ -15,6 +15,7 @@ from pathlib import Path
 
 KAFKA_VERSION = "4.1.1"
 _POM = Path(__file__).with_name("pom.xml")
+_IAM_AUTH_VERSION = "2.3.5"
 _SMALL_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 
 
@@ -53,16 +54,38 @@ def jars(version: str = KAFKA_VERSION) -> Path:
     return directory
 
 
-def java_command(main: str, *args: str, jvm: Sequence[str] = (), version: str = KAFKA_VERSION) -> list[str]:
-    """The command line that runs a class of Kafka's jars in a small JVM."""
-    return [*small_jvm(jars(version), jvm=jvm), main, *args]
+@cache
+def iam_auth_jar() -> Path:
+    """Amazon's `aws-msk-iam-auth`, with all that it needs inside, fetched if this is the first time."""
+    name = f"aws-msk-iam-auth-{_IAM_AUTH_VERSION}-all.jar"
+    directory = cache_dir().parent / "aws-msk-iam-auth"
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / name).is_file():
+            artifact = f"-Dartifact=software.amazon.msk:aws-msk-iam-auth:{_IAM_AUTH_VERSION}:jar:all"
+            command = ["mvn", "-q", "-B", "dependency:copy", artifact, f"-DoutputDirectory={directory}"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+            if done.returncode != 0:
+                raise RuntimeError(f"fetching {name} with Maven failed:\n{done.stdout}{done.stderr}")
+    return directory / name
 
 
-def small_jvm(libraries: Path, *, jvm: Sequence[str] = (), heap: str | None = None) -> list[str]:
-    """The beginning of a command line: a JVM with all jars of a directory, which logs warnings only."""
+def java_command(
+    main: str, *args: str, jvm: Sequence[str] = (), version: str = KAFKA_VERSION, more: Sequence[Path] = ()
+) -> list[str]:
+    """The command line that runs a class of Kafka's jars, and `more`, in a small JVM."""
+    return [*small_jvm(jars(version), jvm=jvm, more=more), main, *args]
+
+
+def small_jvm(
+    libraries: Path, *, jvm: Sequence[str] = (), heap: str | None = None, more: Sequence[Path] = ()
+) -> list[str]:
+    """The beginning of a command line: a JVM with all jars of a directory, and `more`, which logs warnings only."""
     limits = () if heap is None else (f"-Xmx{heap}",)
     logging = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    return ["java", *_SMALL_JVM, *limits, *jvm, "-cp", f"{libraries}/*", logging]
+    path = ":".join((f"{libraries}/*", *map(str, more)))
+    return ["java", *_SMALL_JVM, *limits, *jvm, "-cp", path, logging]
 
 
 def run_command(command: Sequence[str], timeout: float = 60) -> str:
@@ -81,14 +104,16 @@ def run_tool(
     timeout: float = 60,
     env: Mapping[str, str] | None = None,
     check: bool = True,
+    version: str = KAFKA_VERSION,
+    more: Sequence[Path] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run a Kafka tool, for example `org.apache.kafka.tools.TopicCommand`, to its end.
+    """Run a Kafka tool, for example `org.apache.kafka.tools.TopicCommand`, to its end. `more` are jars beside Kafka's.
 
     AssertionError with the tool's output if it fails and `check` is set.
     """
     data = stdin.encode() if isinstance(stdin, str) else stdin
     done = subprocess.run(
-        java_command(main, *args, jvm=("-Xmx128m",)),
+        java_command(main, *args, jvm=("-Xmx128m",), version=version, more=more),
         input=data,
         stdin=subprocess.DEVNULL if data is None else None,
         capture_output=True,

@@ -1,0 +1,157 @@
+"""Clients that log in by IAM, unmodified: Amazon's Java library; the Python signer through librdkafka and aiokafka."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.abc import AbstractTokenProvider
+from confluent_kafka import Consumer, Producer
+
+from tests.broker.test_file_cluster import ALICE, KEY, REGION, SECRET, policy, token
+from tests.support.certificates import CertificateAuthority
+from tests.support.file_bundled import FileBundled
+from tests.support.javatools import iam_auth_jar, run_tool
+from tests.support.waiting import wait_for
+
+CLUSTER = "arn:aws:kafka:us-east-1:123456789012:cluster/one/uuid"
+
+
+class World:
+    """A cluster with MSK's listener for IAM, and Alice, whose rights the test gives."""
+
+    def __init__(self, directory: Path) -> None:
+        self.authority = CertificateAuthority(directory / "ca")
+        server = self.authority.issue("server")
+        self._credentials = directory / "credentials.json"
+        self.allow("kafka-cluster:*")
+        self.content: dict[str, Any] = {
+            "control": "127.0.0.1:0",
+            "nodes": [{"id": 1}],
+            "listeners": [
+                {"name": "CLIENT_IAM", "protocol": "SASL_SSL", "mechanisms": ["AWS_MSK_IAM", "OAUTHBEARER"]},
+            ],
+            "tls": {"cert": str(server.certificate), "key": str(server.key)},
+            "iam": {"region": REGION, "cluster_arn": CLUSTER, "credentials": str(self._credentials)},
+            "config": {"offsets.topic.num.partitions": "2", "group.initial.rebalance.delay.ms": "0"},
+        }
+        self.file = directory / "cluster.json"
+        self.file.write_text(json.dumps(self.content))
+        self.properties = directory / "client.properties"
+        self.properties.write_text(
+            "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\n"
+            "sasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required;\n"
+            "sasl.client.callback.handler.class=software.amazon.msk.auth.iam.IAMClientCallbackHandler\n"
+            f"ssl.truststore.type=PEM\nssl.truststore.location={self.authority.certificate}\n"
+        )
+
+    def allow(self, *actions: str) -> None:
+        """Give Alice these actions, on everything."""
+        key = {"access_key_id": KEY, "secret_access_key": SECRET, "principal_arn": ALICE}
+        alice = {"arn": ALICE, "policies": [policy(*actions)] if actions else []}
+        self._credentials.write_text(json.dumps({"credentials": [key], "identities": [alice]}))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("iam"))
+
+
+@pytest.fixture(scope="module")
+def bootstrap(world: World) -> Iterator[str]:
+    with FileBundled(world.file) as cluster:
+        yield cluster.bootstrap["CLIENT_IAM"]
+
+
+def java(
+    world: World, main: str, *arguments: str, stdin: str | None = None, check: bool = True, secret: str = SECRET
+) -> Any:
+    """A tool of Kafka's with the library beside it, as Alice."""
+    keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": REGION}
+    return run_tool(main, *arguments, stdin=stdin, env=keys, check=check, more=[iam_auth_jar()])
+
+
+@pytest.mark.kafka
+def test_given_amazons_java_library_when_the_tools_create_produce_and_consume_then_it_is_satisfied(
+    world: World, bootstrap: str
+) -> None:
+    where = ("--bootstrap-server", bootstrap)
+    config = ("--command-config", str(world.properties))
+    made = java(world, "org.apache.kafka.tools.TopicCommand", *where, *config, "--create", "--topic", "java")
+    assert "Created topic java." in made.stdout
+    producing = ("--producer.config", str(world.properties), "--topic", "java")
+    java(world, "org.apache.kafka.tools.ConsoleProducer", *where, *producing, stdin="one\ntwo\n")
+    consuming = (
+        "--consumer.config",
+        str(world.properties),
+        "--topic",
+        "java",
+        "--from-beginning",
+        "--max-messages",
+        "2",
+    )
+    read = java(world, "org.apache.kafka.tools.consumer.ConsoleConsumer", *where, *consuming)
+    assert read.stdout.splitlines()[:2] == ["one", "two"]
+    refused = java(
+        world, "org.apache.kafka.tools.TopicCommand", *where, *config, "--list", check=False, secret="guessed"
+    )
+    assert refused.returncode != 0
+    assert "invalid credentials with SASL mechanism AWS_MSK_IAM" in refused.stdout + refused.stderr
+
+
+def test_given_the_python_signer_when_librdkafka_writes_and_reads_then_it_is_satisfied(
+    world: World, bootstrap: str
+) -> None:
+    settings = {
+        "bootstrap.servers": bootstrap,
+        "security.protocol": "SASL_SSL",
+        "ssl.ca.location": str(world.authority.certificate),
+        "sasl.mechanism": "OAUTHBEARER",
+        "oauth_cb": lambda _: token(),
+    }
+    producer = Producer(settings | {"enable.idempotence": True, "allow.auto.create.topics": True})
+    producer.produce("librdkafka", b"x")
+    assert producer.flush(20) == 0
+    consumer = Consumer(settings | {"group.id": "g", "auto.offset.reset": "earliest"})
+    consumer.subscribe(["librdkafka"])
+    read: list[bytes] = []
+
+    def arrived() -> bool:
+        message = consumer.poll(0.2)
+        if message is not None and message.error() is None:
+            read.append(message.value() or b"")
+        return bool(read)
+
+    wait_for(arrived, within=20, what="the record")
+    consumer.close()
+    assert read == [b"x"]
+
+
+class Tokens(AbstractTokenProvider):  # type: ignore[misc]
+    """The Python signer, as aiokafka asks it."""
+
+    async def token(self) -> str:
+        return (await asyncio.to_thread(token))[0]
+
+
+async def test_given_the_python_signer_when_aiokafka_writes_and_reads_then_it_is_satisfied(
+    world: World, bootstrap: str
+) -> None:
+    settings: dict[str, Any] = {
+        "bootstrap_servers": bootstrap,
+        "security_protocol": "SASL_SSL",
+        "ssl_context": ssl.create_default_context(cafile=str(world.authority.certificate)),
+        "sasl_mechanism": "OAUTHBEARER",
+        "sasl_oauth_token_provider": Tokens(),
+    }
+    async with AIOKafkaProducer(**settings) as producer:
+        await producer.send_and_wait("aiokafka", b"y")
+    async with AIOKafkaConsumer("aiokafka", **settings, auto_offset_reset="earliest") as consumer:
+        record = await asyncio.wait_for(consumer.getone(), 20)
+        assert record.value == b"y"
