@@ -62,6 +62,7 @@ class Connection:
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError, OSError):
             return  # the peer went away; there is nobody left to tell
         except CloseConnection as reason:
+            self._node.cluster.refused_requests += 1
             log.info("closing connection of %s: %s", self.state.client_host, reason)
         except Exception:
             self._node.cluster.internal_errors += 1

@@ -297,6 +297,7 @@ async def test_given_a_server_that_does_not_know_the_password_itself_then_it_is_
 
 
 async def test_given_a_server_that_wants_endless_hashing_then_it_is_refused(broker: FakeBroker) -> None:
+    """CVE-2026-10143."""
     server = SaslServer("SCRAM-SHA-256", "ann", PASSWORD)
     server.attach(broker)
     real = server._next
@@ -439,6 +440,7 @@ async def test_given_the_wrong_protocol_for_the_listener_then_connecting_fails_w
 async def test_given_an_answer_too_large_over_tls_then_the_connection_ends(
     tls_broker: FakeBroker, authority: CertificateAuthority
 ) -> None:
+    """CVE-2026-10142."""
     tls_broker.handlers[METADATA] = lambda *_: struct.pack(">i", 2**31 - 1) + b"x" * 100_000
     connection = await connect(tls_broker, SecurityConfig(protocol="SSL", ca_file=str(authority.certificate)))
     with pytest.raises(ProtocolError, match="announced a response of 2147483647"):
