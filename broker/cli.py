@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from broker.cluster import Cluster
-from broker.cluster_file import ClusterFileError
+from broker.cluster_file import ClusterFileError, MetricsEntry
 from broker.config_defs import InvalidConfig
 from broker.file_cluster import FileCluster
 from broker.msk.cli import app as msk_app
@@ -61,6 +61,13 @@ def run(
     ] = None,
     control: Annotated[
         str | None, typer.Option(help="HOST:PORT (loopback) of an HTTP endpoint that stops, freezes and breaks nodes.")
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT of Prometheus metrics as MSK's open monitoring has them; node i's are at PORT+i, or at any "
+            "free port when 0."
+        ),
     ] = None,
     advertise: Annotated[str | None, typer.Option(help="The host name that clients are told; default: HOST.")] = None,
     sasl: Annotated[
@@ -122,7 +129,8 @@ def run(
     except (OSError, ValueError) as error:
         _fail(f"can't open {data}: {error}")
     try:
-        asyncio.run(_serve(cluster, _address(control, "--control") if control else None))
+        exporters = _address(metrics, "--metrics") if metrics else None
+        asyncio.run(_serve(cluster, _address(control, "--control") if control else None, exporters))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--control") from error
     except OSError as error:
@@ -166,11 +174,28 @@ async def _serve_file(made: FileCluster) -> None:
             address = _address(made.file.control, "control")
             host, port = await stack.enter_async_context(serve_control(made.cluster, *address, reload=made.reload))
             ready["control"] = f"{host}:{port}"
+        if made.file.metrics is not None:
+            ready["metrics"] = await stack.enter_async_context(_exporters(made, made.file.metrics))
         print(json.dumps(ready), flush=True)
         await stopping.wait()
 
 
-async def _serve(cluster: Cluster, control: tuple[str, int] | None) -> None:
+def _exporters(made: FileCluster, entry: MetricsEntry) -> contextlib.AbstractAsyncContextManager[dict[int, str]]:
+    from broker.metrics.server import serve_metrics
+
+    def place(node_id: int, port: int) -> tuple[str, int]:
+        node = made.cluster.nodes[node_id]
+        told = made.file.listeners[0]
+        host = node.hosts.get(told.name, "127.0.0.1")  # where it listens: systems but Linux have 127.0.0.1 alone
+        own = next((each.host for each in made.file.nodes if each.id == node_id), host)
+        return host, port if host == own else 0
+
+    node_port = entry.node_port
+    of_machine = None if node_port is None else lambda node_id: place(node_id, node_port)
+    return serve_metrics(made.cluster, lambda node_id: place(node_id, entry.jmx_port), of_machine)
+
+
+async def _serve(cluster: Cluster, control: tuple[str, int] | None, exporters: tuple[str, int] | None) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -181,6 +206,16 @@ async def _serve(cluster: Cluster, control: tuple[str, int] | None) -> None:
             from broker.control import serve_control
 
             await stack.enter_async_context(serve_control(cluster, *control))
+        if exporters is not None:
+            from broker.metrics.server import serve_metrics
+
+            host, port = exporters
+
+            def place(node_id: int) -> tuple[str, int]:
+                return host, port + node_id if port else 0
+
+            where = await stack.enter_async_context(serve_metrics(cluster, place))
+            log.info("metrics at %s", ", ".join(f"http://{address}/metrics" for address in where.values()))
         print(cluster.bootstrap, flush=True)
         await stopping.wait()
 

@@ -32,6 +32,7 @@ from broker.errors import KafkaError
 from broker.faults import Faults
 from broker.fetch_sessions import FetchSessions
 from broker.metadata_store import MetadataStore
+from broker.metrics.counts import Rates
 from broker.node import Listener, Node, NodeState
 from broker.registry import load_apis
 from broker.security.acls import Acls
@@ -113,6 +114,7 @@ class Cluster:
             node_id: Node(self, node_id, tuple(listeners), rack=rack) for node_id, rack in racks.items()
         }
         self._elections = Elections(self)
+        self._rates = Rates(self.clock.monotonic())
         self._on_tick: list[Callable[[], None]] = []
         self._ticker: asyncio.Task[None] | None = None
         self._maintenance = maintenance.Maintenance(self)
@@ -206,6 +208,8 @@ class Cluster:
             if node.state is NodeState.RUNNING:
                 node.close_idle(idle_seconds)
         self._maintenance.tick()
+        counts = [node.counts for node in self.nodes.values()]
+        self._rates.tick(self.clock.monotonic(), counts, (topic.name for topic in self.topics))
         for callback in self._on_tick:
             callback()
 

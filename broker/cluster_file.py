@@ -7,6 +7,7 @@
      "tls": {"cert": "node.pem", "key": "node.key", "ca": "ca.pem"},
      "iam": {"region": "us-east-1", "cluster_arn": "arn:aws:kafka:…", "credentials": "credentials.json"},
      "scram_users": {"alice": {"password": "…"}},
+     "metrics": {"jmx_port": 11001, "node_port": 11002},
      "config": {"auto.create.topics.enable": "false"}}
 
 It holds passwords: it should be readable by its owner alone.
@@ -80,6 +81,13 @@ class IamEntry(_Frozen):
     cluster_policy: Path | None = None
 
 
+class MetricsEntry(_Frozen):
+    """Open monitoring: where each node, on its own host, is a JMX exporter and a node exporter to Prometheus."""
+
+    jmx_port: Port = 11001
+    node_port: Port | None = 11002
+
+
 class UserEntry(_Frozen):
     """A user who logs in with a password."""
 
@@ -97,6 +105,7 @@ class ClusterFile(_Frozen):
     tls: TlsEntry | None = None
     iam: IamEntry | None = None
     scram_users: dict[str, UserEntry] = {}
+    metrics: MetricsEntry | None = None
     acl_when_no_iam: bool = True
     config: dict[str, str] = {}
 

@@ -8,6 +8,7 @@ POST /faults   {"action": "fail|delay|drop|drop_response", "api": "Produce", "er
 GET  /faults                                                          -> [{"id": 1, "hits": 0, ...}]
 DELETE /faults                                                        remove them all
 GET  /cluster                                                         nodes and their states, partitions
+GET  /metrics/msk?name=NAME&level=LEVEL                               MSK's metrics (`metrics.remote`)
 POST /reload                                                          read the cluster file again (`run --file`)
 """
 
@@ -24,6 +25,10 @@ from kio.schema.errors import ErrorCode
 from broker.cluster import Cluster
 from broker.errors import KafkaError
 from broker.faults import Action, Fault
+from broker.metrics.msk import Level
+from broker.metrics.points import ClusterPoints
+
+_MAX_NAMES = 16
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -53,6 +58,7 @@ class _Control:
         self._cluster = cluster
         self._reload_file = reload
         self._faults: list[Fault] = []
+        self._points: dict[str, ClusterPoints] = {}
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[_errors_as_json])
@@ -64,6 +70,7 @@ class _Control:
         app.router.add_delete("/faults", self._clear_faults)
         app.router.add_get("/cluster", self._describe)
         app.router.add_post("/reload", self._reload)
+        app.router.add_get("/metrics/msk", self._metrics)
         return app
 
     async def _node(self, request: web.Request) -> web.Response:
@@ -122,6 +129,13 @@ class _Control:
         self._cluster.faults.clear()
         self._faults.clear()
         return web.json_response({})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        name = request.query["name"]
+        if name not in self._points and len(self._points) >= _MAX_NAMES:
+            raise ValueError("too many names for one cluster")
+        points = self._points.setdefault(name, ClusterPoints(self._cluster, name))
+        return web.json_response(points.collect(Level[request.query.get("level", "DEFAULT")]))
 
     async def _describe(self, request: web.Request) -> web.Response:
         nodes = [

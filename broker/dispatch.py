@@ -43,15 +43,22 @@ async def dispatch(node: Node, connection: ConnectionState, frame: bytes) -> Par
             return _unsupported_api_versions(node, connection, frame)
         raise CloseConnection(f"{api.name} v{version} is not served")
     _check_session(node, connection, api)
-    header = protocol.read_header(frame, protocol.request_is_flexible(key, version))
-    connection.client_id = header.client_id
-    access = access_of(node.cluster.authorizer, connection.principal, connection.client_host, api.name)
-    ctx = RequestContext(node.cluster, node, connection, key, version, header.correlation_id, header.client_id, access)
-    request = _decode(api, frame, header)
-    response = await _serve(ctx, api, request)
-    if response is None:
-        return None
-    return protocol.response_parts(key, version, header.correlation_id, response)
+    clock = node.cluster.clock
+    began = clock.monotonic()
+    try:
+        header = protocol.read_header(frame, protocol.request_is_flexible(key, version))
+        connection.client_id = header.client_id
+        access = access_of(node.cluster.authorizer, connection.principal, connection.client_host, api.name)
+        ctx = RequestContext(
+            node.cluster, node, connection, key, version, header.correlation_id, header.client_id, access
+        )
+        request = _decode(api, frame, header)
+        response = await _serve(ctx, api, request)
+        if response is None:
+            return None
+        return protocol.response_parts(key, version, header.correlation_id, response)
+    finally:
+        node.counts.served(api.name, len(frame), clock.monotonic() - began)
 
 
 def _check_session(node: Node, connection: ConnectionState, api: Api) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from broker.metrics.counts import NodeCounts
 from broker.security.access import Access
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Node:
         self.ports: dict[str, int] = {}
         self.hosts: dict[str, str] = {}
         self.connections: set[Connection] = set()
+        self.counts = NodeCounts()
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -147,12 +149,14 @@ class Node:
                 assert task is not None
                 self._tasks.add(task)
                 self.connections.add(connection)
+                self.counts.connections_made.count += 1
                 try:
                     await connection.serve()
                 except asyncio.CancelledError:
                     connection.abort()
                 finally:
                     self.connections.discard(connection)
+                    self.counts.connections_closed.count += 1
                     self._tasks.discard(task)
 
             async def serve(

@@ -128,6 +128,7 @@ async def fetch(ctx: RequestContext, request: FetchRequest) -> RawResponse:
     elif request.session_id:
         sessions.remove(request.session_id)
     results = await _read_or_wait(ctx, request, wanted)
+    _count_read(ctx, results)
     if session is not None:
         results = [result for result in results if _worth_telling(result)]
         for result in results:  # whoever got data goes to the end, so that none starves
@@ -140,6 +141,19 @@ async def fetch(ctx: RequestContext, request: FetchRequest) -> RawResponse:
             result.wanted.told_high_watermark = result.high_watermark
             result.wanted.told_log_start_offset = result.log_start_offset
     return encode(ctx, results, ErrorCode.none, session.session_id if session is not None else 0)
+
+
+def _count_read(ctx: RequestContext, results: list[PartitionResult]) -> None:
+    for result in results:
+        if not result.size and result.error is ErrorCode.none:
+            continue
+        name = _name(ctx, result.wanted)
+        if name is None or ctx.cluster.topics.get(name) is None:
+            continue
+        counts = ctx.node.counts.topic(name)
+        counts.fetches.count += 1
+        counts.bytes_out.count += result.size
+        counts.failed_fetches.count += result.error is not ErrorCode.none
 
 
 def _update(session: FetchSession, request: FetchRequest) -> None:

@@ -184,6 +184,7 @@ async def produce(ctx: RequestContext, request: ProduceRequest) -> Any:
                     waits.append((row, partition, partition.log.log_end_offset))
             except KafkaError as error:
                 failed = True
+                _count_failure(ctx, topic)
                 row = _failure(index, error)
                 _add_leader(ctx, topic, row, error)
             rows.append(row)
@@ -218,7 +219,8 @@ async def _append(
         raise KafkaError(
             ErrorCode.invalid_record, "Produce requests with version 3 or above must have exactly one record batch"
         )
-    if single_batch(records).compression == ZSTD and ctx.api_version < FIRST_ZSTD:
+    header = single_batch(records)
+    if header.compression == ZSTD and ctx.api_version < FIRST_ZSTD:
         raise KafkaError(
             ErrorCode.unsupported_compression_type,
             "Produce requests with version < 7 are not allowed to use ZStandard compression",
@@ -230,6 +232,11 @@ async def _append(
         if error.code not in WITHOUT_LOG_START:
             error.log_start_offset = partition.log.log_start_offset
         raise
+    if not info.duplicate:
+        counts = ctx.node.counts.topic(name)
+        counts.produces.count += 1
+        counts.bytes_in.count += header.size
+        counts.messages_in.count += header.record_count
     _strike(ctx, Action.FAIL_AFTER, name)
     return {
         "index": index,
@@ -238,6 +245,12 @@ async def _append(
         "log_append_time": info.log_append_time_ms,
         "log_start_offset": info.log_start_offset,
     }, partition
+
+
+def _count_failure(ctx: RequestContext, topic: TopicData) -> None:
+    found = ctx.cluster.topics.get(topic.topic) or ctx.cluster.topics.by_id(topic.topic_id)
+    if found is not None:  # no counts of topics that there aren't: their names would have no end
+        ctx.node.counts.topic(found.name).failed_produces.count += 1
 
 
 def _strike(ctx: RequestContext, action: Action, topic: str) -> None:
