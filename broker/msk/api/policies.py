@@ -37,7 +37,7 @@ async def put_cluster_policy(call: Call) -> Mapping[str, Any]:
         )
     version = identifiers.version(call.service.entropy)
     record = call.service.clusters.save(record, policy=text, policy_version=version)
-    call.service.clusters.reload(record)
+    await call.service.clusters.reload(record)
     return {"currentVersion": version}
 
 
@@ -57,5 +57,5 @@ async def delete_cluster_policy(call: Call) -> Mapping[str, Any]:
     if record.policy is None:
         raise NotFound(NONE, "clusterArn")
     record = call.service.clusters.save(record, policy=None, policy_version=None)
-    call.service.clusters.reload(record)
+    await call.service.clusters.reload(record)
     return {}

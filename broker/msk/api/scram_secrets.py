@@ -46,7 +46,7 @@ async def associate(call: Call) -> Mapping[str, Any]:
     if len(together) > MAX_SECRETS:
         raise BadRequest(f"A cluster can have at most {MAX_SECRETS} secrets.", "secretArnList")
     if good:
-        call.service.clusters.reload(call.service.clusters.save(record, scram_secrets=together))
+        await call.service.clusters.reload(call.service.clusters.save(record, scram_secrets=together))
     return {"clusterArn": record.arn, "unprocessedScramSecrets": unprocessed}
 
 
@@ -65,7 +65,7 @@ async def disassociate(call: Call) -> Mapping[str, Any]:
     ]
     left = [arn for arn in record.scram_secrets if arn not in arns]
     if left != record.scram_secrets:
-        call.service.clusters.reload(call.service.clusters.save(record, scram_secrets=left))
+        await call.service.clusters.reload(call.service.clusters.save(record, scram_secrets=left))
     return {"clusterArn": record.arn, "unprocessedScramSecrets": unprocessed}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 BOOTSTRAP_BROKERS = 3  # one in each zone
+RELOAD_WITHIN_S = 10.0
 NOT_FOUND = "The requested resource doesn't exist."
 STALE = "The version of the cluster isn't current. Check the current version and try again."
 
@@ -44,7 +45,6 @@ class Clusters:
         self.operations = service.state.collection("operations", OperationRecord)
         self._launcher = Launcher(service, start)
         self._runners: dict[str, Runner] = {}
-        self._work: dict[str, asyncio.Task[None]] = {}
         self.on_created: list[Callable[[ClusterRecord], None]] = []
 
     # -- life of the control plane
@@ -62,9 +62,6 @@ class Clusters:
 
     async def stop(self) -> None:
         """End all processes. Operations that aren't done are done at the next start."""
-        for task in list(self._work.values()):
-            task.cancel()
-        await asyncio.gather(*self._work.values(), return_exceptions=True)
         await asyncio.gather(*(runner.stop() for runner in self._runners.values()))
 
     # -- looking up
@@ -184,11 +181,12 @@ class Clusters:
             brokers=brokers,
         )
 
-    def reload(self, record: ClusterRecord) -> None:
-        """Let the cluster's process see what has changed beside operations: users, policies."""
+    async def reload(self, record: ClusterRecord) -> None:
+        """Let the cluster's process see what has changed beside operations (users, policies), and wait for it a little."""
         runner = self._runners.get(record.key)
         if runner is not None:
-            self._spawn(record.key, runner.change(lambda: self._launcher.write(self._present(record.key))))
+            task = self._spawn(record.key, runner.change(lambda: self._launcher.write(self._present(record.key))))
+            await asyncio.wait({task}, timeout=RELOAD_WITHIN_S)
 
     def delete(self, record: ClusterRecord) -> ClusterRecord:
         """End a cluster and forget its data."""
@@ -226,7 +224,8 @@ class Clusters:
         self.operations.put(key, operation.model_copy(update=done))
         record = self._present(cluster_key)
         version = identifiers.version(self._service.entropy)
-        self.save(record, state=ClusterState.ACTIVE, version=version, active_operation=None)
+        state = ClusterState.ACTIVE if runner is not None and runner.up else ClusterState.HEALING
+        self.save(record, state=state, version=version, active_operation=None)
 
     def _grown(self, record: ClusterRecord, operation: OperationRecord) -> ClusterRecord:
         """With as many nodes as the record now says."""
@@ -301,7 +300,5 @@ class Clusters:
     def _cluster_key(arn: str) -> str:
         return arn.rpartition("/")[2]
 
-    def _spawn(self, key: str, work: Any) -> None:
-        task = self._service.spawn(work, f"work on cluster {key}")
-        self._work[key] = task
-        task.add_done_callback(lambda _: self._work.pop(key, None) if self._work.get(key) is task else None)
+    def _spawn(self, key: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return self._service.spawn(work, f"work on cluster {key}")

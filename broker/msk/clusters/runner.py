@@ -55,6 +55,11 @@ class Runner:
             raise OSError(f"cluster {self._name} isn't running")
         return self._process
 
+    @property
+    def up(self) -> bool:
+        """Whether it runs."""
+        return self._up.is_set()
+
     def bootstrap(self, listener: str) -> str | None:
         """The addresses of a listener, as the process said; None while it hasn't."""
         return self._process.bootstrap.get(listener) if self._process is not None else None
