@@ -31,6 +31,13 @@ def kafka(world: World) -> Any:
     return world.client()
 
 
+@pytest.fixture(scope="module")
+def shared_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Root's client of a control plane that a module's tests share: for calls that change nothing."""
+    with control_plane(tmp_path_factory.mktemp("msk"), start_cluster=Fakes()) as found:
+        yield found.client()
+
+
 def credentials_file(path: Path, users: dict[str, list[dict[str, Any]]]) -> Path:
     """A credentials file with users, each with an access key AKIA + NAME, secret NAME-secret, and policies."""
     names = {name: f"arn:aws:iam::{ACCOUNT}:user/{name}" for name in users}

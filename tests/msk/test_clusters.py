@@ -152,9 +152,9 @@ def test_a_page_goes_on_where_the_last_ended_though_clusters_come_and_go(kafka: 
 
 
 @pytest.mark.parametrize("token", ["x", "AAAA", "é", "A" * 5000, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"])
-def test_tokens_that_were_not_given_are_refused(kafka: Any, token: str) -> None:
+def test_tokens_that_were_not_given_are_refused(shared_kafka: Any, token: str) -> None:
     with pytest.raises(ClientError) as caught:
-        kafka.list_clusters_v2(NextToken=token)
+        shared_kafka.list_clusters_v2(NextToken=token)
     assert caught.value.response["Error"]["Code"] == "BadRequestException"
     assert caught.value.response["InvalidParameter"] == "nextToken"
 
@@ -190,7 +190,8 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("name", "changes", "says"), BAD)
-def test_what_the_service_refuses_is_refused(kafka: Any, name: str, changes: dict[str, Any], says: str) -> None:
+def test_what_the_service_refuses_is_refused(shared_kafka: Any, name: str, changes: dict[str, Any], says: str) -> None:
+    kafka = shared_kafka
     with pytest.raises(ClientError, match=says) as caught:
         kafka.create_cluster_v2(ClusterName=name, Provisioned=provisioned(**changes))
     assert caught.value.response["Error"]["Code"] == "BadRequestException"
@@ -204,9 +205,9 @@ def test_provisioned_and_serverless_exclude_each_other_and_one_is_needed(kafka: 
 
 
 @pytest.mark.parametrize("tags", [{"aws:x": "1"}, {"a": "x" * 257}, {str(number): "" for number in range(51)}])
-def test_tags_that_aws_does_not_allow_are_refused(kafka: Any, tags: dict[str, str]) -> None:
+def test_tags_that_aws_does_not_allow_are_refused(shared_kafka: Any, tags: dict[str, str]) -> None:
     with pytest.raises(ClientError, match="BadRequestException"):
-        kafka.create_cluster_v2(ClusterName="a", Provisioned=provisioned(), Tags=tags)
+        shared_kafka.create_cluster_v2(ClusterName="a", Provisioned=provisioned(), Tags=tags)
 
 
 def test_a_name_is_taken_once_in_a_region(kafka: Any) -> None:
@@ -217,9 +218,9 @@ def test_a_name_is_taken_once_in_a_region(kafka: Any) -> None:
 
 
 @pytest.mark.parametrize("arn", ["x", "arn:aws:s3:::b", "arn:aws:kafka:us-east-1:123456789012:topic/a/b", "a" * 3000])
-def test_what_is_no_cluster_arn_is_a_bad_request(kafka: Any, arn: str) -> None:
+def test_what_is_no_cluster_arn_is_a_bad_request(shared_kafka: Any, arn: str) -> None:
     with pytest.raises(ClientError) as caught:
-        kafka.describe_cluster_v2(ClusterArn=arn)
+        shared_kafka.describe_cluster_v2(ClusterArn=arn)
     assert caught.value.response["Error"]["Code"] == "BadRequestException"
     assert caught.value.response["InvalidParameter"] == "clusterArn"
 

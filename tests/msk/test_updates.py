@@ -237,9 +237,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("call", "arguments", "says"), REFUSED)
 def test_updates_that_the_service_refuses_are_refused_and_change_nothing(
-    kafka: Any, call: str, arguments: dict[str, Any], says: str
+    shared_kafka: Any, call: str, arguments: dict[str, Any], says: str
 ) -> None:
-    arn = create(kafka)
+    kafka = shared_kafka
+    there = kafka.list_clusters_v2()["ClusterInfoList"]
+    arn = there[0]["ClusterArn"] if there else create(kafka)
     before = kafka.describe_cluster_v2(ClusterArn=arn)["ClusterInfo"]
     with pytest.raises(ClientError, match=says) as caught:
         getattr(kafka, call)(ClusterArn=arn, CurrentVersion=before["CurrentVersion"], **arguments)

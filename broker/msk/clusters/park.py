@@ -182,7 +182,7 @@ class Clusters:
         )
 
     async def reload(self, record: ClusterRecord) -> None:
-        """Let the cluster's process see what has changed beside operations (users, policies), and wait for it a little."""
+        """Let the cluster's process see what has changed beside operations (users, policies); wait for it a little."""
         runner = self._runners.get(record.key)
         if runner is not None:
             task = self._spawn(record.key, runner.change(lambda: self._launcher.write(self._present(record.key))))
