@@ -87,7 +87,7 @@ class Archiver:
                     self._take(message)
                 self._flush_due()
             for place in list(self._owned):
-                self._flush(place, wait=True)
+                self._flush(place, leaving=True)
         finally:
             self._consumer.close()
 
@@ -131,7 +131,7 @@ class Archiver:
                 self._flush(place)
         self._counters.buffered_bytes.set(self._size)
 
-    def _flush(self, place: tuple[str, int], *, wait: bool = False) -> bool:
+    def _flush(self, place: tuple[str, int], *, leaving: bool = False) -> bool:
         """Write what is open; False if another process was first, and the partition is read from where that has got."""
         owned = self._owned[place]
         chunk, owned.chunk = owned.chunk, None
@@ -145,7 +145,8 @@ class Archiver:
         except Overtaken as error:
             self._counters.overtaken.inc()
             _log.warning("overtaken", topic=topic, partition=partition, first=chunk.first, why=str(error))
-            self._read_from(place, self._store.position(*place) or 0)
+            if not leaving:
+                self._read_from(place, self._store.position(*place) or 0)
             return False
         if not owned.checked:
             owned.checked = True
@@ -163,7 +164,7 @@ class Archiver:
             records=packed.good,
             dead_letters=packed.dead,
         )
-        self._commit(TopicPartition(topic, partition, chunk.following), wait=wait)
+        self._commit(TopicPartition(topic, partition, chunk.following), wait=leaving)
         return True
 
     def _commit(self, position: TopicPartition, *, wait: bool) -> None:
@@ -202,7 +203,8 @@ class Archiver:
 
     def _read_from(self, place: tuple[str, int], position: int) -> None:
         self._owned[place].position = position
-        self._consumer.seek(TopicPartition(*place, position))
+        self._consumer.incremental_unassign([TopicPartition(*place)])  # seek() refuses while nothing is being fetched
+        self._consumer.incremental_assign([TopicPartition(*place, position)])
 
     # ---- called by librdkafka within poll() -------------------------------------------------------------------------
 
@@ -217,7 +219,7 @@ class Archiver:
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for each in partitions:
             if (each.topic, each.partition) in self._owned:
-                self._flush((each.topic, each.partition), wait=True)
+                self._flush((each.topic, each.partition), leaving=True)
                 del self._owned[each.topic, each.partition]
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
