@@ -21,7 +21,7 @@ _POLL_S = 1.0
 
 
 class NotCreated(Exception):
-    """The service gave up, or time ran out; the message says on what."""
+    """The service gave up, time ran out, or something is in the way; the message says what."""
 
 
 def main() -> int:
@@ -87,7 +87,7 @@ def connect_vpcs(kafka: Any, arn: str, seconds: float) -> None:
 
 
 def allow_replication(kafka: Any, arn: str) -> None:
-    """The cluster policy that lets the service reach the source for a replicator."""
+    """The cluster policy that lets the service reach the source for a replicator. NotCreated if there is another."""
     policy = {
         "Version": "2012-10-17",
         "Statement": [
@@ -100,7 +100,15 @@ def allow_replication(kafka: Any, arn: str) -> None:
             }
         ],
     }
-    kafka.put_cluster_policy(ClusterArn=arn, Policy=json.dumps(policy))
+    try:
+        present = kafka.get_cluster_policy(ClusterArn=arn)
+    except kafka.exceptions.NotFoundException:
+        kafka.put_cluster_policy(ClusterArn=arn, Policy=json.dumps(policy))
+        return
+    if json.loads(present["Policy"]) != policy:
+        raise NotCreated(
+            f"{arn} has another cluster policy: add the statement by hand: {json.dumps(policy['Statement'])}"
+        )
 
 
 def replicator(kafka: Any, source: str, target: str, arguments: argparse.Namespace) -> str:
@@ -168,7 +176,7 @@ def wait(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m examples.msk.create_pair", description=__doc__)
-    listed = {"type": lambda text: text.split(","), "metavar": "A,B,…"}
+    listed: dict[str, Any] = {"type": lambda text: text.split(","), "metavar": "A,B,…"}
     for side, region in (("source", "us-east-1"), ("target", "eu-west-1")):
         parser.add_argument(f"--{side}", default=f"orders-{side}", help="name of the cluster")
         parser.add_argument(f"--{side}-region", default=region)

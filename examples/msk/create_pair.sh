@@ -14,11 +14,11 @@ create_cluster() { # name region subnets...
   local name=$1 region=$2
   shift 2
   aws kafka create-cluster-v2 --region "$region" --cluster-name "$name" --query ClusterArn --output text --provisioned '{
-    "brokerNodeGroupInfo": {"clientSubnets": '"$(json_list "$@")"', "instanceType": "'"$INSTANCE_TYPE"'"},
-    "clientAuthentication": {"sasl": {"iam": {"enabled": true}}},
-    "encryptionInfo": {"encryptionInTransit": {"clientBroker": "TLS", "inCluster": true}},
-    "kafkaVersion": "'"$KAFKA_VERSION"'",
-    "numberOfBrokerNodes": '$#'
+    "BrokerNodeGroupInfo": {"ClientSubnets": '"$(json_list "$@")"', "InstanceType": "'"$INSTANCE_TYPE"'"},
+    "ClientAuthentication": {"Sasl": {"Iam": {"Enabled": true}}},
+    "EncryptionInfo": {"EncryptionInTransit": {"ClientBroker": "TLS", "InCluster": true}},
+    "KafkaVersion": "'"$KAFKA_VERSION"'",
+    "NumberOfBrokerNodes": '$#'
   }'
 }
 
@@ -45,7 +45,7 @@ wait_until ACTIVE describe "$TARGET_REGION" "$target_arn" State
 if [ "$SOURCE_REGION" != "$TARGET_REGION" ]; then # a source in another region needs multi-VPC connectivity
   aws kafka update-connectivity --region "$SOURCE_REGION" --cluster-arn "$source_arn" \
     --current-version "$(describe "$SOURCE_REGION" "$source_arn" CurrentVersion)" \
-    --connectivity-info '{"vpcConnectivity": {"clientAuthentication": {"sasl": {"iam": {"enabled": true}}}}}' >/dev/null
+    --connectivity-info '{"VpcConnectivity": {"ClientAuthentication": {"Sasl": {"Iam": {"Enabled": true}}}}}' >/dev/null
   wait_until ACTIVE describe "$SOURCE_REGION" "$source_arn" State
 fi
 
@@ -65,17 +65,17 @@ echo "$target_arn"
 replicator_arn=$(aws kafka create-replicator --region "$TARGET_REGION" --query ReplicatorArn --output text \
   --replicator-name orders-replicator --service-execution-role-arn "$SERVICE_EXECUTION_ROLE" \
   --kafka-clusters '[
-    {"amazonMskCluster": {"mskClusterArn": "'"$source_arn"'"}, "vpcConfig": {"subnetIds": '"$(json_list $SOURCE_SUBNETS)"'}},
-    {"amazonMskCluster": {"mskClusterArn": "'"$target_arn"'"}, "vpcConfig": {"subnetIds": '"$(json_list $TARGET_SUBNETS)"'}}
+    {"AmazonMskCluster": {"MskClusterArn": "'"$source_arn"'"}, "VpcConfig": {"SubnetIds": '"$(json_list $SOURCE_SUBNETS)"'}},
+    {"AmazonMskCluster": {"MskClusterArn": "'"$target_arn"'"}, "VpcConfig": {"SubnetIds": '"$(json_list $TARGET_SUBNETS)"'}}
   ]' \
   --replication-info-list '[{
-    "sourceKafkaClusterArn": "'"$source_arn"'", "targetKafkaClusterArn": "'"$target_arn"'", "targetCompressionType": "NONE",
-    "topicReplication": {
-      "topicsToReplicate": [".*"], "copyTopicConfigurations": true, "copyAccessControlListsForTopics": true,
-      "detectAndCopyNewTopics": true, "startingPosition": {"type": "EARLIEST"}
+    "SourceKafkaClusterArn": "'"$source_arn"'", "TargetKafkaClusterArn": "'"$target_arn"'", "TargetCompressionType": "NONE",
+    "TopicReplication": {
+      "TopicsToReplicate": [".*"], "CopyTopicConfigurations": true, "CopyAccessControlListsForTopics": true,
+      "DetectAndCopyNewTopics": true, "StartingPosition": {"Type": "EARLIEST"}
     },
-    "consumerGroupReplication": {
-      "consumerGroupsToReplicate": [".*"], "detectAndCopyNewConsumerGroups": true, "synchroniseConsumerGroupOffsets": true
+    "ConsumerGroupReplication": {
+      "ConsumerGroupsToReplicate": [".*"], "DetectAndCopyNewConsumerGroups": true, "SynchroniseConsumerGroupOffsets": true
     }
   }]')
 wait_until RUNNING aws kafka describe-replicator --region "$TARGET_REGION" --replicator-arn "$replicator_arn" \
