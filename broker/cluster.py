@@ -37,6 +37,7 @@ from broker.node import Listener, Node, NodeState
 from broker.registry import load_apis
 from broker.security.acls import Acls
 from broker.security.authorizer import AclAuthorizer, Authorizer
+from broker.security.principal_mapper import mapper
 from broker.security.sasl import SaslServer
 from broker.security.scram_store import ScramStore
 from broker.storage.files import DirectoryLock, DiskFiles, Files, MemoryFiles
@@ -83,6 +84,7 @@ class Cluster:
             raise ValueError("a cluster needs at least one node")
         load_apis()
         self.config = BrokerConfig(config)
+        mapper(self.config.get("ssl.principal.mapping.rules") or "")
         self.clock = clock or SystemClock()
         self.faults = faults or Faults()
         self.sasl = sasl

@@ -246,6 +246,7 @@ _BROKER_DEFS = (
     _broker("sasl.server.max.receive.size", INT, "524288"),
     _broker("socket.request.max.bytes", INT, "104857600", 1),
     _broker("super.users", STRING, ""),
+    _broker("ssl.principal.mapping.rules", STRING, "DEFAULT"),
     _broker("transaction.abort.timed.out.transaction.cleanup.interval.ms", INT, "10000", 1),
     _broker("transaction.max.timeout.ms", INT, "900000", 1),
     _broker("transaction.partition.verification.enable", BOOLEAN, "true", read_only=False),

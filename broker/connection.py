@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from broker.dispatch import dispatch
 from broker.errors import CloseConnection
 from broker.node import ConnectionState, Listener
-from broker.security.tls import principal_of
+from broker.security.principal_mapper import mapper
+from broker.security.sasl import is_user_name
+from broker.security.tls import subject_of
 
 if TYPE_CHECKING:
     from broker.node import Node
@@ -42,11 +44,22 @@ class Connection:
             authenticated=not listener.sasl,
             ssl_object=writer.get_extra_info("ssl_object"),
         )
-        self.state.principal = principal_of(self.state.ssl_object)
+
+    def _know_the_client(self) -> None:
+        """By its certificate, if it has shown one. CloseConnection where no rule makes a user's name of that."""
+        subject = subject_of(self.state.ssl_object)
+        if subject is None:
+            return
+        rules = self._node.cluster.config.get("ssl.principal.mapping.rules") or "DEFAULT"
+        name = mapper(rules).name_of(subject)
+        if not name or not is_user_name(name):
+            raise CloseConnection(f"no rule of ssl.principal.mapping.rules makes a user's name of {subject!r}")
+        self.state.principal = f"User:{name}"
 
     async def serve(self) -> None:
         """Read, dispatch and answer until the peer is gone, breaks the protocol, or a fault says so."""
         try:
+            self._know_the_client()
             while True:
                 self.idle_since = self._node.cluster.clock.monotonic()
                 frame = await self._read_frame()

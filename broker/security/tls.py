@@ -23,11 +23,11 @@ def server_context(
     return context
 
 
-def principal_of(connection: ssl.SSLObject | None) -> str:
-    """The principal that a client certificate stands for: its subject, as RFC 4514 and Kafka write it."""
+def subject_of(connection: ssl.SSLObject | None) -> str | None:
+    """The subject of the certificate that a client has shown, as RFC 4514 and Kafka write it; None without one."""
     certificate = connection.getpeercert() if connection is not None else None
     if not certificate:
-        return "User:ANONYMOUS"
+        return None
     short = {
         "commonName": "CN",
         "organizationalUnitName": "OU",
@@ -38,7 +38,7 @@ def principal_of(connection: ssl.SSLObject | None) -> str:
     }
     subject: tuple[tuple[tuple[str, str], ...], ...] = certificate.get("subject", ())  # type: ignore[assignment]
     parts = [f"{short.get(kind, kind)}={_escaped(value)}" for names in reversed(subject) for kind, value in names]
-    return "User:" + ",".join(parts)
+    return ",".join(parts)
 
 
 def _escaped(value: str) -> str:
