@@ -1,15 +1,17 @@
-"""`python -m dashboards`: writes the Grafana dashboards into dashboards/grafana. Change them here, not there."""
+"""`python -m dashboards`: writes dashboards/grafana and dashboards/cloudwatch. Change them here, not there."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from dashboards.for_cloudwatch import cloudwatch_files
 from dashboards.overview_and_link import LINK, OVERVIEW
 from dashboards.panels import Json
 from dashboards.topic_and_workers import TOPIC, WORKERS
 
 DIRECTORY = Path(__file__).parent / "grafana"
+CLOUDWATCH = Path(__file__).parent / "cloudwatch"
 
 
 def documents() -> dict[str, Json]:
@@ -26,3 +28,6 @@ if __name__ == "__main__":
     DIRECTORY.mkdir(exist_ok=True)
     for name, document in documents().items():
         (DIRECTORY / name).write_text(text(document))
+    CLOUDWATCH.mkdir(exist_ok=True)
+    for name, content in cloudwatch_files().items():
+        (CLOUDWATCH / name).write_text(content)

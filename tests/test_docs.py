@@ -33,6 +33,10 @@ NOT_RUN = {  # with why
     **dict.fromkeys(("kafka-console-producer.sh", "kafka-console-consumer.sh"), "tests/broker/test_clients_java.py"),
     "kafka-acls.sh": "tests/test_docs_rights.py grants what they say",
 }
+LINKS = """\
+clusters: {us: {bootstrap_servers: "us:9092"}, eu: {bootstrap_servers: "eu:9092"}}
+links: [{name: us-to-eu, source: us, target: eu, topics: {include: [orders]}}]
+"""
 MIGRATION = "docs/migration-from-mm2.md"  # has clusters of its own: tests/test_docs_migration.py
 
 
@@ -121,7 +125,9 @@ def test_given_the_documents_when_their_configuration_is_loaded_then_it_is_right
 ) -> None:
     examples = [(name, text) for name in DOCUMENTS if name.startswith("docs/") for text in blocks(name, "yaml")]
     links = [(name, text) for name, text in examples if "links:" in text]
-    others = [yaml.safe_load(text) for name, text in examples if "links:" not in text]
+    parts = [(name, text) for name, text in examples if "links:" not in text]
+    links += [(name, LINKS + text) for name, text in parts if text.startswith("service:")]
+    others = [yaml.safe_load(text) for _, text in parts if not text.startswith("service:")]
     assert links
     assert all(set(other) == {"scrape_configs"} for other in others)
     for number, (name, text) in enumerate(links):

@@ -154,7 +154,7 @@ def _size(value: Any) -> str:
 
 def _anchor(heading: str) -> str:
     """What a heading is called in links to it."""
-    return "".join(letter for letter in heading.lower() if letter.isalnum())
+    return "".join(letter for letter in heading.lower() if letter.isalnum() or letter == "_")
 
 
 def _cell(text: str) -> str:
