@@ -6,10 +6,12 @@ Source: AWS IAM user guide, "IAM ARNs" and "AWS JSON policy elements: Principal"
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _PRINCIPAL = re.compile(r"arn:(aws|aws-cn|aws-us-gov):(iam|sts)::(\d{12}):(.+)")
 
 
+@lru_cache(maxsize=4096)  # asked with every request
 def account_of(arn: str) -> str | None:
     """The account of a principal's ARN; None for what isn't one, such as a service principal."""
     match = _PRINCIPAL.fullmatch(arn)

@@ -44,7 +44,7 @@ class PolicyAuthorizer:
         self._others = others
         self._monotonic = monotonic
         self._cluster_policy = cluster_policy
-        self._kept: dict[tuple[str, str, str, str], bool] = {}
+        self._kept: dict[tuple[str, str, int, int, str], bool] = {}  # principal, host, operation, kind, name
         self._kept_until = 0.0
 
     @property
@@ -54,11 +54,17 @@ class PolicyAuthorizer:
 
     def allows(self, who: Requester, operation: Operation, kind: ResourceType, name: str) -> bool:
         """Whether they may do this to this resource."""
+        question = who.principal, who.host, operation.value, kind.value, name
+        known = self._decisions().get(question)
+        if known is not None:
+            return known
         arn = who.principal.removeprefix(_PREFIX)
         if arns.account_of(arn) is None:
             return self._others is None or self._others.allows(who, operation, kind, name)
         action = action_of(kind.name, operation.name)
-        return action is not None and self._may(arn, action, self._arns.resource(kind.name, name), who.host)
+        allowed = action is not None and self._may(arn, action, self._arns.resource(kind.name, name), who.host)
+        self._kept[question] = allowed
+        return allowed
 
     def allows_any(self, who: Requester, operation: Operation, kind: ResourceType) -> bool:
         """Policies can't be asked that: whoever has logged in by IAM needs the action itself."""
@@ -70,22 +76,21 @@ class PolicyAuthorizer:
         """Whether the policies of this principal allow kafka-cluster:Connect."""
         return self._may(arn, CONNECT, self._arns.cluster, host)
 
-    def _may(self, arn: str, action: str, resource: str, host: str) -> bool:
+    def _decisions(self) -> dict[tuple[str, str, int, int, str], bool]:
         now = self._monotonic()
         if now >= self._kept_until or len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
             self._kept_until = now + KEEP_S
-        question = arn, action, resource, host
-        known = self._kept.get(question)
-        if known is None:
-            verdict = self._judge(arn, action, resource, host)
-            known = self._kept[question] = verdict.allowed
-            if not known:
-                why = f"statement {verdict.sid or '(without a Sid)'} denies it"
-                if verdict.decision is Decision.IMPLICIT_DENY:
-                    why = "no statement allows it"
-                log.info("%s at %s is denied %s on %s: %s", arn, host, action, resource, why)
-        return known
+        return self._kept
+
+    def _may(self, arn: str, action: str, resource: str, host: str) -> bool:
+        verdict = self._judge(arn, action, resource, host)
+        if not verdict.allowed:
+            why = f"statement {verdict.sid or '(without a Sid)'} denies it"
+            if verdict.decision is Decision.IMPLICIT_DENY:
+                why = "no statement allows it"
+            log.info("%s at %s is denied %s on %s: %s", arn, host, action, resource, why)
+        return verdict.allowed
 
     def _judge(self, arn: str, action: str, resource: str, host: str) -> Verdict:
         context = {

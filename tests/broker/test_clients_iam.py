@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tests.broker.test_file_cluster import ALICE, KEY, REGION, SECRET, policy, t
 from tests.support.certificates import CertificateAuthority
 from tests.support.file_bundled import FileBundled
 from tests.support.javatools import iam_auth_jar, run_tool
+from tests.support.rawclient import RawClient
 from tests.support.waiting import wait_for
 
 CLUSTER = "arn:aws:kafka:us-east-1:123456789012:cluster/one/uuid"
@@ -155,3 +158,26 @@ async def test_given_the_python_signer_when_aiokafka_writes_and_reads_then_it_is
     async with AIOKafkaConsumer("aiokafka", **settings, auto_offset_reset="earliest") as consumer:
         record = await asyncio.wait_for(consumer.getone(), 20)
         assert record.value == b"y"
+
+
+@pytest.mark.slow
+async def test_given_two_hundred_connections_at_once_then_all_log_in_and_each_is_served(
+    world: World, bootstrap: str
+) -> None:
+    authority = ssl.create_default_context(cafile=str(world.authority.certificate))
+    shown = token()[0]
+
+    async def one() -> int:
+        def talk() -> int:
+            with RawClient(bootstrap, timeout=60.0, tls=authority) as raw:
+                assert raw.call("sasl_handshake", 1, mechanism="OAUTHBEARER").error_code == 0
+                message = f"n,,\x01auth=Bearer {shown}\x01\x01".encode()
+                assert raw.call("sasl_authenticate", 2, auth_bytes=message).error_code == 0
+                together.wait(60)
+                return len(raw.call("metadata", 12, topics=[]).brokers)
+
+        return await asyncio.get_running_loop().run_in_executor(pool, talk)
+
+    together = threading.Barrier(200)  # all of them are open at once
+    with ThreadPoolExecutor(200) as pool:
+        assert await asyncio.gather(*(one() for _ in range(200))) == [1] * 200
