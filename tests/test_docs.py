@@ -32,6 +32,7 @@ NOT_RUN = {  # with why
     **dict.fromkeys(("pip", "python3", "/opt/replicator/bin/pip", "install"), "would change this machine"),
     **dict.fromkeys(("kafka-console-producer.sh", "kafka-console-consumer.sh"), "tests/broker/test_clients_java.py"),
     "kafka-acls.sh": "tests/test_docs_rights.py grants what they say",
+    "aws": "tests/test_docs_consumers.py has their parameters checked",
 }
 LINKS = """\
 clusters: {us: {bootstrap_servers: "us:9092"}, eu: {bootstrap_servers: "eu:9092"}}
