@@ -17,6 +17,7 @@ from broker.iam.patterns import Context
 from broker.iam.policy import Decision, Verdict
 from broker.msk.errors import access_denied
 from broker.msk.registry import Caller
+from broker.msk.replicators.needs import create_needs
 
 ARN_LABELS = ("clusterArn", "resourceArn", "arn", "replicatorArn", "clusterOperationArn")
 
@@ -62,6 +63,7 @@ def request_context(
         "aws:SecureTransport": "true" if secure else "false",
         "aws:CurrentTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "aws:UserAgent": user_agent,
+        "iam:PassedToService": "kafka.amazonaws.com",  # to whom roles are passed, where one is
     }
     tags = body.get("tags")
     given = {k: v for k, v in tags.items() if isinstance(v, str)} if isinstance(tags, Mapping) else {}
@@ -73,8 +75,12 @@ def request_context(
     return context
 
 
-def needs(operation: str, labels: Mapping[str, str], body: Mapping[str, Any]) -> list[tuple[str, str]]:
+def needs(
+    operation: str, labels: Mapping[str, str], body: Mapping[str, Any], region: str, account: str
+) -> list[tuple[str, str]]:
     """The actions that a request takes, each with its resource."""
+    if operation == "CreateReplicator":
+        return create_needs(body, region, account)
     resource = resource_of(labels)
     if operation not in TOPIC_ACTIONS:
         return [(f"kafka:{operation}", resource)]

@@ -111,7 +111,10 @@ class Credentials:
             if one.access_key_id.startswith(SESSION_PREFIX) and one.access_key_id not in taken
         ]
         others = [one for one in base.credentials if one.access_key_id not in {given.access_key_id for given in mine}]
-        wanted = base.model_copy(update={"credentials": (*mine, *others, *sessions)})
+        attached = [one for one in present.identities if arns.role_of(one.arn)]  # what sessions of replicators may do
+        wanted = base.model_copy(
+            update={"credentials": (*mine, *others, *sessions), "identities": (*base.identities, *attached)}
+        )
         if wanted != present:
             self.store.write(wanted)
 

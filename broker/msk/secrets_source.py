@@ -40,12 +40,21 @@ class SecretsSource:
     async def read(self, arn: str) -> tuple[str, str]:
         """User name and password. Raises InvalidSecret."""
         match = _ARN.fullmatch(arn)
-        if match is None:
-            raise InvalidSecret("The provided secret arn is not valid.")
-        if not match[3].startswith(PREFIX):
+        if match is not None and not match[3].startswith(PREFIX):
             raise InvalidSecret(
                 f"The provided secret arn cannot be used with Amazon MSK. Secret names must have the prefix '{PREFIX}'"
             )
+        content = await self.content(arn)
+        user, password = content.get("username"), content.get("password")
+        if not (isinstance(user, str) and user and isinstance(password, str) and password):
+            raise InvalidSecret("The provided secret doesn't hold a username and a password.")
+        return user, password
+
+    async def content(self, arn: str) -> dict[str, Any]:
+        """What a secret of any name holds. Raises InvalidSecret."""
+        match = _ARN.fullmatch(arn)
+        if match is None:
+            raise InvalidSecret("The provided secret arn is not valid.")
         text = self._from_file(match[3])
         if text is None and self._endpoint:
             text = await asyncio.to_thread(_from_endpoint, self._endpoint, match[1], arn)
@@ -53,12 +62,11 @@ class SecretsSource:
             raise InvalidSecret("Amazon MSK wasn't able to access the provided secret.")
         try:
             content = json.loads(text)
-            user, password = content["username"], content["password"]
-            if not (isinstance(user, str) and user and isinstance(password, str) and password):
-                raise ValueError
-        except (ValueError, KeyError, TypeError):
-            raise InvalidSecret("The provided secret doesn't hold a username and a password.") from None
-        return user, password
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise InvalidSecret("The provided secret doesn't hold a JSON object.")
+        return content
 
     async def users(self, arns: Sequence[str]) -> dict[str, str]:
         """Passwords by user name; a secret that can't be read any more is passed over, and said in the log."""

@@ -162,7 +162,9 @@ class Server:
             )
             require(self._judge, caller, action, target, context, self._service.policy_of(about))
 
-        for action, target in needs(exchange.operation.name, exchange.labels, body):
+        for action, target in needs(
+            exchange.operation.name, exchange.labels, body, exchange.region, exchange.caller.account
+        ):
             allowed(action, target, resource)
         return lambda action, target: allowed(action, target, target)
 

@@ -17,6 +17,7 @@ from broker.msk.clusters.launcher import StartCluster
 from broker.msk.clusters.park import Clusters
 from broker.msk.clusters.process import ClusterProcess
 from broker.msk.records import ConfigurationRecord, VpcConnectionRecord
+from broker.msk.replicators.park import Replicators
 from broker.msk.secrets_source import SecretsSource
 from broker.msk.settings import Settings
 from broker.msk.state import StateStore, write_atomically
@@ -65,12 +66,14 @@ class Service:
         self.credentials_file = settings.data / "credentials.json"
         self.credentials: CredentialStore | None = None  # of that file; the control plane puts it there
         self.clusters = Clusters(self, start_cluster)
+        self.replicators = Replicators(self)
         self.tagged: list[TagStore] = [
             Tagged(self.clusters.records),
             Tagged(self.configurations),
             Tagged(self.vpc_connections),
+            Tagged(self.replicators.records),
         ]
-        self.parts: list[Part] = [self.clusters]
+        self.parts: list[Part] = [self.clusters, self.replicators]
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:

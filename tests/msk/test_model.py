@@ -16,7 +16,7 @@ MODEL = service_model()
 ARN = "arn:aws:kafka:us-east-1:123456789012:cluster/orders/abcd1234-abcd-cafe-abab-9876543210ab-4"
 ENCODED = ARN.replace(":", "%3A").replace("/", "%2F")
 GROUP = {"clientSubnets": ["subnet-1", "subnet-2"], "instanceType": "kafka.m5.large"}
-NOT_HERE = {"Channel", "Replicator", "Replication"}  # channels are left out; replicators have modules of their own
+NOT_HERE = {"Channel"}
 
 
 def test_every_operation_of_the_model_has_a_function_and_no_function_is_for_nothing() -> None:

@@ -154,10 +154,11 @@ def control_plane(
     credentials: Path | None = None,
     environment: Mapping[str, str] = ROOT,
     start_cluster: StartCluster = ClusterProcess.start,
+    replicators: Any = None,
     strict: bool = False,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Iterator[World]:
-    """A control plane until the block ends."""
+    """A control plane until the block ends. `replicators`: `FakeReplicators`, from the start on."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="control plane", daemon=True)
     thread.start()
@@ -171,6 +172,8 @@ def control_plane(
 
     try:
         plane = run(make())
+        if replicators is not None:
+            replicators.install(World(plane, loop))
         run(plane.__aenter__())
         try:
             yield World(plane, loop)
