@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from broker.msk.clusters.addresses import SHARED
 from broker.msk.clusters.listeners import listeners
 from broker.msk.clusters.names import host
 from broker.msk.records import ClusterRecord
@@ -13,6 +14,7 @@ from broker.msk.records import ClusterRecord
 CONTROL_USER = "__amazon_msk_control_plane"  # logs in on the loopback listener below, for the topics API
 CONTROL_LISTENER = "CONTROL_PLANE"
 CONTROL_PORT = 9090
+JMX_PORT, NODE_PORT = 11001, 11002
 POLICY_FILE = "cluster-policy.json"
 NODES_OF_SERVERLESS = 3
 
@@ -48,11 +50,12 @@ def render(
 ) -> dict[str, Any]:
     """The cluster file. `users` are SCRAM users and passwords; `resolves` says whether a host name has an address."""
     named = resolves_all(record, resolves)
+    own = record.nodes[0].address != SHARED  # where brokers share an address, they take free ports
     config = defaults(record) | dict(properties)
     config["super.users"] = f"User:{CONTROL_USER}"
     out = []
     for spec in listeners(record):
-        entry: dict[str, Any] = {"name": spec.name, "port": spec.port, "protocol": spec.protocol}
+        entry: dict[str, Any] = {"name": spec.name, "port": spec.port if own else 0, "protocol": spec.protocol}
         if spec.mechanisms:
             entry["mechanisms"] = list(spec.mechanisms)
         if spec.client_certificates != "none":
@@ -61,9 +64,15 @@ def render(
             entry["advertised_hosts"] = {str(node.id): host(record, node, spec.infix) for node in record.nodes}
         out.append(entry)
     out.append(
-        {"name": CONTROL_LISTENER, "port": CONTROL_PORT, "protocol": "SASL_PLAINTEXT", "mechanisms": ["SCRAM-SHA-512"]}
+        {
+            "name": CONTROL_LISTENER,
+            "port": CONTROL_PORT if own else 0,
+            "protocol": "SASL_PLAINTEXT",
+            "mechanisms": ["SCRAM-SHA-512"],
+        }
     )
-    return {
+    exporters = _exporters(record)
+    return ({"metrics": exporters} if exporters else {}) | {
         "data": str(directory / "data"),
         "control": "127.0.0.1:0",
         "nodes": [{"id": node.id, "host": node.address, "rack": node.zone} for node in record.nodes],
@@ -81,6 +90,17 @@ def render(
         "acl_when_no_iam": True,
         "config": config,
     }
+
+
+def _exporters(record: ClusterRecord) -> dict[str, int | None] | None:
+    """Open monitoring's exporters on each broker, with MSK's ports."""
+    prometheus = ((record.provisioned or {}).get("openMonitoring") or {}).get("prometheus") or {}
+    jmx = (prometheus.get("jmxExporter") or {}).get("enabledInBroker")
+    node = (prometheus.get("nodeExporter") or {}).get("enabledInBroker")
+    if not (jmx or node):
+        return None
+    own = record.nodes[0].address != SHARED
+    return {"jmx_port": JMX_PORT if own else 0, "node_port": (NODE_PORT if own else 0) if node else None}
 
 
 def resolves_all(record: ClusterRecord, resolves: Callable[[str, str], bool]) -> bool:
