@@ -107,11 +107,7 @@ class Archiver:
         owned = self._owned.get(place)
         if owned is None or message.offset() < owned.position:
             return
-        kind, timestamp = message.timestamp()
-        record = Record(
-            message.offset(), None if kind == TIMESTAMP_NOT_AVAILABLE else timestamp, message.key(), message.value(),
-            tuple(message.headers() or ()),
-        )  # fmt: skip
+        record = _record(message)
         limits = self._settings.objects
         if owned.chunk is not None and not owned.chunk.takes(record) and not self._flush(place):
             return  # overtaken: what is to be archived here is read again
@@ -227,3 +223,16 @@ class Archiver:
             owned = self._owned.pop((each.topic, each.partition), None)
             if owned is not None and owned.chunk is not None:
                 self._size -= owned.chunk.size
+
+
+def _record(message: Any) -> Record:
+    kind, timestamp = message.timestamp()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    broken = None
+    try:
+        headers = tuple(message.headers() or ())
+    except (UnicodeDecodeError, SystemError):  # the client can't show such headers at all
+        broken = "a header's name isn't UTF-8; its headers are left out here"
+    if kind == TIMESTAMP_NOT_AVAILABLE:
+        timestamp = None
+    return Record(message.offset(), timestamp, message.key(), message.value(), headers, broken)

@@ -19,6 +19,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
+    broken: str | None = None  # why it is a dead letter whatever its value is
 
     @property
     def size(self) -> int:

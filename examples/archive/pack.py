@@ -60,6 +60,8 @@ def _decoded(records: Sequence[Record], decoder: Decoder) -> tuple[list[dict[str
     failed: dict[int, dict[str, Any]] = {}
     for record in records:
         try:
+            if record.broken is not None:
+                raise Undecodable(record.broken)
             value = None if record.value is None else decoder.decode(record.value)
         except Undecodable as error:
             failed[record.offset] = {**_around(record), "value": record.value, "error": str(error)}

@@ -14,6 +14,7 @@ from tests.examples.archive.processes import ArchiveProcess
 from tests.examples.objects import ObjectStore
 from tests.support.bundled import BundledCluster
 from tests.support.copying import create
+from tests.support.rawclient import RawClient, batch, varint
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow]
@@ -151,6 +152,22 @@ def test_given_an_object_store_that_is_away_when_archiving_then_it_ends_with_the
     process = ArchiveProcess(tmp_path, cluster, objects, topics={topic: JSON[TOPIC]}, group=topic)
     assert process.once() == 0, process.log
     assert archived(objects, topic, 20)
+
+
+def test_given_a_record_that_the_client_can_not_show_whole_when_archived_then_it_is_a_dead_letter_and_it_goes_on(
+    cluster: BundledCluster, topic: str, objects: ObjectStore, tmp_path: Path
+) -> None:
+    header = varint(2) + b"\xff\xfe" + varint(1) + b"x"  # its name isn't UTF-8
+    body = b"\x00" + varint(0) + varint(0) + varint(-1) + varint(2) + b"{}" + varint(1) + header
+    records = batch([b"{}"], payload=varint(len(body)) + body)
+    data = {"name": topic, "partition_data": [{"index": 0, "records": records}]}
+    with RawClient(cluster.bootstrap) as client:
+        client.call("produce", 9, transactional_id=None, acks=-1, timeout=10_000, topic_data=[data])
+    produce(cluster, topic, 0, 2)
+    process = ArchiveProcess(tmp_path, cluster, objects, topics={topic: JSON[TOPIC]}, group=topic)
+    assert process.once() == 0, process.log
+    assert [row.offset for row in objects.rows(topic, 0)] == [1]
+    assert [row.value for row in objects.rows(topic, 0, dead_letters=True)] == [b"{}"]
 
 
 def _delete_before(cluster: BundledCluster, topic: str, offset: int) -> None:
