@@ -89,6 +89,29 @@ def test_given_kills_at_any_time_when_it_is_started_again_then_each_record_is_in
     assert archived(objects, topic, written)
 
 
+def test_given_a_second_process_when_partitions_move_to_it_and_back_then_each_record_is_in_the_archive_once(
+    cluster: BundledCluster, topic: str, objects: ObjectStore, tmp_path: Path
+) -> None:
+    settings = {"topics": {topic: JSON[TOPIC]}, "group": topic, "objects": {"max_seconds": 0.3}}
+    processes = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        processes.append(ArchiveProcess(tmp_path / name, cluster, objects, **settings))
+    first, second = processes
+    first.start()
+    produce(cluster, topic, 0, 100)
+    wait_for(lambda: first.log.count('"assigned"') == 2, within=30, what="the first has both partitions")
+    second.start()
+    produce(cluster, topic, 100, 100)
+    wait_for(lambda: '"assigned"' in second.log, within=30, what="the second has got one")
+    produce(cluster, topic, 200, 100)
+    assert first.terminate() == 0, first.log
+    wait_for(lambda: second.log.count('"assigned"') == 2, within=30, what="the second has both")
+    produce(cluster, topic, 300, 100)
+    wait_for(lambda: archived(objects, topic, 400), within=30, every=0.3, what="all is there")
+    assert second.terminate() == 0, second.log
+
+
 def test_given_a_half_full_object_when_it_is_terminated_then_it_is_written_and_lag_is_committed(
     cluster: BundledCluster, topic: str, objects: ObjectStore, tmp_path: Path
 ) -> None:
