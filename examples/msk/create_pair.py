@@ -64,7 +64,7 @@ def cluster(kafka: Any, name: str, subnets: list[str], groups: list[str], argume
                 "ClientAuthentication": _IAM,
                 "EncryptionInfo": {"EncryptionInTransit": {"ClientBroker": "TLS", "InCluster": True}},
                 "KafkaVersion": arguments.kafka_version,
-                "NumberOfBrokerNodes": len(subnets),
+                "NumberOfBrokerNodes": 4 if len(subnets) == 2 else len(subnets),  # fewer get no replicator
             },
             Tags={"purpose": "replication"},
         )["ClusterArn"]

@@ -18,7 +18,7 @@ create_cluster() { # name region subnets...
     "ClientAuthentication": {"Sasl": {"Iam": {"Enabled": true}}},
     "EncryptionInfo": {"EncryptionInTransit": {"ClientBroker": "TLS", "InCluster": true}},
     "KafkaVersion": "'"$KAFKA_VERSION"'",
-    "NumberOfBrokerNodes": '$#'
+    "NumberOfBrokerNodes": '$(($# == 2 ? 4 : $#))'
   }'
 }
 

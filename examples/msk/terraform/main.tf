@@ -29,7 +29,7 @@ resource "aws_msk_cluster" "source" {
   provider               = aws.source
   cluster_name           = "orders-source"
   kafka_version          = "3.6.0"
-  number_of_broker_nodes = length(var.source_subnets)
+  number_of_broker_nodes = length(var.source_subnets) == 2 ? 4 : length(var.source_subnets)
 
   broker_node_group_info {
     client_subnets  = var.source_subnets
@@ -65,7 +65,7 @@ resource "aws_msk_cluster" "target" {
   provider               = aws.target
   cluster_name           = "orders-target"
   kafka_version          = "3.6.0"
-  number_of_broker_nodes = length(var.target_subnets)
+  number_of_broker_nodes = length(var.target_subnets) == 2 ? 4 : length(var.target_subnets)
 
   broker_node_group_info {
     client_subnets  = var.target_subnets

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.msk.replicating import ROLE, FakeReplicators
 from tests.msk.world import ROOT as KEYS
 from tests.msk.world import Fakes, World, control_plane
 from tests.support.documents import ROOT
@@ -22,8 +23,9 @@ REGIONS = ("us-east-1", "eu-west-1")
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """The API, on clusters that are pretended: brokers are tested where they live."""
+    """The API, on clusters and replicators that are pretended: the real ones are tested where they live."""
     with control_plane(tmp_path / "msk", start_cluster=Fakes()) as found:
+        FakeReplicators().install(found)
         yield found
 
 
@@ -36,34 +38,39 @@ def run(world: World, command: list[str], **environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def holds(world: World, source: str, target: str) -> None:
-    """Both clusters are there, ACTIVE, and the source lets the service in from another region."""
+def holds(world: World, source: str, target: str, replicator: str) -> None:
+    """Both clusters are there, ACTIVE, the source lets the service in from another region, and the replicator runs."""
     for arn, region in zip((source, target), REGIONS, strict=True):
         assert f":{region}:" in arn
         info = world.client(region=region).describe_cluster_v2(ClusterArn=arn)["ClusterInfo"]
         assert info["State"] == "ACTIVE"
-        assert info["Provisioned"]["NumberOfBrokerNodes"] == 2
+        assert info["Provisioned"]["NumberOfBrokerNodes"] == 4
     kafka = world.client(region=REGIONS[0])
     nodes = kafka.describe_cluster_v2(ClusterArn=source)["ClusterInfo"]["Provisioned"]["BrokerNodeGroupInfo"]
     assert nodes["ConnectivityInfo"]["VpcConnectivity"]["ClientAuthentication"]["Sasl"]["Iam"]["Enabled"] is True
     policy = json.loads(kafka.get_cluster_policy(ClusterArn=source)["Policy"])
     assert policy["Statement"][0]["Principal"] == {"Service": ["kafka.amazonaws.com"]}
+    made = world.client(region=REGIONS[1]).describe_replicator(ReplicatorArn=replicator)
+    assert made["ReplicatorState"] == "RUNNING"
+    info = made["ReplicationInfoList"][0]["TopicReplication"]
+    assert (info["TopicsToReplicate"], info["StartingPosition"]["Type"]) == ([".*"], "EARLIEST")
 
 
 def test_given_a_local_msk_when_the_boto3_script_is_run_twice_then_the_pair_is_there_once(world: World) -> None:
     command = [
         sys.executable, "-m", "examples.msk.create_pair", "--wait", "60",
         "--source-subnets", "subnet-0aaa,subnet-0bbb", "--target-subnets", "subnet-0ccc,subnet-0ddd",
+        "--service-execution-role", ROLE,
     ]  # fmt: skip
     (first,) = run(world, command)
     (again,) = run(world, command)
     assert first == again
-    holds(world, json.loads(first)["source"], json.loads(first)["target"])
+    holds(world, **json.loads(first))
 
 
 def test_given_a_local_msk_when_the_aws_cli_script_is_run_then_the_pair_is_there(world: World) -> None:
-    source, target = run(
-        world, ["bash", "examples/msk/create_pair.sh"], POLL_S="0.2", WAIT_S="60",
+    source, target, replicator = run(
+        world, ["bash", "examples/msk/create_pair.sh"], POLL_S="0.2", WAIT_S="60", SERVICE_EXECUTION_ROLE=ROLE,
         SOURCE_SUBNETS="subnet-0aaa subnet-0bbb", TARGET_SUBNETS="subnet-0ccc subnet-0ddd",
     )  # fmt: skip
-    holds(world, source, target)
+    holds(world, source, target, replicator)
