@@ -14,7 +14,7 @@ import pytest
 from tests.msk.replicating import ROLE, FakeReplicators
 from tests.msk.world import ROOT as KEYS
 from tests.msk.world import Fakes, World, control_plane
-from tests.support.documents import ROOT
+from tests.support.documents import ROOT, shell_lines
 
 pytestmark = [pytest.mark.slow]
 
@@ -38,13 +38,13 @@ def run(world: World, command: list[str], **environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def holds(world: World, source: str, target: str, replicator: str) -> None:
+def holds(world: World, source: str, target: str, replicator: str, brokers: int) -> None:
     """Both clusters are there, ACTIVE, the source lets the service in from another region, and the replicator runs."""
     for arn, region in zip((source, target), REGIONS, strict=True):
         assert f":{region}:" in arn
         info = world.client(region=region).describe_cluster_v2(ClusterArn=arn)["ClusterInfo"]
         assert info["State"] == "ACTIVE"
-        assert info["Provisioned"]["NumberOfBrokerNodes"] == 4
+        assert info["Provisioned"]["NumberOfBrokerNodes"] == brokers
     kafka = world.client(region=REGIONS[0])
     nodes = kafka.describe_cluster_v2(ClusterArn=source)["ClusterInfo"]["Provisioned"]["BrokerNodeGroupInfo"]
     assert nodes["ConnectivityInfo"]["VpcConnectivity"]["ClientAuthentication"]["Sasl"]["Iam"]["Enabled"] is True
@@ -56,16 +56,15 @@ def holds(world: World, source: str, target: str, replicator: str) -> None:
     assert (info["TopicsToReplicate"], info["StartingPosition"]["Type"]) == ([".*"], "EARLIEST")
 
 
-def test_given_a_local_msk_when_the_boto3_script_is_run_twice_then_the_pair_is_there_once(world: World) -> None:
-    command = [
-        sys.executable, "-m", "examples.msk.create_pair", "--wait", "60",
-        "--source-subnets", "subnet-0aaa,subnet-0bbb", "--target-subnets", "subnet-0ccc,subnet-0ddd",
-        "--service-execution-role", ROLE,
-    ]  # fmt: skip
+def test_given_a_local_msk_when_the_readmes_boto3_command_is_run_twice_then_the_pair_is_there_once(
+    world: World,
+) -> None:
+    (written,) = [words for words in shell_lines("examples/msk/README.md") if words[0] == "python"]
+    command = [sys.executable, *written[1:], "--wait", "60"]
     (first,) = run(world, command)
     (again,) = run(world, command)
     assert first == again
-    holds(world, **json.loads(first))
+    holds(world, **json.loads(first), brokers=3)
 
 
 def test_given_a_local_msk_when_the_aws_cli_script_is_run_then_the_pair_is_there(world: World) -> None:
@@ -73,4 +72,4 @@ def test_given_a_local_msk_when_the_aws_cli_script_is_run_then_the_pair_is_there
         world, ["bash", "examples/msk/create_pair.sh"], POLL_S="0.2", WAIT_S="60", SERVICE_EXECUTION_ROLE=ROLE,
         SOURCE_SUBNETS="subnet-0aaa subnet-0bbb", TARGET_SUBNETS="subnet-0ccc subnet-0ddd",
     )  # fmt: skip
-    holds(world, source, target, replicator)
+    holds(world, source, target, replicator, brokers=4)
