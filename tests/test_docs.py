@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from replicator.cli.main import app
 from replicator.config.load import load
+from replicator.credentials.secrets_manager import STORE
 from tests.deploy.files import tool
 from tests.support.bundled import BundledCluster
 from tests.support.checker import Seen
@@ -122,8 +123,9 @@ def test_given_the_readme_when_its_configuration_is_loaded_then_it_needs_nothing
 
 
 def test_given_the_documents_when_their_configuration_is_loaded_then_it_is_right_but_for_secrets(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(STORE, "read", lambda reference: '{"username": "somebody", "password": "something"}')
     examples = [(name, text) for name in DOCUMENTS if name.startswith("docs/") for text in blocks(name, "yaml")]
     links = [(name, text) for name, text in examples if "links:" in text]
     parts = [(name, text) for name, text in examples if "links:" not in text]

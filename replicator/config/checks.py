@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Iterator
 
 from pydantic import SecretStr
 
+from replicator.config.checks_log_in import log_in_problems, log_in_warnings, readable
 from replicator.config.explain import nearest
 from replicator.config.later import value_not_available
 from replicator.config.models import LinkConfig, ServiceConfig, Settings
@@ -46,6 +46,8 @@ def find_warnings(settings: Settings) -> list[Problem]:
             warnings.append(Problem(("links", index, "topics"), text))
         seen.setdefault(key, link.name)
     warnings += _twice(settings)
+    for alias, cluster in settings.clusters.items():
+        warnings += log_in_warnings(cluster, ("clusters", alias, "security"))
     if settings.service.cert_file is None and not _is_loopback(settings.service.http):
         warnings.append(Problem(("service", "http"), "the token travels in clear; set service.cert_file and key_file"))
     return warnings
@@ -67,19 +69,7 @@ def _clusters(settings: Settings) -> Iterator[Problem]:
 def _security(settings: Settings, alias: str) -> Iterator[Problem]:
     security = settings.clusters[alias].security
     path: KeyPath = ("clusters", alias, "security")
-    if security.protocol.startswith("SASL_"):
-        if security.mechanism is None:
-            yield Problem((*path, "mechanism"), f"{security.protocol} needs PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
-        if not security.username:
-            yield Problem((*path, "username"), f"{security.protocol} needs one")
-        if security.password is None:
-            text = f"{security.protocol} needs one; keep it out of this file: `password: ${{NAME}}` or `{{file: path}}`"
-            yield Problem((*path, "password"), text)
-    else:
-        for key in ("mechanism", "username", "password"):
-            if getattr(security, key) is not None:
-                safe = "SASL_SSL" if security.protocol == "SSL" else "SASL_SSL or SASL_PLAINTEXT"
-                yield Problem((*path, key), f"isn't used with protocol {security.protocol}; write `protocol: {safe}`")
+    yield from log_in_problems(settings.clusters[alias], path)
     if not security.protocol.endswith("SSL"):
         for key in ("ca_file", "cert_file", "key_file", "key_password"):
             if getattr(security, key) is not None:
@@ -87,14 +77,9 @@ def _security(settings: Settings, alias: str) -> Iterator[Problem]:
                 yield Problem((*path, key), f"isn't used with protocol {security.protocol}; write `protocol: {safe}`")
         return
     for key in ("ca_file", "cert_file", "key_file"):
-        yield from _readable((*path, key), getattr(security, key))
+        yield from readable((*path, key), getattr(security, key))
     if security.key_file is not None and security.cert_file is None:
         yield Problem((*path, "key_file"), "needs cert_file as well")
-
-
-def _readable(path: KeyPath, name: str | None) -> Iterator[Problem]:
-    if name is not None and not (os.path.isfile(name) and os.access(name, os.R_OK)):
-        yield Problem(path, f"{name} isn't a file that can be read")
 
 
 def _links(settings: Settings) -> Iterator[Problem]:
@@ -240,7 +225,7 @@ def _service(settings: Settings) -> Iterator[Problem]:
         missing = "cert_file" if service.cert_file is None else "key_file"
         yield Problem(("service", missing), "is missing: HTTPS needs cert_file and key_file")
     for key in ("cert_file", "key_file"):
-        yield from _readable(("service", key), getattr(service, key))
+        yield from readable(("service", key), getattr(service, key))
     yield from _tokens(service)
 
 

@@ -47,6 +47,10 @@ Every verb takes it with `-c FILE`, or from the environment variable `REPLICATOR
 
 - `${NAME}` and `${NAME:-default}` are taken from the environment, wherever they stand; `$${` is a literal `${`.
 - `{file: path}` is the content of a file, for secrets. A password is read again when its file has changed.
+- `{secretsmanager: NAME-OR-ARN, key: KEY}` is a secret of AWS Secrets Manager, or the text under `key` where it is a
+  JSON object; without `key`, of a secret such as `{"username": "…", "password": "…"}` the part that the setting is
+  called by. A secret that is in use is asked for again once a minute at most. `region` and `profile` say where and as
+  whom, if not by AWS's default chain.
 - Paths are relative to the configuration's folder.
 - Sizes are bytes, or such as `64 MiB`. Times need a date and a zone.
 - Regular expressions mean whole names. Single quotes keep backslashes as they are.

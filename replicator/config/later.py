@@ -9,18 +9,12 @@ _SECURITY = ("clusters", "*", "security")
 
 _KEYS: dict[KeyPath, str] = {
     (*_LINK, "sync", "new_groups"): "leaving new groups out (exclude them by name instead)",
-    (*_SECURITY, "region"): "AWS_MSK_IAM",
-    (*_SECURITY, "role_arn"): "AWS_MSK_IAM",
-    (*_SECURITY, "profile"): "AWS_MSK_IAM",
-    (*_SECURITY, "token_endpoint"): "OAUTHBEARER",
 }
 
 _VALUES: dict[KeyPath, dict[str, str]] = {
     (*_LINK, "sync", "new_topics"): {"false": "this version always copies new topics; exclude them by name instead"},
     (*_SECURITY, "mechanism"): {
-        "AWS_MSK_IAM": "this version can't sign for AWS IAM yet; use SCRAM-SHA-512 on MSK's port 9096",
-        "OAUTHBEARER": "this version can't fetch OAuth tokens yet; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
-        "GSSAPI": "Kerberos isn't supported; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+        "GSSAPI": "Kerberos isn't supported; use SCRAM-SHA-512, OAUTHBEARER or mutual TLS",
     },
 }
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from replicator.config.models import ClusterConfig, SecurityConfig
 from replicator.config.secrets import Stamp, stamp_of
+from replicator.config.tokens import token_source, with_region
+from replicator.credentials.token import TokenSource
+from replicator.errors import ReplicatorError
 
 LOGGER_NAME = "replicator.librdkafka"  # `telemetry.logs` keeps it from repeating itself
 
@@ -83,8 +86,45 @@ def client_properties(cluster: ClusterConfig, *, client_id: str) -> dict[str, An
     }
     if cluster.client_rack is not None:
         properties["client.rack"] = cluster.client_rack
-    properties.update(_security(cluster.security))
-    return ClientProperties(properties, cluster.security)
+    security = with_region(cluster)
+    properties.update(_security(security))
+    return ClientProperties(properties, security)
+
+
+class Tokens:
+    """Gives librdkafka a bearer token whenever it wants one: its `oauth_cb`.
+
+    confluent-kafka calls it from a thread of librdkafka's, without being polled, and a client's constructor waits for
+    it (*measured*, 2.16); librdkafka asks again when 80 % of a token's time is over, and re-authenticates by itself.
+    """
+
+    def __init__(self, source: TokenSource, security: SecurityConfig) -> None:
+        self._source = source
+        self._extensions = dict(security.extensions) if security.mechanism == "OAUTHBEARER" else {}
+
+    def __call__(self, _: str | None) -> tuple[str, float, str, dict[str, str]]:
+        try:
+            token = self._source.token()
+        except ReplicatorError as error:
+            raise RuntimeError(str(error)) from None  # librdkafka tries again in a while; the source has logged it
+        return token.text, token.ends_s, "", self._extensions
+
+    def require(self, cluster: str) -> None:
+        """ReplicatorError if there is no token: why."""
+        try:
+            self._source.token()
+        except ReplicatorError as error:
+            raise type(error)(f"cluster {cluster}: can't log in: {error}") from error
+
+
+def require_token(properties: Mapping[str, Any], cluster: str) -> None:
+    """Before a client is made: ReplicatorError, which names `cluster`, if it needs a token and none is to be had.
+
+    The client would wait 10 s for it, and couldn't say what the matter is.
+    """
+    tokens = properties.get("oauth_cb")
+    if isinstance(tokens, Tokens):
+        tokens.require(cluster)
 
 
 def _security(security: SecurityConfig) -> dict[str, Any]:
@@ -99,6 +139,10 @@ def _security(security: SecurityConfig) -> dict[str, Any]:
         if security.key_password is not None:
             properties["ssl.key.password"] = security.key_password.get_secret_value()
     if security.protocol.startswith("SASL_"):
+        if (tokens := token_source(security)) is not None:
+            properties["sasl.mechanism"] = "OAUTHBEARER"
+            properties["oauth_cb"] = Tokens(tokens, security)
+            return properties
         properties["sasl.mechanism"] = security.mechanism
         properties["sasl.username"] = security.username or ""
         properties["sasl.password"] = security.password.get_secret_value() if security.password else ""

@@ -17,7 +17,7 @@ from replicator.config.tree import KeyPath, Problem, Tree, parse_tree, read_tree
 from replicator.errors import ConfigurationError
 
 _MAX_SHOWN = 20
-_FILE_KEYS = ("ca_file", "cert_file", "key_file", "path")
+_FILE_KEYS = ("ca_file", "cert_file", "key_file", "token_ca_file", "path")
 
 
 @dataclass(frozen=True, slots=True)

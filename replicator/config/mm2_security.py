@@ -6,10 +6,17 @@ import re
 from typing import Any
 
 from replicator.config.mm2 import Found, Mm2Properties, is_true
-from replicator.config.mm2_secrets import Secrets
+from replicator.config.mm2_secrets import Secrets, escaped
+from replicator.credentials.aws import region_of_brokers
 
 _OPTION = re.compile(r"([\w.]+)\s*=\s*(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[^\s;]+)")
-_MSK_REGION = re.compile(r"\.kafka(?:-serverless)?\.([a-z0-9-]+)\.amazonaws\.com")
+_IAM_OPTIONS = {
+    "awsRoleArn": "role_arn",
+    "awsProfileName": "profile",
+    "awsRoleSessionName": "role_session_name",
+    "awsRoleExternalId": "external_id",
+}
+_IAM_IDLE = {"awsDebugCreds", "awsStsRegion", "awsMaxRetries", "awsMaxBackOffTimeMs"}  # STS is asked in the region
 
 
 def cluster(properties: Mm2Properties, secrets: Secrets, alias: str) -> dict[str, Any]:
@@ -72,21 +79,33 @@ class _Security:
             if is_true(options.get("tokenauth", "false")):
                 self._note("delegation tokens are used as user name and password; they aren't renewed", at)
         elif mechanism == "AWS_MSK_IAM":
-            region = _MSK_REGION.search(self._addresses)
-            self._made["region"] = region[1] if region else "SET-ME"
-            if not region:
-                self._note("set `region`: it isn't in the brokers' addresses", at)
-            for option, key in (("awsRoleArn", "role_arn"), ("awsProfileName", "profile")):
-                if option in options:
-                    self._made[key] = options[option]
-            for option in options.keys() - {"awsRoleArn", "awsProfileName"}:
-                self._note(f"the login option {option} has no equivalent; the default chain of credentials is used", at)
+            self._iam(at, options)
         elif mechanism == "OAUTHBEARER":
-            self._oauth(at, options)
+            callback = self._get("sasl.login.callback.handler.class")
+            if callback is not None and "IAM" in callback.value:  # Amazon's, which makes tokens of AWS credentials
+                self._made["mechanism"] = "AWS_MSK_IAM"
+                self._iam(at, options)
+            else:
+                self._oauth(at, options)
         elif mechanism == "GSSAPI":
-            self._note("Kerberos isn't supported; use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512", at)
+            self._note("Kerberos isn't supported; use SCRAM-SHA-512, OAUTHBEARER or mutual TLS", at)
         else:
             self._note(f"sasl.mechanism {mechanism} isn't known", at)
+
+    def _iam(self, at: Found | None, options: dict[str, str]) -> None:
+        """The options of `software.amazon.msk.auth.iam.IAMLoginModule`."""
+        callback = self._get("sasl.client.callback.handler.class")
+        if callback is not None and "IAM" not in callback.value:
+            self._note("sasl.client.callback.handler.class has no equivalent", callback)
+        region = region_of_brokers(self._addresses)
+        if region is None:  # else it is read from the brokers' names
+            self._made["region"] = "SET-ME"
+            self._note("set `region`: it isn't in the brokers' addresses", at)
+        for option, key in _IAM_OPTIONS.items():
+            if option in options:
+                self._made[key] = escaped(options[option])
+        for option in sorted(options.keys() - _IAM_OPTIONS.keys() - _IAM_IDLE):
+            self._note(f"the login option {option} has no equivalent; the default chain of credentials is used", at)
 
     def _login(self, at: Found | None, username: str | None, password: str | None, name: str) -> None:
         if at is None or username is None or password is None:
@@ -104,13 +123,25 @@ class _Security:
             self._made["token_endpoint"] = self._refer(endpoint, "token_endpoint", secret=False)
         else:
             self._note("set `token_endpoint`: sasl.oauthbearer.token.endpoint.url isn't given", at)
-        if identity is not None and secret is not None:
-            self._made["username"] = self._refer(identity, "client_id", secret=False)
-            self._made["password"] = self._refer(secret, "client_secret")
-        else:
-            self._login(at, options.get("clientId"), options.get("clientSecret"), "sasl.jaas.config")
-        if "scope" in options:
-            self._note(f"the scope {options['scope']!r} has no equivalent", at)
+        name, word = options.get("clientId"), options.get("clientSecret")
+        if identity is not None:
+            self._made["client_id"] = self._refer(identity, "client_id", secret=False)
+        elif at is not None and name is not None:
+            self._made["client_id"] = self._refer(_part(at, name), "client_id", secret=False)
+        if secret is not None:
+            self._made["client_secret"] = self._refer(secret, "client_secret")
+        elif at is not None and word is not None:
+            self._made["client_secret"] = self._refer(_part(at, word), "client_secret")
+        if not {"client_id", "client_secret"} <= self._made.keys():
+            self._note("set `client_id` and `client_secret`: they aren't in sasl.jaas.config", at)
+        scope = self._get("sasl.oauthbearer.scope")
+        if scope is not None:
+            self._made["scope"] = self._refer(scope, "scope", secret=False)
+        elif "scope" in options:
+            self._made["scope"] = escaped(options["scope"])
+        prefix = "extension_"
+        if found := {key.removeprefix(prefix): escaped(options[key]) for key in options if key.startswith(prefix)}:
+            self._made["extensions"] = found
 
     def _trust(self) -> None:
         kind = self._get("ssl.truststore.type")

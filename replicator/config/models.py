@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, field_validator
 
 from replicator.config.fields import Boolean, Frozen, OnlyTrue, Size, boolean
 from replicator.config.mm2_names import is_heartbeats
@@ -37,12 +37,36 @@ class SecurityConfig(Frozen):
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """Whether with TLS (`SSL`), with a log-in (`SASL`), or both."""
-    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM"] | None = None
     """How to log in; needed with `SASL_…`."""
     username: str | None = None
-    """Who logs in; needed with `SASL_…`."""
+    """Who logs in; needed with `PLAIN` and `SCRAM-…`."""
     password: Secret | None = None
-    """Needed with `SASL_…`."""
+    """Needed with `PLAIN` and `SCRAM-…`."""
+    region: str | None = None
+    """`AWS_MSK_IAM`: the cluster's region; without it that of the brokers' names, else of `AWS_REGION`."""
+    profile: str | None = None
+    """`AWS_MSK_IAM`: of AWS's configuration files; without it AWS's default chain (environment, files, roles)."""
+    role_arn: str | None = None
+    """`AWS_MSK_IAM`: a role to assume with those credentials."""
+    role_session_name: str = "replicator"  # as CloudTrail shows it
+    """`AWS_MSK_IAM`: what the session of `role_arn` is called."""
+    external_id: str | None = None
+    """`AWS_MSK_IAM`: where the trust policy of `role_arn` asks for one."""
+    token_endpoint: str | None = None
+    """`OAUTHBEARER`: where tokens are to be had for client credentials (OAuth 2); `https://…`."""
+    client_id: str | None = None
+    """`OAUTHBEARER`: who asks for them."""
+    client_secret: Secret | None = None
+    """`OAUTHBEARER`: its secret."""
+    client_auth: Literal["basic", "post"] = "basic"  # RFC 6749 asks every endpoint for it
+    """`OAUTHBEARER`: whether both travel in a header or among the form's fields."""
+    scope: str | None = None
+    """`OAUTHBEARER`: what the token is to be good for; several words with spaces between."""
+    extensions: dict[str, str] = {}
+    """`OAUTHBEARER`: SASL extensions for the broker, such as `logicalCluster` (KIP-342)."""
+    token_ca_file: str | None = None
+    """`OAUTHBEARER`: the authorities to trust for `token_endpoint`, as PEM; without it the system's."""
     ca_file: str | None = None
     """The authorities to trust, as PEM; without it the system's."""
     cert_file: str | None = None
@@ -225,7 +249,7 @@ class TokenConfig(Frozen):
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._@-]+$")]
     """Who it is: the audit trail shows it."""
-    token: SecretStr
+    token: Secret
     """What they show as `Authorization: Bearer …`."""
     role: Literal["view", "operate"] = "view"
     """`view` shows everything and changes nothing; `operate` gives orders as well."""
@@ -236,7 +260,7 @@ class ServiceConfig(Frozen):
 
     http: str = "127.0.0.1:8080"
     """Where page, metrics and API are served: `host:port`, or `unix:/path`."""
-    token: SecretStr | None = None
+    token: Secret | None = None
     """What clients have to show as `Authorization: Bearer …`; but on loopback, this or `tokens` is needed."""
     tokens: tuple[TokenConfig, ...] = ()
     """Several people's, each with a name and a role."""

@@ -1,5 +1,5 @@
-"""Secrets that stand in files: read again when the file is another one, so that a rotated password is used by the next
-connection, without a restart and without being told."""
+"""Secrets that stand in files or in AWS Secrets Manager: read again when they are others, so that a rotated password is
+used by the next connection, without a restart and without being told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import structlog
 from pydantic import SecretStr, ValidatorFunctionWrapHandler, WrapValidator
+
+from replicator.credentials.secrets_manager import STORE, SecretReference, part_of
 
 MAX_BYTES = 64 << 10
 
@@ -52,6 +54,35 @@ class FileSecret(SecretStr):
         return self._secret_value
 
 
+class AwsText(str):
+    """What `{secretsmanager: …}` stood for when the configuration was read, and which part of which secret it was."""
+
+    reference: SecretReference
+    key: str | None
+    default: str
+
+    def __new__(cls, text: str, reference: SecretReference, key: str | None, default: str) -> AwsText:
+        made = super().__new__(cls, text)
+        made.reference, made.key, made.default = reference, key, default
+        return made
+
+
+class AwsSecret(SecretStr):
+    """A secret that is what AWS Secrets Manager holds, within a minute of its use. While that can't be read, or has no
+    such part, it is what it was."""
+
+    def __init__(self, text: AwsText) -> None:
+        super().__init__(str(text))
+        self._text = text
+
+    def get_secret_value(self) -> str:
+        """As of now. Never waits: what was changed lately is there for the next connection."""
+        found = STORE.present(self._text.reference)
+        if found is not None and (part := part_of(found, self._text.key, self._text.default)):
+            self._secret_value = part
+        return self._secret_value
+
+
 def stamp_of(path: str | Path) -> Stamp | None:
     """What tells whether a file is the same as before; None if it can't be looked at."""
     try:
@@ -61,9 +92,11 @@ def stamp_of(path: str | Path) -> Stamp | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _keep_file(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+def _keep_origin(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     made = validate(value)
+    if isinstance(value, AwsText):
+        return AwsSecret(value)
     return FileSecret(made.get_secret_value(), value.path) if isinstance(value, FileText) else made
 
 
-Secret = Annotated[SecretStr, WrapValidator(_keep_file)]
+Secret = Annotated[SecretStr, WrapValidator(_keep_origin)]

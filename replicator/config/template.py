@@ -5,7 +5,8 @@ from __future__ import annotations
 TEMPLATE = """\
 # Replicator: which topics are copied from which Kafka cluster to which.
 #
-# ${NAME} and ${NAME:-default} are taken from the environment, {file: path} from a file (for secrets).
+# ${NAME} and ${NAME:-default} are taken from the environment, {file: path} from a file, and
+# {secretsmanager: NAME} from AWS Secrets Manager (for secrets).
 # `replicator check` tells whether this file can be used; `replicator run` starts copying.
 
 clusters:                                 # every cluster that a link names; the key is the cluster's alias
@@ -15,8 +16,10 @@ clusters:                                 # every cluster that a link names; the
     bootstrap_servers: "localhost:9192"
     # security:
     #   protocol: SASL_SSL                # PLAINTEXT | SSL | SASL_PLAINTEXT | SASL_SSL
-    #   mechanism: SCRAM-SHA-512          # PLAIN | SCRAM-SHA-256 | SCRAM-SHA-512
-    #   username: replicator
+    #   mechanism: SCRAM-SHA-512          # PLAIN | SCRAM-SHA-256 | SCRAM-SHA-512 | AWS_MSK_IAM | OAUTHBEARER
+    #   region: eu-west-1                 # AWS_MSK_IAM: where the brokers' names don't hold it; role_arn, profile
+    #   token_endpoint: https://…         # OAUTHBEARER: with client_id, client_secret, scope
+    #   username: replicator              # PLAIN and SCRAM
     #   password: ${EU_PASSWORD}          # or {file: /run/secrets/eu-password}
     #   ca_file: eu-ca.pem                # else the system's authorities; paths are relative to this file
     #   cert_file: client.pem             # mutual TLS

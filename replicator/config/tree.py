@@ -1,4 +1,4 @@
-"""YAML as plain values with the line of every key, and with `${NAME}` and `{file: path}` filled in.
+"""YAML as plain values with the line of every key, and with `${NAME}`, `{file: …}` and `{secretsmanager: …}` filled in.
 
 Scalars stay the text that the user wrote (`password: 0123` is `"0123"`, `username: no` is `"no"`): which type a value
 has is for the settings' models to say, not for YAML to guess. Only an empty or `null` plain scalar is None.
@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 
 from replicator.config.secrets import MAX_BYTES as MAX_SECRET_BYTES
-from replicator.config.secrets import FileText
-from replicator.errors import ConfigurationError
+from replicator.config.secrets import AwsText, FileText
+from replicator.credentials.secrets_manager import STORE, SecretReference, part_of
+from replicator.errors import ConfigurationError, ReplicatorError
 
 KeyPath = tuple[str | int, ...]
 
@@ -140,6 +141,8 @@ class _Builder:
             value[key] = self.build(value_node, (*path, key))
         if set(value) == {"file"}:
             return self._read(value["file"], path, line)
+        if "secretsmanager" in value:
+            return self._ask_aws(value, path, line)
         return value
 
     def _fill_in(self, text: str, path: KeyPath, line: int) -> str:
@@ -172,6 +175,25 @@ class _Builder:
             raise self._error(path, line, f"file {target} can't be read: {error.strerror or error}") from error
         except UnicodeDecodeError as error:
             raise self._error(path, line, f"file {target} isn't UTF-8 text") from error
+
+    def _ask_aws(self, value: dict[str, Any], path: KeyPath, line: int) -> str:
+        known = ("secretsmanager", "key", "region", "profile")
+        if unknown := sorted(value.keys() - set(known)):
+            raise self._error(
+                (*path, unknown[0]), line, f"isn't known here; beside secretsmanager: {', '.join(known[1:])}"
+            )
+        if not all(isinstance(given, str) and given for given in value.values()):
+            raise self._error(path, line, "`{secretsmanager: …}` needs the name or ARN of a secret")
+        reference = SecretReference(value["secretsmanager"], value.get("region"), value.get("profile"))
+        try:
+            found = STORE.read(reference)
+        except ReplicatorError as error:
+            text = f"{error}; check the name, the region, and that secretsmanager:GetSecretValue is allowed on it"
+            raise self._error(path, line, text) from error
+        key, default = value.get("key"), str(path[-1])
+        if (part := part_of(found, key, default)) is None:
+            raise self._error(path, line, f"secret {reference.name} is no JSON object with text under {key!r}")
+        return AwsText(part, reference, key, default)
 
     def _error(self, path: KeyPath, line: int, text: str) -> ConfigurationError:
         return ConfigurationError(self._tree.show(Problem(path, text, line)))

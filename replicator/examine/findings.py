@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from replicator.config.librdkafka import client_properties
-from replicator.config.models import LinkConfig, Settings
+from replicator.config.models import LinkConfig, SecurityConfig, Settings
 from replicator.errors import (
     AuthorizationError,
     ReplicatorError,
@@ -91,7 +91,7 @@ async def _cluster(settings: Settings, alias: str) -> list[Finding]:
         return [problem(where, str(error), exit_code=error.exit_code if error.exit_code != 1 else 3)]
     else:
         security = config.security
-        who = f"as {security.username} ({security.mechanism})" if security.username else "without SASL"
+        who = _log_in(security)
         return [
             ok(where, f"reached over {security.protocol} {who}, cluster id {client.cluster_id or 'unknown'}"),
             *_versions(where, connection),
@@ -99,6 +99,16 @@ async def _cluster(settings: Settings, alias: str) -> list[Finding]:
         ]
     finally:
         await client.close()
+
+
+def _log_in(security: SecurityConfig) -> str:
+    """How we are known there."""
+    if security.mechanism == "AWS_MSK_IAM":
+        who = security.role_arn or (f"profile {security.profile}" if security.profile else "the default credentials")
+        return f"with AWS IAM, {who}"
+    if security.mechanism == "OAUTHBEARER":
+        return f"as client {security.client_id} ({security.mechanism})"
+    return f"as {security.username} ({security.mechanism})" if security.username else "without SASL"
 
 
 def _versions(where: str, connection: Connection) -> list[Finding]:

@@ -12,7 +12,7 @@ from uuid import UUID
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from replicator.config.librdkafka import ADMINISTRATOR, client_properties
+from replicator.config.librdkafka import ADMINISTRATOR, client_properties, require_token
 from replicator.config.models import ClusterConfig
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
 from replicator.ledger.client_calls import topic_names, topic_uuid
@@ -62,6 +62,7 @@ class ClusterSide:
             "error_cb": self._note_error,
         }
         self._admin: AdminClient | None = None
+        require_token(self.properties, alias)
         try:
             self._admin = AdminClient({**self.properties, **ADMINISTRATOR})
         except KafkaException as error:

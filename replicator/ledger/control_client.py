@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from replicator.config.librdkafka import require_token
 from replicator.errors import UnreachableError
 from replicator.ledger.client_errors import is_of_unused_group, replicator_error
 from replicator.ledger.lanes import control_topic
@@ -30,6 +31,7 @@ class ControlClient:
         self._properties = client_properties
         self._next = 0
         self._producer: Producer | None = None  # one for all writes: each new one takes half a second to begin
+        require_token(client_properties, cluster)
         try:
             self._consumer = Consumer(
                 {

@@ -8,6 +8,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from replicator.config.librdkafka import require_token
 from replicator.errors import UnreachableError, WrongStateError
 from replicator.ledger.client_errors import is_of_unused_group, replicator_error
 from replicator.ledger.codec import LedgerFormatError
@@ -47,6 +48,7 @@ class MapReader:
         self._link = link
         self._cluster = cluster
         self._refused: KafkaError | None = None
+        require_token(client_properties, cluster)
         try:
             self._consumer = Consumer(
                 {

@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from replicator.config.librdkafka import LogIn
+from replicator.config.librdkafka import LogIn, require_token
 from replicator.errors import UnreachableError
 from replicator.ledger.client_errors import is_of_unused_group, replicator_error
 from replicator.ledger.codec import LedgerFormatError
@@ -58,6 +58,7 @@ class LedgerReader:
         self.problems: dict[str, StoredProblem] = {}  # as of the last `read`, by source topic
         self._next = dict.fromkeys(range(lanes), 0)
         self._log_in = LogIn(client_properties)
+        require_token(client_properties, cluster)
         try:
             self._consumer = Consumer(
                 {

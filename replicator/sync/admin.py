@@ -37,7 +37,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from replicator.config.librdkafka import ADMINISTRATOR, LogIn
+from replicator.config.librdkafka import ADMINISTRATOR, LogIn, require_token
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
 from replicator.ledger.client_calls import topic_names, topic_uuid
 from replicator.ledger.client_errors import NoLeaderError, RefusedError, replicator_error
@@ -189,6 +189,7 @@ class Admin:
         return self._made
 
     def _new_client(self) -> AdminClient:
+        require_token(self._properties, self.cluster)
         try:
             return AdminClient({**self._properties, **self._log_in.properties()})
         except KafkaException as error:

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from replicator.config.models import ClusterConfig
+from replicator.config.tokens import with_region
 from replicator.errors import AuthenticationError, ConfigurationError, ReplicatorError, UnreachableError
 from replicator.wire.connection import Connection, open_connection
 from replicator.wire.kafka_errors import NONE, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION
@@ -34,6 +35,7 @@ class ClusterClient:
         self.alias = alias
         self.config = config
         self.client_id = client_id
+        self._security = with_region(config)
         self.cluster_id = ""
         self.brokers: dict[int, Broker] = {}
         self.topics: dict[str, TopicMetadata] = {}
@@ -222,7 +224,7 @@ class ClusterClient:
     async def _connect(self, host: str, port: int) -> Connection:
         try:
             return await open_connection(
-                self.alias, host, port, security=self.config.security, client_id=self.client_id
+                self.alias, host, port, security=self._security, client_id=self.client_id
             )
         except AuthenticationError:
             self.authentication_failures += 1

@@ -10,6 +10,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 import sys
 from collections import deque
@@ -33,18 +34,20 @@ from replicator.wire.kafka_errors import (
 )
 from replicator.wire.plain_transport import PlainTransport, connect_plainly
 from replicator.wire.primitives import INT32, NO_TAGS, Bytes, Reader, string
-from replicator.wire.security import SaslClient, sasl_client, tls_context
+from replicator.wire.sasl import SaslClient, sasl_client
+from replicator.wire.security import tls_context
 
 MAX_FRAME_BYTES = 128 << 20
 REQUEST_TIMEOUT_S = 40.0  # Kafka's request.timeout.ms (30 s) and a margin: the broker answers timeouts itself
 QUESTION_TIMEOUT_S = 10.0  # for small questions, which any broker answers at once: don't wait long for a frozen one
 CONNECT_TIMEOUT_S = 10.0
-REAUTHENTICATE_AT = 0.85  # of the session's lifetime, as the Java client (KIP-368)
+REAUTHENTICATE_AT = 0.85, 0.9  # of the session's lifetime (KIP-368); by chance, so that not all connections do at once
 
 API_VERSIONS = 18
 SASL_HANDSHAKE = 17
 SASL_AUTHENTICATE = 36
 
+_TOKEN_RETRY_S = 1.0
 _SEPARATE_WRITE_BYTES = 32 << 10
 _GATHERS = sys.version_info >= (3, 12)  # asyncio's own `writelines` joins all parts (a copy) before
 
@@ -270,11 +273,8 @@ class Connection(asyncio.BufferedProtocol):
 
     # authentication
 
-    async def authenticate(self, security: SecurityConfig) -> None:
+    async def authenticate(self, client: SaslClient, security: SecurityConfig) -> None:
         """Run the SASL exchange; plans the next one when the broker limits the session (KIP-368)."""
-        client = sasl_client(security)
-        if client is None:
-            return
         lifetime_ms = await self._sasl(client)
         if lifetime_ms > 0:
             self._reauthentication = asyncio.create_task(self._reauthenticate(security, lifetime_ms))
@@ -283,17 +283,32 @@ class Connection(asyncio.BufferedProtocol):
         """Before the session ends: hold new requests, let those in flight be answered, authenticate, go on."""
         try:
             while lifetime_ms > 0:
-                await asyncio.sleep(lifetime_ms / 1000 * REAUTHENTICATE_AT)
+                began = self._loop.time()
+                await asyncio.sleep(lifetime_ms / 1000 * random.uniform(*REAUTHENTICATE_AT))
+                client = await self._next_client(security, began + lifetime_ms / 1000)
                 self._held = []
                 while self._pending:
                     self._idle.clear()
                     await self._idle.wait()
-                client = sasl_client(security)
-                assert client is not None
                 lifetime_ms = await self._sasl(client)
                 self._release_held()
         except ReplicatorError as error:
             self._fail(error)
+
+    async def _next_client(self, security: SecurityConfig, ends: float) -> SaslClient:
+        """What logs in again. Nothing is held meanwhile; without a new token it is tried until the session ends."""
+        while True:
+            try:
+                client = await sasl_client(security)
+                assert client is not None
+                return client
+            except ReplicatorError as error:
+                left = ends - self._loop.time()
+                if left <= 0:
+                    raise type(error)(
+                        f"cluster {self.cluster}: can't log in to {self.address} again: {error}"
+                    ) from error
+                await asyncio.sleep(min(_TOKEN_RETRY_S, left))
 
     def _release_held(self) -> None:
         held, self._held = self._held or [], None
@@ -320,15 +335,20 @@ class Connection(asyncio.BufferedProtocol):
             code, said = reply.int16(), reply.string()
             if code != NONE:
                 why = said or error_name(code)
+                for secret in client.secrets:
+                    why = why.replace(secret, "…") if secret else why
                 raise AuthenticationError(
                     f"cluster {self.cluster}: {self.address} refused {client.mechanism} authentication: {why}; "
-                    f"check security.username and security.password"
+                    f"check {client.check}"
                     if code == SASL_AUTHENTICATION_FAILED
                     else f"cluster {self.cluster}: {self.address}: {client.mechanism}: {why}"
                 )
             challenge = bytes(reply.bytes32())
             lifetime_ms = reply.int64()
-            message = client.next(challenge)
+            try:
+                message = client.next(challenge)
+            except AuthenticationError as error:
+                raise AuthenticationError(f"cluster {self.cluster}: {self.address}: {error}") from error
         return lifetime_ms
 
 
@@ -349,6 +369,10 @@ async def open_connection(
     address = f"{host}:{port}"
     connection: Connection | None = None
     try:
+        client = await sasl_client(security)  # a token may take a while: the broker isn't kept waiting
+    except ReplicatorError as error:
+        raise type(error)(f"cluster {cluster}: can't log in to {address}: {error}") from error
+    try:
         async with asyncio.timeout(timeout_s):
             context = tls_context(security)
             made = Connection(cluster, address, client_id, max_frame_bytes)
@@ -359,8 +383,8 @@ async def open_connection(
                 name = host if context else None
                 await loop.create_connection(lambda: made, host, port, ssl=context, server_hostname=name)
             connection = made
-            if security.protocol.startswith("SASL_"):
-                await connection.authenticate(security)
+            if client is not None:
+                await connection.authenticate(client, security)
             connection.versions = await _api_versions(connection)
             return connection
     except (TimeoutError, OSError, ReplicatorError, UnicodeError, OverflowError) as error:  # the last: no such port

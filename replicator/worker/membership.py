@@ -23,7 +23,7 @@ from typing import Any
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from replicator.config.librdkafka import LogIn
+from replicator.config.librdkafka import LogIn, require_token
 from replicator.errors import ReplicatorError
 from replicator.ledger.client_errors import replicator_error
 
@@ -128,6 +128,7 @@ class Membership:
         """Begin to join the group. Returns at once; raises ReplicatorError for settings that librdkafka refuses."""
         if self._thread is not None:
             raise RuntimeError("the membership was started before")
+        await asyncio.to_thread(require_token, self._properties, self._cluster)
         consumer = self._consumer()
         name = f"membership {self._group}"
         self._thread = threading.Thread(target=self._run, args=(consumer,), name=name, daemon=True)

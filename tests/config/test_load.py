@@ -179,12 +179,43 @@ def test_given_several_mistakes_then_all_are_told_in_the_order_of_the_file() -> 
 @pytest.mark.parametrize(
     ("security", "message"),
     [
-        ("{protocol: SASL_SSL}", "security.mechanism: SASL_SSL needs PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"),
+        ("{protocol: SASL_SSL}", "security.mechanism: SASL_SSL needs PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, AWS_"),
         ("{protocol: SASL_SSL, mechanism: PLAIN, username: u}", "security.password: SASL_SSL needs one"),
         ("{protocol: SASL_SSL, mechanism: SCRAM-SHA-1, username: u, password: p}", "'SCRAM-SHA-1' must be PLAIN"),
-        ("{protocol: SASL_SSL, mechanism: AWS_MSK_IAM}", "AWS_MSK_IAM isn't available"),
-        ("{protocol: SASL_SSL, mechanism: OAUTHBEARER}", "OAUTHBEARER isn't available"),
-        ("{region: us-east-1}", "region: isn't available in this version"),
+        ("{protocol: SASL_SSL, mechanism: GSSAPI}", "GSSAPI isn't available: Kerberos isn't supported"),
+        (
+            "{protocol: SASL_SSL, mechanism: AWS_MSK_IAM}",
+            "security.region: is missing: the brokers' names don't hold it",
+        ),
+        (
+            "{protocol: SASL_SSL, mechanism: AWS_MSK_IAM, region: Ohio}",
+            "'Ohio' isn't a region's name, such as us-east-1",
+        ),
+        (
+            "{protocol: SASL_SSL, mechanism: AWS_MSK_IAM, region: us-east-1, username: u}",
+            "username: isn't used with mech",
+        ),
+        (
+            "{protocol: SASL_SSL, mechanism: AWS_MSK_IAM, region: us-east-1, role_arn: r}",
+            "role_arn: 'r' isn't a role's ARN",
+        ),
+        (
+            "{protocol: SASL_SSL, mechanism: AWS_MSK_IAM, region: us-east-1, external_id: xy}",
+            "is for role_arn, which isn't",
+        ),
+        ("{protocol: SASL_SSL, mechanism: OAUTHBEARER}", "security.token_endpoint: is missing"),
+        (
+            "{protocol: SASL_SSL, mechanism: OAUTHBEARER, token_endpoint: 'http://x.org/t'}",
+            "token_endpoint: has to be https",
+        ),
+        ("{protocol: SASL_SSL, mechanism: OAUTHBEARER, token_endpoint: 'https://u:hush@x/t'}", "mustn't hold a secret"),
+        ("{protocol: SASL_SSL, mechanism: OAUTHBEARER, token_endpoint: t}", "'t' isn't an address such as https://"),
+        (
+            "{protocol: SASL_SSL, mechanism: OAUTHBEARER, password: p}",
+            "password: isn't used with mechanism OAUTHBEARER; wri",
+        ),
+        ("{protocol: SASL_SSL, mechanism: OAUTHBEARER, extensions: {auth: x}}", "letters alone, and not `auth`"),
+        ("{region: us-east-1}", "region: isn't used with protocol PLAINTEXT"),
         ("{username: u}", "username: isn't used with protocol PLAINTEXT; write `protocol: SASL_SSL or"),
         ("{ca_file: x}", "ca_file: isn't used with protocol PLAINTEXT; write `protocol: SSL`"),
         ("{protocol: SSL, ca_file: /no/such.pem}", "ca_file: /no/such.pem isn't a file that can be read"),

@@ -206,14 +206,34 @@ def test_given_config_providers_when_imported_then_their_references_become_ours(
         (
             "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\nus.bootstrap.servers=b-1.x.kafka.eu-west-1.amazonaws.com:9098\n"
             'sasl.jaas.config=software.amazon.msk.auth.iam.IAMLoginModule required awsRoleArn="arn:aws:iam::1:role/r";',
-            {"mechanism": "AWS_MSK_IAM", "region": "eu-west-1", "role_arn": "arn:aws:iam::1:role/r"},
+            {"mechanism": "AWS_MSK_IAM", "region": None, "role_arn": "arn:aws:iam::1:role/r"},
+            "",
+        ),
+        (
+            "security.protocol=SASL_SSL\nsasl.mechanism=AWS_MSK_IAM\n"
+            'sasl.jaas.config=M required awsProfileName="p" awsRoleSessionName="s" awsRoleAccessKeyId="hidden";',
+            {"region": "SET-ME", "profile": "p", "role_session_name": "s"},
+            "the login option awsRoleAccessKeyId has no equivalent",
+        ),
+        (
+            "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\nus.bootstrap.servers=b.kafka.eu-west-1.amazonaws.com:9098\n"
+            "sasl.login.callback.handler.class=software.amazon.msk.auth.iam.IAMOAuthBearerLoginCallbackHandler\n"
+            'sasl.jaas.config=M required awsRoleArn="arn:aws:iam::1:role/r";',
+            {"mechanism": "AWS_MSK_IAM", "role_arn": "arn:aws:iam::1:role/r", "token_endpoint": None},
             "",
         ),
         (
             "security.protocol=SASL_SSL\nsasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.token.endpoint.url=https://t/o\n"
-            'sasl.jaas.config=M required clientId="me" clientSecret="hidden" scope="kafka";',
-            {"token_endpoint": "https://t/o", "username": "me", "password": "${US_PASSWORD}"},
-            "the scope 'kafka' has no equivalent",
+            'sasl.jaas.config=M required clientId="me" clientSecret="hidden" scope="kafka" '
+            'extension_logicalCluster="lkc-1";',
+            {
+                "token_endpoint": "https://t/o",
+                "client_id": "me",
+                "client_secret": "${US_CLIENT_SECRET}",
+                "scope": "kafka",
+                "extensions": {"logicalCluster": "lkc-1"},
+            },
+            "US_CLIENT_SECRET",
         ),
         ("security.protocol=SASL_SSL", {"mechanism": "GSSAPI"}, "Kerberos isn't supported"),
         (

@@ -158,3 +158,37 @@ class SaslServer:
         if username != self._username:
             raise ValueError(username)
         return self._secret
+
+
+class BearerServer:
+    """The broker's side of OAUTHBEARER: takes every token but those in `refused`. A session is as long as its token.
+
+    `tokens` are those that were shown, `extensions` what came with the last one.
+    """
+
+    def __init__(self, lifetime_ms: int = 0) -> None:
+        self.lifetime_ms = lifetime_ms
+        self.tokens: list[str] = []
+        self.refused: set[str] = set()
+        self.extensions: dict[str, str] = {}
+        self.challenge = b'{"status":"invalid_token","scope":"kafka"}'
+
+    def attach(self, broker: FakeBroker) -> None:
+        """Let this broker ask for authentication."""
+        broker.handlers[SASL_HANDSHAKE] = lambda request, _: {
+            "error_code": 0 if request.body[2:] == b"OAUTHBEARER" else 33,
+            "mechanisms": ["OAUTHBEARER"],
+        }
+        broker.handlers[SASL_AUTHENTICATE] = self.authenticate
+
+    def authenticate(self, request: Request, _: asyncio.StreamWriter) -> Answer:
+        start, *fields = request.body[4:].decode().split("\x01")
+        assert start == "n,,"
+        assert fields[-2:] == ["", ""]
+        pairs = dict(field.split("=", 1) for field in fields[:-2])
+        token = pairs.pop("auth").removeprefix("Bearer ")
+        self.tokens.append(token)
+        self.extensions = pairs
+        if token in self.refused:
+            return {"error_code": 0, "error_message": None, "auth_bytes": self.challenge}
+        return {"error_code": 0, "error_message": None, "auth_bytes": b"", "session_lifetime": self.lifetime_ms}

@@ -1,0 +1,1 @@
+"""Where credentials come from that aren't simply written down: tokens that end, AWS, stores of secrets."""
