@@ -63,7 +63,7 @@ class SecurityConfig(Frozen):
     """`OAUTHBEARER`: whether both travel in a header or among the form's fields."""
     scope: str | None = None
     """`OAUTHBEARER`: what the token is to be good for; several words with spaces between."""
-    extensions: dict[str, str] = {}
+    extensions: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
     """`OAUTHBEARER`: SASL extensions for the broker, such as `logicalCluster` (KIP-342)."""
     token_ca_file: str | None = None
     """`OAUTHBEARER`: the authorities to trust for `token_endpoint`, as PEM; without it the system's."""

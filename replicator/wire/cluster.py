@@ -223,9 +223,7 @@ class ClusterClient:
 
     async def _connect(self, host: str, port: int) -> Connection:
         try:
-            return await open_connection(
-                self.alias, host, port, security=self._security, client_id=self.client_id
-            )
+            return await open_connection(self.alias, host, port, security=self._security, client_id=self.client_id)
         except AuthenticationError:
             self.authentication_failures += 1
             raise
