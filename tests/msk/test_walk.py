@@ -1,4 +1,4 @@
-"""The published walk-through as far as one cluster goes: create it, wait, ask for brokers, use Kafka's own tools with IAM."""
+"""The published walk-through as far as one cluster goes: create it, ask for brokers, use Kafka's own tools with IAM."""
 
 from __future__ import annotations
 
