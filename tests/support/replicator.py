@@ -160,7 +160,7 @@ class Worker:
             )
         return self
 
-    def wait_ready(self, *, within: float = 30) -> Self:
+    def wait_ready(self, *, within: float = 60) -> Self:
         """Wait until /readyz answers 200."""
 
         def ready() -> bool:
