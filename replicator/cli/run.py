@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _ORPHAN_GRACE_S = 8.0
-_LAST_LINES_S = 1.5  # for log lines that aren't delivered yet at the end
+_LAST_LINES_S = 1.0  # for log lines that aren't delivered yet at the end
 
 Read = Callable[[], tuple[Settings, tuple[LinkConfig, ...]]]
 Unknown = Literal["refuse", "adopt", "from scratch"]  # what to do about copies that the ledger doesn't know

@@ -16,7 +16,7 @@ from replicator.telemetry.counters import OutboxCounters, WorkerCounters
 
 log = structlog.get_logger(__name__)
 
-LAST_SEND_S = 2.0  # at the end: workers have 5 s to stop
+LAST_SEND_S = 1.0  # at the end: workers have 5 s to stop
 
 
 class CloudWatchLoop:
@@ -51,7 +51,7 @@ class CloudWatchLoop:
         """Send what there is, a few seconds at most. Blocks."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(LAST_SEND_S + 0.5)
+            self._thread.join(LAST_SEND_S + 0.2)
 
     def _run(self) -> None:
         while not self._stop.wait(self._every_s - self._now_s() % self._every_s):

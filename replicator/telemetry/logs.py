@@ -80,7 +80,7 @@ def configure(
         delivery.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=as_lines))
         root.addHandler(delivery)
     root.setLevel(level)
-    for noisy in ("aiohttp.access", "asyncio"):
+    for noisy in ("aiohttp.access", "asyncio", "boto3", "botocore", "urllib3"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     librdkafka = logging.getLogger(LIBRDKAFKA)
     librdkafka.filters[:] = [Seldom()]

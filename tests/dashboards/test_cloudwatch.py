@@ -11,12 +11,12 @@ import boto3
 import pytest
 import yaml
 from cfnlint.api import lint_all
-from moto.server import ThreadedMotoServer
 
 from broker.metrics import msk as brokers
 from dashboards.__main__ import CLOUDWATCH
 from dashboards.for_cloudwatch import cloudwatch_files
 from replicator.telemetry import msk_metrics as msk
+from tests.support.aws import stand_in
 
 TEMPLATES = ("replicator.yaml", "cluster.yaml")
 BODIES = ("replicator.json", "cluster.json")
@@ -129,12 +129,9 @@ def test_given_the_alarms_then_what_people_wake_up_for_is_among_them_and_each_sa
 
 
 def test_given_cloudwatch_then_it_takes_dashboards_and_alarms() -> None:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
-    try:
-        client = boto3.client("cloudwatch", endpoint_url=f"http://{host}:{port}", **keys)
+    with stand_in() as url:
+        client = boto3.client("cloudwatch", endpoint_url=url, **keys)
         for name in BODIES:
             text = (CLOUDWATCH / name).read_text()
             answer = client.put_dashboard(DashboardName=name.partition(".")[0], DashboardBody=text)
@@ -147,5 +144,3 @@ def test_given_cloudwatch_then_it_takes_dashboards_and_alarms() -> None:
             client.put_metric_alarm(AlarmName=f"alarm-{number}", **settings)
         made = client.describe_alarms()["MetricAlarms"]
         assert {alarm["MetricName"] for alarm in made} == {alarm["MetricName"] for alarm in alarms()}
-    finally:
-        server.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,14 +28,27 @@ def no_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.M
     forget_sessions()
 
 
+@contextlib.contextmanager
+def stand_in() -> Iterator[str]:
+    """The address of a server that speaks like AWS, and has nothing in it yet."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        url = f"http://{host}:{port}"
+        forget = urllib.request.Request(f"{url}/moto-api/reset", data=b"", method="POST")
+        with urllib.request.urlopen(forget, timeout=10):  # what others have made is in the same memory
+            pass
+        yield url
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="module")
 def moto_url() -> Iterator[str]:
     """Where moto's server answers for all of AWS."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with stand_in() as url:
+        yield url
 
 
 @pytest.fixture

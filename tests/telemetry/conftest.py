@@ -7,17 +7,15 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
+
+from tests.support.aws import stand_in
 
 
 @pytest.fixture(scope="module")
 def aws_url() -> Iterator[str]:
     """The address of a server that speaks like AWS; everything in it is forgotten behind each module."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with stand_in() as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)
