@@ -26,9 +26,10 @@ def test_given_a_link_that_copies_in_transactions_when_its_copies_are_archived_t
         installation = Installation(tmp_path / "link", {"us": us, "eu": eu}, [link])
         topics = {"us.clicks": {"format": "json"}}
         process = ArchiveProcess(tmp_path, eu, objects, topics=topics, objects={"max_records": 30, "max_seconds": 0.3})
-        process.start()
         with installation.worker() as worker:
             worker.wait_ready()
+            installation.wait_until_copied(2)
+            process.start()
             wait_for(lambda: len(objects.keys()) >= 4, within=40, what="copies are archived")
             produce(us, "clicks", 200, 200)
             wait_for(lambda: archived(objects, "us.clicks", 400), within=40, every=0.3, what="all is there")
