@@ -17,7 +17,7 @@ from tests.dashboards.files import RULES, RULES_TEST, filled_in, queries, rules,
 
 
 def promtool(*arguments: str) -> str:
-    done = subprocess.run([tool("promtool"), *arguments], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([tool("promtool"), *arguments], capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
