@@ -30,17 +30,34 @@ async def serve_metrics(
     """Serve `/metrics` of every node until the context ends; gives the addresses of the first kind, by node.
 
     `jmx_at` and `node_at` say where a node's are; port 0 is any free one. Without `node_at` there is only the first,
-    and the node exporter's is at `/node/metrics` there. OSError if an address isn't free.
+    and the node exporter's is at `/node/metrics` there. Nodes that come later have theirs within a second. OSError if
+    an address isn't free.
     """
     async with contextlib.AsyncExitStack() as stack:
-        places = {}
-        for node_id in cluster.nodes:
+        places: dict[int, str] = {}
+        known: set[int] = set()
+        ended = asyncio.Event()
+
+        async def begin(node_id: int) -> None:
+            known.add(node_id)
             places[node_id] = await stack.enter_async_context(_serve(_broker_app(cluster, node_id), jmx_at(node_id)))
             if node_at is not None:
                 app = web.Application()
                 app.router.add_get("/metrics", _machine(cluster))
                 await stack.enter_async_context(_serve(app, node_at(node_id)))
-        yield places
+
+        def begin_with_new_nodes() -> None:
+            for node_id in () if ended.is_set() else cluster.nodes.keys() - known:
+                known.add(node_id)
+                cluster.spawn(begin(node_id), f"metrics of node {node_id}")
+
+        for node_id in cluster.nodes:
+            await begin(node_id)
+        cluster.on_tick(begin_with_new_nodes)
+        try:
+            yield places
+        finally:
+            ended.set()  # the cluster may outlive this
 
 
 @contextlib.asynccontextmanager

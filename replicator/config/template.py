@@ -64,5 +64,7 @@ service:
   # cert_file: service.pem                # HTTPS
   # key_file: service-key.pem
   memory_bytes: 256 MiB                   # fetched and not yet acknowledged, per worker
+  # cloudwatch: {region: us-east-1}       # MSK Replicator's metrics, under its names, in the namespace Replicator
+  # log_delivery: {cloudwatch_logs: {log_group: /replicator/eu}}  # or log_file, firehose, s3
   # metrics_partitions: 20                # with thousands of partitions: lines of the 20 worst, and sums by topic
 """

@@ -17,7 +17,9 @@ from broker.metrics.msk import METRICS, Level
 from broker.metrics.points import ClusterPoints, Point
 from broker.metrics.remote import ClusterMetrics, MetricsUnavailable
 from broker.metrics.server import serve_metrics
+from broker.node import Listener
 from tests.broker.calls import batch, client_of, running
+from tests.support.eventually import until
 
 Sample = tuple[str, tuple[tuple[str, str], ...]]
 NOW_MS = 1_700_000_000_000
@@ -190,6 +192,10 @@ async def test_given_open_monitoring_then_each_broker_has_its_own_address_and_a_
         assert b"node_filesystem_size_bytes" in text
         await cluster.stop_node(1)
         assert (await fetched(f"http://{places[1]}/metrics"))[0] == 503
+        await cluster.add_node(7, None, [Listener()])
+        cluster.tick()
+        await until(lambda: 7 in places, within=5, what="a new node has its own")
+        assert (await fetched(f"http://{places[7]}/metrics"))[0] == 200
 
 
 async def test_given_a_supervisor_then_it_gets_the_points_over_the_control_port() -> None:
