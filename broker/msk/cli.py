@@ -88,6 +88,7 @@ async def _serve(settings: object, host: str, port: int, *, print_hosts: bool) -
 
     async with ControlPlane(settings, os.environ, host=host, port=port) as plane:
         print(plane.url, flush=True)
+        print(f"console: {plane.console_url}", file=sys.stderr, flush=True)
         if print_hosts:
             for record in plane.service.clusters.records:
                 tell(record)

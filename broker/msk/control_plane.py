@@ -16,6 +16,7 @@ from aiohttp import web
 from broker.msk import api
 from broker.msk.clusters.launcher import StartCluster
 from broker.msk.clusters.process import ClusterProcess
+from broker.msk.console.face import Console
 from broker.msk.credentials import Credentials, CredentialsError
 from broker.msk.server import Server
 from broker.msk.service import Service
@@ -49,8 +50,9 @@ class ControlPlane:
         except (StateError, CredentialsError, ValueError) as error:
             raise SetupError(str(error)) from error
         self.service.credentials = credentials.store
+        self.console = Console(settings.account)
         self._runner = web.AppRunner(
-            Server(self.service, credentials.authenticate, credentials.judge).app(),
+            Server(self.service, credentials.authenticate, credentials.judge, self.console).app(),
             access_log=None,
             handle_signals=False,
         )
@@ -61,6 +63,11 @@ class ControlPlane:
         """Where it serves."""
         host, port = self._runner.addresses[0][:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def console_url(self) -> str:
+        """Where its web console is, with the token that opens it."""
+        return f"{self.url}{self.console.path}"
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()

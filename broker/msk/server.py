@@ -20,6 +20,7 @@ from aiohttp import web
 from broker.msk.audit import Event
 from broker.msk.authentication import Authenticator, Signed
 from broker.msk.authorization import Judge, needs, request_context, require, resource_of
+from broker.msk.console.face import Console
 from broker.msk.errors import BadRequest, FrontDoorError, InternalServerError, ServiceError
 from broker.msk.model import Operation, service_model
 from broker.msk.registry import HANDLERS, Call, Caller
@@ -47,8 +48,11 @@ class _Exchange:
 class Server:
     """Answers requests for one service."""
 
-    def __init__(self, service: Service, authenticator: Authenticator, judge: Judge) -> None:
+    def __init__(
+        self, service: Service, authenticator: Authenticator, judge: Judge, console: Console | None = None
+    ) -> None:
         self._service = service
+        self._console = console
         self._authenticate = authenticator
         self._judge = judge
         self._model = service_model()
@@ -57,6 +61,8 @@ class Server:
         """The application, to be served by aiohttp."""
         app = web.Application()
         app.router.add_get("/health", self._health)
+        if self._console is not None:
+            self._console.add_to(app, self._serve, self._service.replicators)
         app.router.add_route("*", "/{path:.*}", self._handle)
         return app
 
@@ -65,11 +71,14 @@ class Server:
         return web.json_response({"status": "ok"})
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        return await self._serve(request, request.raw_path, self._authenticate)
+
+    async def _serve(self, request: web.Request, raw_path: str, authenticate: Authenticator) -> web.StreamResponse:
         exchange = _Exchange(str(uuid.uuid4()))
         body: Mapping[str, Any] | None = None
         status = 200
         try:
-            body, status = await self._answer(request, exchange)
+            body, status = await self._answer(request, raw_path, authenticate, exchange)
         except ServiceError as error:
             exchange.error = error
         except Exception:
@@ -91,15 +100,17 @@ class Server:
             return web.Response(status=204, headers=headers)
         return web.json_response(body, status=status, headers=headers)
 
-    async def _answer(self, request: web.Request, exchange: _Exchange) -> tuple[Mapping[str, Any], int]:
-        path, _, query_text = request.raw_path.partition("?")
+    async def _answer(
+        self, request: web.Request, raw_path: str, authenticate: Authenticator, exchange: _Exchange
+    ) -> tuple[Mapping[str, Any], int]:
+        path, _, query_text = raw_path.partition("?")
         found = self._model.find(request.method, path)
         if found is not None:
             exchange.operation, exchange.labels = found
         content = await self._read(request)
         now = self._service.now()
         signed = Signed(request.method, path, query_text, request.headers, content)
-        exchange.caller, exchange.region = self._authenticate(signed, now)
+        exchange.caller, exchange.region = authenticate(signed, now)
         if exchange.operation is None or exchange.operation.name not in HANDLERS:
             raise FrontDoorError("UnknownOperationException", f"There is no {request.method} {path} here.", 404)
         query, body = _query(query_text), _body(content)

@@ -1,4 +1,4 @@
-"""The console's files, read once and served as they are: everything below `page/`, and nothing from elsewhere."""
+"""A console's files, read once and served as they are: everything below a package's `page/`, nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class PageFile(NamedTuple):
 
 
 @cache
-def page_files() -> dict[str, PageFile]:
+def page_files(package: str = __package__ or "") -> dict[str, PageFile]:
     """All of them by the path they are served at; the index is at `/`. Files of other kinds, such as licences, aren't
     served."""
-    root = resources.files(__package__).joinpath("page")
+    root = resources.files(package).joinpath("page")
     return {"/" if path == f"/{_INDEX}" else path: file for path, file in _below(root, "")}
 
 

@@ -101,6 +101,12 @@ class Replicators:
         process = runner.process if runner is not None else None
         return process.process.pid if process is not None and process.running else None
 
+    async def metrics_of(self, record: ReplicatorRecord) -> str | None:
+        """What its process shows Prometheus just now; None while there is none that answers."""
+        runner = self._runners.get(record.key)
+        process = runner.process if runner is not None else None
+        return await process.get("/metrics") if process is not None and process.running else None
+
     # -- changes
 
     def create(self, record: ReplicatorRecord) -> ReplicatorRecord:

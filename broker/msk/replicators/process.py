@@ -19,6 +19,7 @@ STOP_WITHIN_S = 15.0
 LOOK_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.1
 TOOL_WITHIN_S = 60.0
+MAX_ANSWER = 16 << 20
 MAX_TOOL_OUTPUT = 16 << 20
 SHOWN_OF_LOG = 2000
 USAGE, WRONG_STATE = 2, 4  # exit codes of `replicator` that trying again doesn't cure
@@ -92,14 +93,22 @@ class ReplicatorProcess:
 
     async def answers(self, path: str) -> bool:
         """Whether it answers 200 there."""
+        return await self.get(path) is not None
+
+    async def get(self, path: str) -> str | None:
+        """What it answers there; None unless it answers 200, in time and in at most `MAX_ANSWER` bytes."""
         timeout = aiohttp.ClientTimeout(total=LOOK_WITHIN_S)
         try:
             connector = aiohttp.UnixConnector(str(self._launch.socket))
             async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
                 async with session.get(f"http://localhost{path}") as response:
-                    return response.status == 200
+                    data = await response.content.read(MAX_ANSWER)
+                    while len(data) < MAX_ANSWER and (more := await response.content.read(MAX_ANSWER - len(data))):
+                        data += more
+                    good = response.status == 200 and len(data) < MAX_ANSWER
+                    return data.decode("utf-8", "replace") if good else None
         except (aiohttp.ClientError, OSError, TimeoutError):
-            return False
+            return None
 
     async def ended(self) -> int:
         """Wait until the process is gone; its exit code."""

@@ -1,0 +1,1 @@
+"""The web console of the local MSK: pages that call the same operations as the AWS SDKs do."""
