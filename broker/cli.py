@@ -17,9 +17,10 @@ from typing import Annotated
 import typer
 
 from broker.cluster import Cluster
-from broker.cluster_file import ClusterFileError, MetricsEntry
+from broker.cluster_file import ClusterFileError
 from broker.config_defs import InvalidConfig
 from broker.file_cluster import FileCluster
+from broker.metrics.exporters import FileExporters
 from broker.msk.cli import app as msk_app
 from broker.node import Listener
 from broker.security.credentials import Credentials
@@ -158,13 +159,19 @@ async def _serve_file(made: FileCluster) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
 
+    exporters = FileExporters(made)
+
     async def reload() -> None:
+        await made.reload()
+        await exporters.follow()
+
+    async def reload_quietly() -> None:
         try:
-            await made.reload()
+            await reload()
         except (ClusterFileError, OSError) as error:
             log.error("going on as before: %s", error)
 
-    loop.add_signal_handler(signal.SIGHUP, lambda: made.cluster.spawn(reload(), "reload"))
+    loop.add_signal_handler(signal.SIGHUP, lambda: made.cluster.spawn(reload_quietly(), "reload"))
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(made.cluster)
         ready: dict[str, object] = {"bootstrap": made.bootstrap()}
@@ -172,27 +179,14 @@ async def _serve_file(made: FileCluster) -> None:
             from broker.control import serve_control
 
             address = _address(made.file.control, "control")
-            host, port = await stack.enter_async_context(serve_control(made.cluster, *address, reload=made.reload))
+            host, port = await stack.enter_async_context(serve_control(made.cluster, *address, reload=reload))
             ready["control"] = f"{host}:{port}"
-        if made.file.metrics is not None:
-            ready["metrics"] = await stack.enter_async_context(_exporters(made, made.file.metrics))
+        stack.push_async_callback(exporters.close)
+        await exporters.follow()
+        if exporters.places:
+            ready["metrics"] = exporters.places
         print(json.dumps(ready), flush=True)
         await stopping.wait()
-
-
-def _exporters(made: FileCluster, entry: MetricsEntry) -> contextlib.AbstractAsyncContextManager[dict[int, str]]:
-    from broker.metrics.server import serve_metrics
-
-    def place(node_id: int, port: int) -> tuple[str, int]:
-        node = made.cluster.nodes[node_id]
-        told = made.file.listeners[0]
-        host = node.hosts.get(told.name, "127.0.0.1")  # where it listens: systems but Linux have 127.0.0.1 alone
-        own = next((each.host for each in made.file.nodes if each.id == node_id), host)
-        return host, port if host == own else 0
-
-    node_port = entry.node_port
-    of_machine = None if node_port is None else lambda node_id: place(node_id, node_port)
-    return serve_metrics(made.cluster, lambda node_id: place(node_id, entry.jmx_port), of_machine)
 
 
 async def _serve(cluster: Cluster, control: tuple[str, int] | None, exporters: tuple[str, int] | None) -> None:

@@ -28,7 +28,7 @@ from broker.security.tls import server_context
 
 log = logging.getLogger(__name__)
 
-_FIXED = ("cluster_id", "data", "control", "listeners", "iam", "acl_when_no_iam", "metrics")
+_FIXED = ("cluster_id", "data", "control", "listeners", "iam", "acl_when_no_iam")
 _FIXED_PROPERTIES = frozenset({"super.users", "authorizer.class.name", "allow.everyone.if.no.acl.found"})
 
 

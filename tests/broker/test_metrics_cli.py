@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from tests.support.ports import free_ports
 
@@ -50,3 +54,29 @@ def test_given_the_key_of_a_cluster_file_then_both_exporters_of_each_node_are_th
         assert sorted(places) == ["1", "2"]
         assert 'kafka_server_KafkaServer_Value{name="BrokerState"} 3.0' in metrics(places["2"])
         assert "node_filesystem_size_bytes" in metrics(places["2"], "/node/metrics")
+
+
+def test_given_a_running_cluster_then_open_monitoring_can_be_switched_on_and_off(tmp_path: Path) -> None:
+    content = {"nodes": [{"id": 1}], "listeners": [{"name": "CLIENT"}], "control": "127.0.0.1:0"}
+    file = tmp_path / "cluster.json"
+    file.write_text(json.dumps(content))
+    port = free_ports(1)[0]
+
+    def reload(**more: object) -> None:
+        file.write_text(json.dumps(content | more))
+        with urllib.request.urlopen(urllib.request.Request(f"http://{control}/reload", method="POST"), timeout=10):
+            pass
+
+    with broker("--file", str(file)) as line:
+        control = json.loads(line)["control"]
+        assert "metrics" not in json.loads(line)
+        reload(metrics={"jmx_port": port, "node_port": None})
+        assert "BrokerState" in metrics(f"127.0.0.1:{port}")
+        reload()
+        with pytest.raises(OSError):
+            metrics(f"127.0.0.1:{port}")
+        with socket.create_server(("127.0.0.1", port)):
+            with pytest.raises(urllib.error.HTTPError) as refusal:
+                reload(metrics={"jmx_port": port, "node_port": None})
+            with refusal.value as answer:
+                assert "can't listen" in json.loads(answer.read())["error"]
