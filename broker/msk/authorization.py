@@ -82,6 +82,9 @@ def needs(
     if operation == "CreateReplicator":
         return create_needs(body, region, account)
     resource = resource_of(labels)
+    if operation == "CreateVpcConnection":  # asked of the cluster, whose policy may let other accounts
+        target = body.get("targetClusterArn")
+        resource = target if isinstance(target, str) else "*"
     if operation not in TOPIC_ACTIONS:
         return [(f"kafka:{operation}", resource)]
     name = labels.get("topicName") or body.get("topicName")

@@ -176,7 +176,7 @@ class Server:
         for action, target in needs(
             exchange.operation.name, exchange.labels, body, exchange.region, exchange.caller.account
         ):
-            allowed(action, target, resource)
+            allowed(action, target, resource if action.startswith("kafka-cluster:") else target)
         return lambda action, target: allowed(action, target, target)
 
     def _record(self, request: web.Request, exchange: _Exchange) -> None:

@@ -305,3 +305,23 @@ def test_operations_are_listed_newest_first_in_pages_by_both_versions(kafka: Any
         assert times == sorted(times, reverse=True)
     with pytest.raises(ClientError, match="NotFoundException"):
         kafka.describe_cluster_operation(ClusterOperationArn=flat[0]["OperationArn"] + "0")
+
+
+def test_given_an_update_with_which_the_brokers_do_not_start_then_it_failed_and_they_run_as_before(
+    world: World, kafka: Any, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.msk.clusters.runner.BACKOFF_S", (0.01,))
+    arn = create(kafka)
+    before = kafka.describe_cluster_v2(ClusterArn=arn)["ClusterInfo"]
+    fakes.latest(arn).refuses_reload = True
+    fakes.fails_if = lambda content: len(content["nodes"]) > 3
+    answer = kafka.update_broker_count(
+        ClusterArn=arn, CurrentVersion=before["CurrentVersion"], TargetNumberOfBrokerNodes=6
+    )
+    after = wait_active(kafka, arn)
+    assert after["Provisioned"] == before["Provisioned"]
+    assert len(kafka.list_nodes(ClusterArn=arn)["NodeInfoList"]) == 3
+    failed = kafka.describe_cluster_operation(ClusterOperationArn=answer["ClusterOperationArn"])["ClusterOperationInfo"]
+    assert failed["OperationState"] == "UPDATE_FAILED"
+    assert failed["ErrorInfo"]["ErrorString"] == "it doesn't start so"
+    assert len(fakes.latest(arn).content["nodes"]) == 3

@@ -36,6 +36,8 @@ class FakeCluster:
     refuses_reload: bool = False
     control: str = "127.0.0.1:1"
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    hangs: bool = False
+    down: dict[int, str] = field(default_factory=dict)
 
     @property
     def content(self) -> dict[str, Any]:
@@ -66,6 +68,11 @@ class FakeCluster:
         self.asked.append("stop")
         self.gone.set()
 
+    def kill(self) -> None:
+        """End at once."""
+        self.asked.append("kill")
+        self.gone.set()
+
     async def reload(self) -> None:
         """Take a new file."""
         from broker.msk.clusters.process import ReloadRefused
@@ -77,10 +84,19 @@ class FakeCluster:
     async def node(self, number: int, verb: str) -> None:
         """Do something to a node."""
         self.asked.append(f"{verb} {number}")
+        if verb in ("start", "thaw"):
+            self.down.pop(number, None)
 
     async def describe(self) -> dict[str, Any]:
-        """All nodes run."""
-        return {"nodes": [{"id": node["id"], "state": "running"} for node in self.content["nodes"]], "partitions": []}
+        """All nodes run, but those in `down`, unless it hangs."""
+        if self.hangs:
+            raise OSError("the control port doesn't answer")
+        return {
+            "nodes": [
+                {"id": node["id"], "state": self.down.get(node["id"], "running")} for node in self.content["nodes"]
+            ],
+            "partitions": [],
+        }
 
 
 class Fakes:
@@ -89,6 +105,7 @@ class Fakes:
     def __init__(self) -> None:
         self.started: list[FakeCluster] = []
         self.fail_with: str | None = None
+        self.fails_if: Callable[[dict[str, Any]], bool] = lambda content: False  # by its file
         self.go = asyncio.Event()  # starts wait for it; set unless a test clears it
         self.go.set()
 
@@ -100,6 +117,8 @@ class Fakes:
         if self.fail_with is not None:
             raise ProcessFailed(self.fail_with)
         made = FakeCluster(file)
+        if self.fails_if(made.content):
+            raise ProcessFailed("it doesn't start so")
         self.started.append(made)
         return made
 

@@ -20,7 +20,7 @@ from broker.msk.clusters.cluster_file import CONTROL_LISTENER, CONTROL_USER
 from broker.msk.clusters.launcher import Launcher, StartCluster
 from broker.msk.clusters.listeners import ListenerSpec, listeners
 from broker.msk.clusters.process import ClusterProcess
-from broker.msk.clusters.runner import ATTEMPTS_OF_CREATION, Events, Runner
+from broker.msk.clusters.runner import ATTEMPTS_OF_CREATION, ChangeFailed, Events, Runner
 from broker.msk.clusters.topic_admin import TopicAdmin
 from broker.msk.errors import BadRequest, Conflict, NotFound
 from broker.msk.records import ClusterRecord, ClusterState, NodeRecord, OperationRecord
@@ -185,8 +185,14 @@ class Clusters:
         """Let the cluster's process see what has changed beside operations (users, policies); wait for it a little."""
         runner = self._runners.get(record.key)
         if runner is not None:
-            task = self._spawn(record.key, runner.change(lambda: self._launcher.write(self._present(record.key))))
+            task = self._spawn(record.key, self._reload(runner, record))
             await asyncio.wait({task}, timeout=RELOAD_WITHIN_S)
+
+    async def _reload(self, runner: Runner, record: ClusterRecord) -> None:
+        try:
+            await runner.change(lambda: self._launcher.write(self._present(record.key)))
+        except (OSError, ChangeFailed) as problem:
+            log.error("cluster %s doesn't take what was changed: %s", record.name, problem)
 
     def delete(self, record: ClusterRecord) -> ClusterRecord:
         """End a cluster and forget its data."""
@@ -206,26 +212,39 @@ class Clusters:
         cluster_key = self._cluster_key(operation.cluster_arn)
         runner = self._runners.get(cluster_key)
         self.operations.put(key, operation.model_copy(update={"state": "UPDATE_IN_PROGRESS"}))
+        before = self._present(cluster_key)
         error = None
         try:
             if runner is None:
                 raise OSError("the cluster isn't running")
             await runner.wait_up()
-            if operation.brokers and operation.type == "REBOOT_NODE":
+            if operation.type == "REBOOT_NODE":
                 await runner.restart_nodes(operation.brokers)
             else:
-                record = self._grown(mutable.apply(self._present(cluster_key), operation.target), operation)
-                self.records.put(cluster_key, record)
+                self.records.put(cluster_key, self._grown(mutable.apply(before, operation.target), operation))
                 await runner.change(lambda: self._launcher.write(self._present(cluster_key)))
-        except OSError as problem:
+        except (OSError, ChangeFailed) as problem:
             log.warning("operation %s failed: %s", operation.arn, problem)
-            error = {"errorCode": "InternalServerError", "errorString": str(problem)}
+            error = {"errorCode": "InternalServerError", "errorString": str(problem)[:1000]}
+            if isinstance(problem, ChangeFailed) and runner is not None:
+                await self._take_back(runner, before)
         done = {"state": "UPDATE_FAILED" if error else "UPDATE_COMPLETE", "ended": self._service.now(), "error": error}
         self.operations.put(key, operation.model_copy(update=done))
         record = self._present(cluster_key)
         version = identifiers.version(self._service.entropy)
         state = ClusterState.ACTIVE if runner is not None and runner.up else ClusterState.HEALING
         self.save(record, state=state, version=version, active_operation=None)
+
+    async def _take_back(self, runner: Runner, before: ClusterRecord) -> None:
+        """Let a cluster run as it did before a change with which it doesn't start."""
+        present = self._present(before.key)
+        self.records.put(
+            before.key, present.model_copy(update={"provisioned": before.provisioned, "nodes": before.nodes})
+        )
+        try:
+            await runner.change(lambda: self._launcher.write(self._present(before.key)))
+        except (OSError, ChangeFailed) as problem:
+            log.error("cluster %s doesn't start as it was either: %s", before.name, problem)
 
     def _grown(self, record: ClusterRecord, operation: OperationRecord) -> ClusterRecord:
         """With as many nodes as the record now says."""

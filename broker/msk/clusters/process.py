@@ -78,6 +78,10 @@ class ClusterProcess:
         """End the process: it writes down what it has; killed when it doesn't end in time."""
         await _end(self.process)
 
+    def kill(self) -> None:
+        """End a process that doesn't answer any more."""
+        self.process.kill()
+
     async def reload(self) -> None:
         """Let it read its file again. Raises ReloadRefused, or OSError when it can't be asked."""
         status, answer = await self._ask("POST", "/reload")

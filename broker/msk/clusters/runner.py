@@ -17,9 +17,14 @@ from broker.msk.clusters.process import ClusterProcess, ProcessFailed, ReloadRef
 log = logging.getLogger(__name__)
 BACKOFF_S = (0.2, 0.5, 1, 2, 5, 10)
 ATTEMPTS_OF_CREATION = 5
+ATTEMPTS_OF_CHANGE = 3
 WATCH_EVERY_S = 2.0
 UNWELL_LOOKS = 2  # looks in a row at which a node must be down before it is brought back
 SILENT_LOOKS = 3  # looks in a row without an answer before the process counts as hung
+
+
+class ChangeFailed(Exception):
+    """The cluster doesn't start with its new file; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Runner:
         self._events = events
         self._process: ClusterProcess | None = None
         self._up = asyncio.Event()
+        self._failed = asyncio.Event()
+        self._why = ""  # why it didn't start
         self._changing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._held: set[int] = set()  # nodes that are down because they are being rebooted
@@ -70,7 +77,10 @@ class Runner:
         return self.process
 
     async def change(self, write: Callable[[], Awaitable[None]]) -> None:
-        """Take a new file (`write` writes it): while running where that is possible, by a restart where it isn't."""
+        """Take a new file (`write` writes it): while running where that is possible, by a restart where it isn't.
+
+        Raises ChangeFailed when it doesn't start with that; it goes on trying all the same.
+        """
         async with self._changing:
             await write()
             try:
@@ -103,8 +113,16 @@ class Runner:
 
     async def _restart(self) -> None:
         await self.stop()
+        self._failed = asyncio.Event()
         self.start()
-        await self.wait_up()
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._up, self._failed)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not self._up.is_set():
+            raise ChangeFailed(self._why)
 
     async def _run(self) -> None:
         failures = 0
@@ -114,6 +132,9 @@ class Runner:
             except (ProcessFailed, OSError) as error:
                 failures += 1
                 log.warning("cluster %s didn't start (attempt %d): %s", self._name, failures, error)
+                self._why = str(error)
+                if failures >= ATTEMPTS_OF_CHANGE:
+                    self._failed.set()
                 if not self._events.failed(failures, str(error)):
                     return
             else:
@@ -141,7 +162,7 @@ class Runner:
                 except OSError as error:
                     silent += 1
                     if silent >= SILENT_LOOKS and process.running:
-                        process.process.kill()
+                        process.kill()
                         return f"its process hung: {error}"
                     continue
                 silent = 0
