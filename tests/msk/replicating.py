@@ -7,6 +7,9 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
+from broker.msk.clusters.topic_admin import TopicInfo
 from broker.msk.replicators.process import Launch, ProcessFailed, Tools
 from tests.msk.world import ACCOUNT, World, create
 from tests.support.waiting import wait_for
@@ -54,7 +57,7 @@ def wait_state(kafka: Any, arn: str, state: str, within: float = 60) -> dict[str
     def there() -> dict[str, Any] | None:
         found = kafka.describe_replicator(ReplicatorArn=arn)
         if found["ReplicatorState"] == "FAILED" != state:
-            raise AssertionError(f"FAILED: {found['StateInfo']}")
+            pytest.fail(f"FAILED: {found['StateInfo']}")
         return dict(found) if found["ReplicatorState"] == state else None
 
     found = wait_for(there, within=within, what=f"{arn} is {state}")
@@ -120,11 +123,18 @@ class FakeReplicators:
         self.fail_with: ProcessFailed | None = None
         self.apply_fails = False
         self.deleted_topics: list[str] = []
+        self.target: list[str] = []
         self.source: dict[str, list[str]] = {"topics": [], "groups": []}
 
     def install(self, world: World) -> None:
         """Let a control plane use it; before its first replicator."""
-        tools = Tools(start=self._start, apply=self._apply, list_source=self._list, delete_topic=self._delete_topic)  # type: ignore[arg-type]
+        tools = Tools(
+            start=self._start,
+            apply=self._apply,
+            list_source=self._list,
+            delete_topic=self._delete_topic,
+            list_topics=self._topics,
+        )  # type: ignore[arg-type]
         world.plane.service.replicators.tools = tools
 
     async def _start(self, launch: Launch) -> FakeProcess:
@@ -139,6 +149,9 @@ class FakeReplicators:
 
     async def _delete_topic(self, admin: Any, name: str) -> None:
         self.deleted_topics.append(name)
+
+    async def _topics(self, admin: Any) -> list[TopicInfo]:
+        return [TopicInfo(name, ()) for name in self.target]
 
     async def _list(self, launch: Launch) -> dict[str, list[str]]:
         return self.source

@@ -247,6 +247,27 @@ def test_delete_ends_the_process_and_takes_the_current_version(scene: Scene) -> 
         assert caught.value.response["Error"]["Code"] == "NotFoundException"
 
 
+def test_copies_that_are_there_already_are_gone_on_behind(scene: Scene) -> None:
+    first = replicator(scene.kafka, scene.source, scene.target)
+    alias = yaml.safe_load(scene.processes.started[0].text)["links"][0]["source"]
+    scene.processes.target = ["orders", "__consumer_offsets", f"{alias}.orders"]
+    scene.kafka.delete_replicator(ReplicatorArn=first)
+    wait_gone(scene.kafka, first)
+    replicator(scene.kafka, scene.source, scene.target, "again")
+    replicator(scene.kafka, scene.target, scene.source, "the-other-way")
+    assert [one.launch.options for one in scene.processes.started] == [(), ("--adopt",), ()]
+
+
+def test_where_copies_cannot_be_gone_on_behind_a_replicator_begins_anew_as_the_service_does(scene: Scene) -> None:
+    scene.processes.target = ["orders"]
+    scene.processes.fail_with = ProcessFailed("can't be adopted", final=True)
+    arn = scene.kafka.create_replicator(**request(scene.source, scene.target, topics=IDENTICAL))["ReplicatorArn"]
+    wait_state(scene.kafka, arn, "FAILED")
+    scene.processes.fail_with = None
+    replicator(scene.kafka, scene.target, scene.source, "back", topics=IDENTICAL)
+    assert [one.launch.options for one in scene.processes.started] == [("--adopt",), ("--from-scratch",), ()]
+
+
 def test_two_replicators_under_identical_names_know_of_each_other(scene: Scene) -> None:
     forth = replicator(scene.kafka, scene.source, scene.target, "forth", topics=IDENTICAL)
     replicator(scene.kafka, scene.source, scene.target, "elsewhere")

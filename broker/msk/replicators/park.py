@@ -58,6 +58,7 @@ class Replicators:
         self._runners: dict[str, Runner] = {}
         self._work: dict[str, asyncio.Task[None]] = {}
         self._sockets: Path | None = None
+        self._anew: set[str] = set()  # new ones that couldn't go on behind what is there
 
     # -- life of the control plane
 
@@ -157,6 +158,9 @@ class Replicators:
             present = self.records.get(key)
             if present is None:
                 return False
+            if final and present.state is ReplicatorState.CREATING and key not in self._anew:
+                self._anew.add(key)
+                return True
             if present.state is not ReplicatorState.CREATING or not (final or attempt >= ATTEMPTS_OF_CREATION):
                 return True
             info = {"code": "CreateReplicatorFailed", "message": why[-MAX_MESSAGE:]}
@@ -182,6 +186,7 @@ class Replicators:
             link=record.link,
             environment=environment(directory, record.region, os.environ),
             socket=self._sockets / key[:8],
+            options=await self._options(record),
         )
         try:
             self.roles.renew(record.role, record.account, directory)
@@ -264,9 +269,35 @@ class Replicators:
         self.records.delete(key)
         self._tell_others(record)
 
+    async def _options(self, record: ReplicatorRecord) -> tuple[str, ...]:
+        """What a new link is to do about copies that its target holds already: go on behind them, or where that isn't
+        possible begin anew, as the service does. Under identical names both ways it copies what its own ledger doesn't
+        know: clients write there too."""What a new link is to do about copies that its target holds already: go on behind them, or where that can't be
+        found out begin anew, as the service does. Under identical names both ways it copies what its own ledger doesn't
+        know: clients write there too."""
+        if record.state is not ReplicatorState.CREATING:
+            return ()
+        if any((one.source, one.target) == (record.target, record.source) for one in self._meeting(record)):
+            return ()
+        if record.key in self._anew:
+            return ("--from-scratch",)
+        return ("--adopt",) if await self._may_hold_copies(record) else ()
+
+    async def _may_hold_copies(self, record: ReplicatorRecord) -> bool:
+        """Whether the target has topics that could be copies, of a replicator that was deleted, for instance."""
+        target = self._target(record)
+        if target is None:
+            return True
+        try:
+            topics = await self.tools.list_topics(self._service.clusters.topics(target))
+        except (TopicFailed, OSError):
+            return True
+        prefix = "" if record.identical else f"{record.source_alias}."
+        return any(topic.name.startswith(prefix) and not topic.name.startswith("__") for topic in topics)
+
     async def _delete_topics(self, record: ReplicatorRecord) -> None:
         """The link's internal topics, if the target is a cluster of ours that runs."""
-        target = next((one for one in self._clusters(record) if one.arn == record.target), None)
+        target = self._target(record)
         if target is None:
             return
         names = [ledger_topic(record.link), map_topic(record.link), control_topic(record.link)]
@@ -308,6 +339,10 @@ class Replicators:
         """Those of its clusters that are ours and are there."""
         arns = {record.source, record.target}
         return [one for one in self._service.clusters.records if one.arn in arns]
+
+    def _target(self, record: ReplicatorRecord) -> ClusterRecord | None:
+        """Its target, if that is a cluster of ours."""
+        return next((one for one in self._clusters(record) if one.arn == record.target), None)
 
     async def _keep_credentials(self) -> None:
         while True:

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from broker.msk.clusters.topic_admin import TopicAdmin
+from broker.msk.clusters.topic_admin import TopicAdmin, TopicInfo
 
 READY_WITHIN_S = 90.0
 STOP_WITHIN_S = 15.0
@@ -36,12 +36,14 @@ class ProcessFailed(Exception):
 
 @dataclass(frozen=True)
 class Launch:
-    """What a replicator's process is started with. `socket`: where it serves, a path short enough for a Unix socket."""
+    """What a replicator's process is started with. `socket`: where it serves, a path short enough for a Unix socket.
+    `options`: more of `replicator run`'s."""
 
     file: Path
     link: str
     environment: Mapping[str, str]
     socket: Path
+    options: tuple[str, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -64,7 +66,7 @@ class ReplicatorProcess:
             start = errors.tell()
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "broker.msk.replicators.child", "run", "-c", str(launch.file)),
-                *("--link", launch.link, "--adopt"),
+                *("--link", launch.link, *launch.options),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=errors,
                 stderr=errors,
@@ -170,6 +172,7 @@ class Tools:
     apply: Callable[[Launch], Awaitable[None]] = apply_file
     list_source: Callable[[Launch], Awaitable[dict[str, list[str]]]] = list_source
     delete_topic: Callable[[TopicAdmin, str], Awaitable[None]] = TopicAdmin.delete
+    list_topics: Callable[[TopicAdmin], Awaitable[list[TopicInfo]]] = TopicAdmin.list
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
