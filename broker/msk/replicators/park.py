@@ -272,8 +272,6 @@ class Replicators:
     async def _options(self, record: ReplicatorRecord) -> tuple[str, ...]:
         """What a new link is to do about copies that its target holds already: go on behind them, or where that isn't
         possible begin anew, as the service does. Under identical names both ways it copies what its own ledger doesn't
-        know: clients write there too."""What a new link is to do about copies that its target holds already: go on behind them, or where that can't be
-        found out begin anew, as the service does. Under identical names both ways it copies what its own ledger doesn't
         know: clients write there too."""
         if record.state is not ReplicatorState.CREATING:
             return ()
