@@ -2,8 +2,8 @@
 
 The names are those that the JMX exporter makes of Kafka's MBeans when it has no rules of its own
 (`kafka_server_BrokerTopicMetrics_OneMinuteRate{name="BytesInPerSec",topic="orders"}`; without a topic: of all), and
-the node exporter's. Source: Amazon MSK Developer Guide, "Monitor with Prometheus"; Cruise Control's queries of them
-(`DefaultPrometheusQuerySupplier`) are a reader that must find everything.
+the node exporter's. Source: Amazon MSK Developer Guide, "Monitor with Prometheus"; and what Cruise Control asks
+(`DefaultPrometheusQuerySupplier`). Left out: percentiles and maxima, queues, log flushes, replication.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, UnknownMetricFamily
 from prometheus_client.exposition import generate_latest
 
-from broker.metrics.counts import Meter
+from broker.metrics.counts import Meter, TopicCounts
 from broker.metrics.host import Host
 from broker.metrics.points import replicas
 
@@ -55,13 +55,12 @@ def jmx(cluster: Cluster, node: Node) -> bytes:
     """What the JMX exporter of this broker shows."""
     found = _Families()
     counts = node.counts
-    sums: dict[str, Meter] = {}
+    sums: dict[str, Meter] = {name: Meter() for name, _ in TopicCounts().meters()}  # there from the beginning
     for topic, each in sorted(counts.topics.items()):
         for name, meter in each.meters():
             found.meter("kafka_server_BrokerTopicMetrics", meter, name=name, topic=topic)
-            whole = sums.setdefault(name, Meter())
-            whole.count += meter.count
-            whole.rate += meter.rate
+            sums[name].count += meter.count
+            sums[name].rate += meter.rate
     for name, meter in sums.items():
         found.meter("kafka_server_BrokerTopicMetrics", meter, name=name)
     for api, requests in sorted(counts.apis.items()):

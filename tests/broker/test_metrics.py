@@ -156,6 +156,13 @@ async def test_given_prometheus_then_names_are_those_of_the_jmx_exporter() -> No
     assert found[sample(connections, listener="PLAINTEXT", networkProcessor="0")] == 1
 
 
+async def test_given_a_broker_that_nobody_has_used_then_its_rates_are_zero_rather_than_absent() -> None:
+    async with running() as cluster:
+        found = read(jmx(cluster, cluster.nodes[0]))
+    for name in ("BytesInPerSec", "BytesOutPerSec", "MessagesInPerSec", "TotalFetchRequestsPerSec"):
+        assert found[sample("kafka_server_BrokerTopicMetrics_OneMinuteRate", name=name)] == 0
+
+
 def test_given_the_machine_then_the_node_exporters_names_are_there(tmp_path: Path) -> None:
     proc = tmp_path / "proc"
     proc.mkdir()
