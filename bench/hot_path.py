@@ -55,6 +55,8 @@ class _Target:
     """A cluster of one broker, as the writer sees it."""
 
     alias = "target"
+    answers = 0
+    throttled_s = 0.0
 
     def __init__(self) -> None:
         self.listeners: list[Any] = []
