@@ -117,6 +117,12 @@ class Tokens:
             raise type(error)(f"cluster {cluster}: can't log in: {error}") from error
 
 
+def needs_token(properties: Mapping[str, Any]) -> bool:
+    """Whether a client of these logs in with tokens. Its constructor takes a second then (*measured*: confluent-kafka
+    looks once a second whether the token is there), so it is made outside of the event loop."""
+    return isinstance(properties.get("oauth_cb"), Tokens)
+
+
 def require_token(properties: Mapping[str, Any], cluster: str) -> None:
     """Before a client is made: ReplicatorError, which names `cluster`, if it needs a token and none is to be had.
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from aiohttp import web
@@ -40,22 +40,27 @@ LOCAL = Principal("local", Role.OPERATE)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A secret, and who has it."""
+    """A secret, and who has it. `present` gives what it is now: one of a file may change."""
 
     principal: Principal
-    digest: bytes
+    present: Callable[[], str] = field(repr=False)
 
     @classmethod
     def of(cls, name: str, secret: str, role: str = Role.OPERATE) -> Token:
-        """The secret itself isn't kept."""
-        return cls(Principal(name, Role(role)), _digest(secret))
+        """One that stays as it is."""
+        return cls(Principal(name, Role(role)), lambda: secret)
+
+    @property
+    def digest(self) -> bytes:
+        """Of the present secret."""
+        return _digest(self.present())
 
 
 def tokens_of(service: ServiceConfig) -> tuple[Token, ...]:
     """The tokens of the configuration; that of `service.token` is called `token`."""
-    found = [Token.of(each.name, each.token.get_secret_value(), each.role) for each in service.tokens]
+    found = [Token(Principal(each.name, Role(each.role)), each.token.get_secret_value) for each in service.tokens]
     if service.token is not None and service.token.get_secret_value():
-        found.insert(0, Token.of("token", service.token.get_secret_value()))
+        found.insert(0, Token(Principal("token", Role.OPERATE), service.token.get_secret_value))
     return tuple(found)
 
 

@@ -37,7 +37,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from replicator.config.librdkafka import ADMINISTRATOR, LogIn, require_token
+from replicator.config.librdkafka import ADMINISTRATOR, LogIn, needs_token, require_token
 from replicator.errors import AuthenticationError, ReplicatorError, UnreachableError
 from replicator.ledger.client_calls import topic_names, topic_uuid
 from replicator.ledger.client_errors import NoLeaderError, RefusedError, replicator_error
@@ -177,6 +177,9 @@ class Admin:
         self._properties = {**client_properties, **ADMINISTRATOR, "error_cb": self._note_error}
         self._made: AdminClient | None = None
         self._client_since = time.monotonic()
+        self._by_token = needs_token(client_properties)
+        self._stale = False  # the next call makes another client
+        self._making: asyncio.Future[None] | None = None
 
     @property
     def _client(self) -> AdminClient:
@@ -187,6 +190,22 @@ class Admin:
             self._replace_client(0)  # telling it wouldn't do: it would rest first from having been refused
             self._refusal = None
         return self._made
+
+    async def _connected(self) -> AdminClient:
+        """The client. One that logs in with tokens is made in another thread: its constructor rests for a second."""
+        if self._by_token and (self._made is None or self._stale or self._log_in.outdated):
+            if self._making is None:
+                self._making = asyncio.ensure_future(self._make())
+            await asyncio.shield(self._making)
+        return self._client
+
+    async def _make(self) -> None:
+        try:
+            made = await asyncio.to_thread(self._new_client)
+            self._exchange(made)
+            self._stale, self._refusal = False, None
+        finally:
+            self._making = None
 
     def _new_client(self) -> AdminClient:
         require_token(self._properties, self.cluster)
@@ -204,7 +223,13 @@ class Admin:
         now = time.monotonic()
         if now - self._client_since < after_s:
             return
-        former, self._made, self._client_since = [self._made], self._new_client(), now
+        if self._by_token:
+            self._stale = True
+        else:
+            self._exchange(self._new_client())
+
+    def _exchange(self, new: AdminClient) -> None:
+        former, self._made, self._client_since = [self._made], new, time.monotonic()
         # Others may wait for answers of the former one; ending it may take a moment.
         ending = threading.Timer(self._timeout_s, former.clear)
         ending.daemon = True
@@ -215,7 +240,7 @@ class Admin:
     async def describe_cluster(self) -> Cluster:
         """The cluster's id and brokers."""
         answer = await self._result(
-            self._client.describe_cluster(request_timeout=self._timeout_s), "describe the cluster"
+            (await self._connected()).describe_cluster(request_timeout=self._timeout_s), "describe the cluster"
         )
         brokers = tuple(Broker(node.id, node.host, node.port, node.rack) for node in answer.nodes)
         return Cluster(answer.cluster_id or "", brokers)
@@ -224,7 +249,7 @@ class Admin:
         """All topics that we may see, internal ones too. One that is deleted meanwhile is left out."""
         action = "list topics"
         listing = asyncio.get_running_loop().run_in_executor(
-            None, topic_names, self._client, self._timeout_s, lambda: self._refusal is not None
+            None, topic_names, await self._connected(), self._timeout_s, lambda: self._refusal is not None
         )
         names = await self._result(listing, action)
         answers = await self.describe_topics(names)
@@ -235,7 +260,7 @@ class Admin:
         names = list(names)
         if not names:
             return {}
-        futures = self._client.describe_topics(TopicCollection(names), request_timeout=self._timeout_s)
+        futures = (await self._connected()).describe_topics(TopicCollection(names), request_timeout=self._timeout_s)
         answers = await self._results(futures, "describe topic {}", _topic)
         return {name: answer for name, answer in answers.items() if not _is_unknown_topic(answer)}
 
@@ -245,14 +270,14 @@ class Admin:
         remaining = iter(list(topics))
         while chunk := list(islice(remaining, _CONFIG_CHUNK)):
             resources = [ConfigResource(ResourceType.TOPIC, name) for name in chunk]
-            futures = self._client.describe_configs(resources, request_timeout=self._timeout_s)
+            futures = (await self._connected()).describe_configs(resources, request_timeout=self._timeout_s)
             named = {resource.name: future for resource, future in futures.items()}
             answers |= await self._results(named, "describe the settings of topic {}", _configs)
         return answers
 
     async def describe_broker(self, node: int) -> dict[str, ConfigValue]:
         """The settings in force of one broker, by name."""
-        futures = self._client.describe_configs(
+        futures = (await self._connected()).describe_configs(
             [ConfigResource(ResourceType.BROKER, str(node))], request_timeout=self._timeout_s
         )
         (future,) = futures.values()
@@ -266,13 +291,13 @@ class Admin:
             return {}
         wanted = {TopicPartition(topic, partition): spec for (topic, partition), spec in queries.items()}
         level = _isolation(committed)
-        futures = self._client.list_offsets(wanted, isolation_level=level, request_timeout=self._timeout_s)
+        futures = (await self._connected()).list_offsets(wanted, isolation_level=level, request_timeout=self._timeout_s)
         named = {(at.topic, at.partition): future for at, future in futures.items()}
         return await self._results(named, "list offsets of {}", _offset)
 
     async def list_groups(self) -> list[str]:
         """The ids of all consumer groups that we may see."""
-        future = self._client.list_consumer_groups(request_timeout=self._timeout_s)
+        future = (await self._connected()).list_consumer_groups(request_timeout=self._timeout_s)
         answer = await self._result(future, "list groups")
         if not answer.valid and answer.errors:
             raise self._error(answer.errors[0], "list groups")
@@ -283,12 +308,12 @@ class Admin:
         group_ids = list(group_ids)
         if not group_ids:
             return {}
-        futures = self._client.describe_consumer_groups(group_ids, request_timeout=self._timeout_s)
+        futures = (await self._connected()).describe_consumer_groups(group_ids, request_timeout=self._timeout_s)
         return await self._results(futures, "describe group {}", _group)
 
     async def committed_offsets(self, group_id: str) -> dict[tuple[str, int], int]:
         """The group's positions."""
-        futures = self._client.list_consumer_group_offsets(
+        futures = (await self._connected()).list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group_id)], request_timeout=self._timeout_s
         )
         answer = await self._result(futures[group_id], f"read the positions of group {group_id}")
@@ -317,7 +342,7 @@ class Admin:
         ]
         if not new:
             return {}
-        futures = self._client.create_topics(
+        futures = (await self._connected()).create_topics(
             new, operation_timeout=self._timeout_s, request_timeout=self._timeout_s, validate_only=validate_only
         )
         return await self._results(futures, "create topic {}", _nothing)
@@ -327,7 +352,7 @@ class Admin:
         if not totals:
             return {}
         new = [NewPartitions(name, total) for name, total in totals.items()]
-        futures = self._client.create_partitions(
+        futures = (await self._connected()).create_partitions(
             new, operation_timeout=self._timeout_s, request_timeout=self._timeout_s
         )
         return await self._results(futures, "add partitions to topic {}", _nothing)
@@ -348,7 +373,7 @@ class Admin:
                 resources.append(ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries))
         if not resources:
             return {}
-        futures = self._client.incremental_alter_configs(resources, request_timeout=self._timeout_s)
+        futures = (await self._connected()).incremental_alter_configs(resources, request_timeout=self._timeout_s)
         named = {resource.name: future for resource, future in futures.items()}
         return await self._results(named, "change the settings of topic {}", _nothing)
 
@@ -357,7 +382,9 @@ class Admin:
         names = list(names)
         if not names:
             return {}
-        futures = self._client.delete_topics(names, operation_timeout=self._timeout_s, request_timeout=self._timeout_s)
+        futures = (await self._connected()).delete_topics(
+            names, operation_timeout=self._timeout_s, request_timeout=self._timeout_s
+        )
         return await self._results(futures, "delete topic {}", _nothing)
 
     async def delete_groups(self, group_ids: Iterable[str]) -> Answers[str, None]:
@@ -365,17 +392,17 @@ class Admin:
         group_ids = list(group_ids)
         if not group_ids:
             return {}
-        futures = self._client.delete_consumer_groups(group_ids, request_timeout=self._timeout_s)
+        futures = (await self._connected()).delete_consumer_groups(group_ids, request_timeout=self._timeout_s)
         return await self._results(futures, "delete group {}", _nothing)
 
     async def create_acls(self, bindings: list[Any]) -> Answers[Any, None]:
         """None per AclBinding that is there now."""
-        futures = self._client.create_acls(bindings, request_timeout=self._timeout_s) if bindings else {}
+        futures = (await self._connected()).create_acls(bindings, request_timeout=self._timeout_s) if bindings else {}
         return await self._results(futures, "create an ACL: {}", _nothing)
 
     async def delete_acls(self, filters: list[Any]) -> Answers[Any, None]:
         """None per AclBindingFilter that finds nothing any more."""
-        futures = self._client.delete_acls(filters, request_timeout=self._timeout_s) if filters else {}
+        futures = (await self._connected()).delete_acls(filters, request_timeout=self._timeout_s) if filters else {}
         return await self._results(futures, "delete an ACL: {}", _nothing)
 
     # ---- inside ----------------------------------------------------------------------------------------------------

@@ -37,7 +37,9 @@ class LedgerFollower:
         async with self._reading:
             ends = await (self._asked_ends(topic, lanes) if self._client is None else self._ends(self._client, topic))
             if self._reader is None:
-                self._reader = LedgerReader(self._properties, self._link.name, lanes, cluster=self._target.cluster)
+                self._reader = await asyncio.to_thread(
+                    LedgerReader, self._properties, self._link.name, lanes, cluster=self._target.cluster
+                )
             return await asyncio.to_thread(self._reader.read, ends)
 
     async def _asked_ends(self, topic: str, lanes: int) -> dict[int, int]:

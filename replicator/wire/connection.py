@@ -48,6 +48,7 @@ SASL_HANDSHAKE = 17
 SASL_AUTHENTICATE = 36
 
 _TOKEN_RETRY_S = 1.0
+_TO_SPARE_S = 2.0
 _SEPARATE_WRITE_BYTES = 32 << 10
 _GATHERS = sys.version_info >= (3, 12)  # asyncio's own `writelines` joins all parts (a copy) before
 
@@ -284,7 +285,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             while lifetime_ms > 0:
                 began = self._loop.time()
-                await asyncio.sleep(lifetime_ms / 1000 * random.uniform(*REAUTHENTICATE_AT))
+                await asyncio.sleep(_lasts_s(lifetime_ms / 1000))
                 client = await self._next_client(security, began + lifetime_ms / 1000)
                 self._held = []
                 while self._pending:
@@ -350,6 +351,12 @@ class Connection(asyncio.BufferedProtocol):
             except AuthenticationError as error:
                 raise AuthenticationError(f"cluster {self.cluster}: {self.address}: {error}") from error
         return lifetime_ms
+
+
+def _lasts_s(lifetime_s: float) -> float:
+    """How long to use a session of this lifetime: a busy machine needs a moment, too, where it is short."""
+    share = random.uniform(*REAUTHENTICATE_AT) * lifetime_s
+    return max(lifetime_s / 2, min(share, lifetime_s - _TO_SPARE_S))
 
 
 async def open_connection(

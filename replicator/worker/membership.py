@@ -129,7 +129,7 @@ class Membership:
         if self._thread is not None:
             raise RuntimeError("the membership was started before")
         await asyncio.to_thread(require_token, self._properties, self._cluster)
-        consumer = self._consumer()
+        consumer = await asyncio.to_thread(self._consumer)
         name = f"membership {self._group}"
         self._thread = threading.Thread(target=self._run, args=(consumer,), name=name, daemon=True)
         self._thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +12,9 @@ import aiohttp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from replicator.config.load import load
 from replicator.config.models import LinkConfig, Settings
-from replicator.http.access import Role, Token
+from replicator.http.access import Role, Token, tokens_of
 from replicator.http.refusals import EVERY_S, NOTES_A_MINUTE, Refusals
 from replicator.ledger.operations import ACCESS, ACCESS_KEPT, KEPT, Audit, Operations, encode_audit
 from tests.http.conftest import Serving
@@ -66,6 +68,33 @@ async def test_given_roles_then_view_looks_and_operate_does_both(
     await notes.wait_for(1)
     assert notes.rows == [("us-to-eu", "api:eve@127.0.0.1", "POST '/v1/links/us-to-eu/stop'", "role")]
     assert [hand.by for _, _, hand in world.orders] == ["api:ann@127.0.0.1"]
+
+
+async def test_given_a_token_in_a_file_that_changes_then_the_new_one_counts_and_the_old_one_no_more(
+    serving: Serving, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    text = """
+clusters: {us: {bootstrap_servers: "a:1"}, eu: {bootstrap_servers: "b:1"}}
+links: [{name: l, source: us, target: eu}]
+service: {token: {file: first}, tokens: [{name: eve, token: {file: second}}]}
+"""
+    (tmp_path / "r.yaml").write_text(text)
+    for name in ("first", "second"):
+        (tmp_path / name).write_text(f"{name}-old\n")
+    url = await serving(*tokens_of(load(tmp_path / "r.yaml").service))
+
+    async def codes(age: str) -> list[int]:
+        found = []
+        for name in ("first", "second"):
+            async with client.get(f"{url}/v1/me", **bearer(f"{name}-{age}")) as answer:
+                found.append(answer.status)
+        return found
+
+    assert (await codes("old"), await codes("new")) == ([200, 200], [401, 401])
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.new").write_text(f"{name}-new\n")
+        (tmp_path / f"{name}.new").rename(tmp_path / name)
+    assert (await codes("old"), await codes("new")) == ([401, 401], [200, 200])
 
 
 async def test_given_no_token_or_a_wrong_one_then_it_is_401_and_noted_once_for_each_link_it_was_about(
