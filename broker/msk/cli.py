@@ -39,6 +39,9 @@ def serve(
     strict_msk: Annotated[
         bool, typer.Option("--strict-msk", help="Refuse updates that change nothing, as MSK does.")
     ] = False,
+    metrics_namespace: Annotated[
+        str, typer.Option(help="Where clusters' metrics go at the endpoint that AWS_ENDPOINT_URL_CLOUDWATCH names.")
+    ] = "Replicator",
     verbose: Annotated[bool, typer.Option("--verbose", help="Log to stderr what happens.")] = False,
 ) -> None:
     """Serve the MSK API until SIGTERM or SIGINT. NOT FOR PRODUCTION: nothing is replicated among brokers.
@@ -59,9 +62,17 @@ def serve(
     with contextlib.ExitStack() as stack:
         directory = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="local-msk-")))
         try:
-            settings = Settings(data=directory.absolute(), credentials=credentials, account=account, strict=strict_msk)
+            settings = Settings(
+                data=directory.absolute(),
+                credentials=credentials,
+                account=account,
+                strict=strict_msk,
+                metrics_namespace=metrics_namespace,
+            )
         except ValidationError as error:
-            raise typer.BadParameter(str(error.errors()[0]["msg"]), param_hint="--account") from error
+            wrong = error.errors()[0]
+            option = "--" + str(wrong["loc"][0]).replace("_", "-")
+            raise typer.BadParameter(f"{wrong['input']!r}: {wrong['msg']}", param_hint=option) from error
         try:
             asyncio.run(_serve(settings, host, port, print_hosts=print_hosts))
         except SetupError as error:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from broker.iam.store import CredentialStore
 from broker.msk.audit import AuditLog
+from broker.msk.cloudwatch import ClusterMetricsPublisher
 from broker.msk.clusters.launcher import StartCluster
 from broker.msk.clusters.park import Clusters
 from broker.msk.clusters.process import ClusterProcess
@@ -73,7 +74,8 @@ class Service:
             Tagged(self.vpc_connections),
             Tagged(self.replicators.records),
         ]
-        self.parts: list[Part] = [self.clusters, self.replicators]
+        self.metrics = ClusterMetricsPublisher(self.clusters, environment or {}, settings.metrics_namespace)
+        self.parts: list[Part] = [self.clusters, self.replicators, self.metrics]
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Settings(BaseModel):
@@ -18,7 +18,15 @@ class Settings(BaseModel):
     strict: bool = (
         False  # --strict-msk: refuse what MSK refuses though nothing is wrong with it, e.g. updates without a change
     )
+    metrics_namespace: str = Field(default="Replicator", pattern=r"^[0-9A-Za-z._\-/#:]{1,255}$")
     max_body_bytes: int = (
         1 << 20
     )  # the largest bodies are server.properties and policies, 20 KiB; API Gateway allows 10 MB
     body_timeout_s: float = 30.0
+
+    @field_validator("metrics_namespace")
+    @classmethod
+    def _not_reserved(cls, namespace: str) -> str:
+        if namespace.lower().startswith("aws/"):
+            raise ValueError("namespaces that begin with AWS/ are reserved by CloudWatch")
+        return namespace
