@@ -15,9 +15,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.msk.kafka_clients import consume, iam, produce, scram
 from tests.msk.world import ACCOUNT, ROOT, World, client, control_plane, create, provisioned, wait_active
+from tests.support.certificates import CertificateAuthority
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.slow
@@ -214,6 +217,51 @@ def test_open_monitoring_shows_each_broker_to_prometheus(running: Running) -> No
         for port in (11001, 11002):
             with urllib.request.urlopen(f"http://{address}:{port}/metrics", timeout=10) as answer:
                 assert answer.status == 200
+
+
+def test_security_is_changed_by_a_restart_and_then_clients_need_a_certificate(running: Running, tmp_path: Path) -> None:
+    kafka, arn = running.kafka, running.arn
+    theirs = CertificateAuthority(tmp_path / "theirs")
+    trusted = running.directory / "certificate-authorities"
+    trusted.mkdir()
+    (trusted / "theirs.pem").write_bytes(theirs.certificate.read_bytes())
+    running.topic("certified")
+    tls = {
+        "Enabled": True,
+        "CertificateAuthorityArnList": ["arn:aws:acm-pca:us-east-1:123456789012:certificate-authority/x"],
+    }
+    kafka.update_security(
+        ClusterArn=arn,
+        CurrentVersion=running.version,
+        ClientAuthentication={"Tls": tls, "Unauthenticated": {"Enabled": False}},
+        EncryptionInfo={"EncryptionInTransit": {"ClientBroker": "TLS"}},
+    )
+    wait_active(kafka, arn)
+    strings = running.bootstrap
+    assert "BootstrapBrokerString" not in strings
+    identity = theirs.issue("orders-service")
+    settings = {
+        "bootstrap.servers": strings["BootstrapBrokerStringTls"],
+        "security.protocol": "SSL",
+        "ssl.ca.location": str(running.authority),
+    }
+    known = {"ssl.certificate.location": str(identity.certificate), "ssl.key.location": str(identity.key)}
+    produce(settings | known, "certified", [b"x"])
+    with pytest.raises(KafkaException):
+        AdminClient({**settings, "log_level": 0}).list_topics(timeout=3)
+
+
+def test_a_serverless_cluster_is_used_by_iam(running: Running) -> None:
+    kafka = running.kafka
+    serverless = {"VpcConfigs": [{"SubnetIds": ["subnet-0aaa", "subnet-0bbb"]}]}
+    arn = kafka.create_cluster_v2(ClusterName="less", Serverless=serverless)["ClusterArn"]
+    wait_active(kafka, arn)
+    (string,) = [value for key, value in kafka.get_bootstrap_brokers(ClusterArn=arn).items() if key.endswith("SaslIam")]
+    settings = iam(string, running.authority)
+    admin = AdminClient(settings)
+    admin.create_topics([NewTopic("t", 1, 3)])["t"].result(20)
+    produce(settings, "t", [b"x"])
+    assert consume(settings, "t", 1) == [b"x"]
 
 
 def _serve(directory: Path) -> subprocess.Popen[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from broker.msk.service import Service
 
 
+AUTHORITIES = "certificate-authorities"  # in DATA: authorities of clients' certificates, as PEM files
 StartCluster = Callable[[Path, Path], Awaitable[ClusterProcess]]  # cluster file, log file
 
 
@@ -65,7 +66,7 @@ class Launcher:
             record,
             directory=directory,
             certificate=certificate,
-            authority=self._authority.certificate,
+            authority=self._client_authorities(directory),
             credentials=self._service.credentials_file,
             properties=self._properties(record),
             users=await self._service.secrets.users(record.scram_secrets),
@@ -84,6 +85,13 @@ class Launcher:
         await self.write(record)
         directory = self.directory(record)
         return await self._start(directory / "cluster.json", directory / "broker.log")
+
+    def _client_authorities(self, directory: Path) -> Path:
+        """Who may issue clients' certificates: our own authority, and those that users have put into DATA."""
+        path = directory / "client-authorities.pem"
+        theirs = sorted((self._service.settings.data / AUTHORITIES).glob("*.pem"))
+        write_atomically(path, b"\n".join(one.read_bytes() for one in (self._authority.certificate, *theirs)))
+        return path
 
     def _properties(self, record: ClusterRecord) -> dict[str, str]:
         software = (record.provisioned or {}).get("currentBrokerSoftwareInfo", {})
