@@ -125,6 +125,8 @@ def verify_presigned(
     given = {name.lower(): value for name, value in parameters}
     if len(given) != len(parameters):
         raise _incomplete("a parameter is there twice")
+    if not all(text.isascii() and text.isprintable() for text in given.values()):  # they are in messages, too
+        raise _incomplete("parameters must be printable ASCII")
     for name in ("algorithm", "credential", "date", "expires", "signedheaders", "signature"):
         if not given.get(f"x-amz-{name}"):
             raise _incomplete(f"X-Amz-{name.capitalize()} is missing")

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from broker.cluster import Cluster
 from broker.config_defs import InvalidConfig
 from broker.node import Listener
 from broker.security.principal_mapper import PrincipalMapper
-from broker.security.tls import server_context
+from broker.security.tls import server_context, subject_text
+from tests.support import javatools
 from tests.support.certificates import CertificateAuthority
 
 DOCUMENTED = (
@@ -36,6 +39,8 @@ DOCUMENTED = (
         ("RULE:^CN=nobody$/x/", "CN=carol", None),
         ("", "CN=carol", None),
         ("DEFAULT", "CN=" + "x" * 5000, None),
+        ("RULE:CN=admin/admin/", "OU=of CN=admin", None),
+        ("RULE:CN=admin/admin/", "CN=admin,OU=elsewhere", None),
     ],
 )
 def test_given_rules_then_the_first_that_fits_makes_the_name(rules: str, subject: str, name: str | None) -> None:
@@ -51,6 +56,50 @@ def test_given_what_are_no_rules_then_refused(rules: str) -> None:
         PrincipalMapper(rules)
     with pytest.raises(InvalidConfig):
         Cluster(config={"ssl.principal.mapping.rules": rules})
+
+
+NAMES: list[list[list[tuple[x509.ObjectIdentifier, str]]]] = [
+    [[(NameOID.COUNTRY_NAME, "DE")], [(NameOID.ORGANIZATION_NAME, 'Shop, "Inc"')], [(NameOID.COMMON_NAME, "carol")]],
+    [[(NameOID.COMMON_NAME, " Ümit#1; <a>=b+c\\ ")]],
+    [[(NameOID.ORGANIZATIONAL_UNIT_NAME, "shop"), (NameOID.COMMON_NAME, "carol")]],  # as a certificate orders them
+    [[(NameOID.EMAIL_ADDRESS, "carol@example.com")], [(NameOID.COMMON_NAME, "carol")]],
+    [[(NameOID.DOMAIN_COMPONENT, "org")], [(NameOID.USER_ID, "c1")], [(NameOID.STREET_ADDRESS, "1 Road")]],
+    [[(NameOID.SERIAL_NUMBER, "7")], [(NameOID.COMMON_NAME, "x" * 60)]],
+    [[(NameOID.STATE_OR_PROVINCE_NAME, "B")], [(NameOID.COMMON_NAME, "adminUser")], [(NameOID.LOCALITY_NAME, "a b")]],
+]
+RULES = [
+    "DEFAULT", DOCUMENTED, "", "RULE:CN=carol/x/", "RULE:.*CN=carol.*/x/U", "RULE:(.*)/$1/",
+    "RULE:.+/\\$1 \\/ $0/L,DEFAULT",
+    "RULE:CN=(?<who>[^,]*).*/${who}/, DEFAULT", "RULE:(.)(.)(.+)/$3$12$1/",
+    "  RULE:[Cc]N=(.*),.*/$1/L , RULE:.*/other/ ",
+    "RULE:^CN=(.*),OU=(.*)$/$1/X", "RULE:a/b", "DEFAULT RULE:a/b/", "RULE:[/x/", ",,DEFAULT",
+]  # fmt: skip
+
+
+def made_of(parts: list[list[tuple[x509.ObjectIdentifier, str]]]) -> x509.Name:
+    return x509.Name(
+        [x509.RelativeDistinguishedName(x509.NameAttribute(kind, value) for kind, value in part) for part in parts]
+    )
+
+
+@pytest.mark.kafka
+def test_given_subjects_and_rules_then_names_are_those_that_kafka_makes() -> None:
+    pairs = [(rules, made_of(parts)) for rules in RULES for parts in NAMES]
+    arguments = [text for rules, name in pairs for text in (rules, name.public_bytes().hex())]
+    source = Path(javatools.__file__).with_name("PrincipalNames.java")
+    printed = javatools.run_command([*javatools.small_jvm(javatools.jars()), str(source), *arguments]).splitlines()
+    assert len(printed) == len(pairs)
+    for (rules, name), line in zip(pairs, printed, strict=True):
+        subject = subject_text(name)
+        try:
+            answer = PrincipalMapper(rules).name_of(subject)
+        except InvalidConfig:
+            answer = None
+        expected = line.partition("\t")
+        assert (subject, f"={answer}" if answer is not None else "!") == (
+            expected[0],
+            expected[2] if expected[2].startswith("=") else "!",
+        ), rules
 
 
 @pytest.mark.parametrize(
