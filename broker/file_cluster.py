@@ -24,7 +24,7 @@ from broker.security.credentials import Credentials
 from broker.security.iam_exchange import IamLogIns
 from broker.security.policy_authorizer import PolicyAuthorizer
 from broker.security.sasl import SaslServer
-from broker.security.tls import server_context
+from broker.security.tls import server_context, take_over
 
 log = logging.getLogger(__name__)
 
@@ -105,21 +105,16 @@ class FileCluster:
     def _context(self, file: ClusterFile, entry: ListenerEntry) -> ssl.SSLContext:
         wanted = entry.client_certificates
         if wanted not in self._contexts:
-            assert file.tls is not None
-            authority = file.tls.ca if wanted != "none" else None
-            made = server_context(file.tls.cert, file.tls.key, authority, optional=wanted == "requested")
-            self._contexts[wanted] = made
+            self._contexts[wanted] = _made_context(file, wanted)
         return self._contexts[wanted]
 
     def _reload_tls(self, file: ClusterFile) -> None:
         try:
-            for wanted, context in self._contexts.items():
-                assert file.tls is not None
-                context.load_cert_chain(file.tls.cert, file.tls.key)
-                if wanted != "none":
-                    context.load_verify_locations(file.tls.ca)
+            newer = {wanted: _made_context(file, wanted) for wanted in self._contexts}
         except (OSError, ssl.SSLError) as error:
             raise ClusterFileError(f"{self.path}: tls can't be used: {error}") from error
+        for wanted, context in newer.items():
+            take_over(self._contexts[wanted], context)
 
     def _authorizer(self, file: ClusterFile) -> PolicyAuthorizer | None:
         if self.store is None or file.iam is None:
@@ -196,6 +191,12 @@ def _store(file: ClusterFile) -> CredentialStore | None:
         return CredentialStore(file.iam.credentials)
     except StoreError as error:
         raise ClusterFileError(f"iam.credentials: {error}") from error
+
+
+def _made_context(file: ClusterFile, wanted: str) -> ssl.SSLContext:
+    assert file.tls is not None
+    authority = file.tls.ca if wanted != "none" else None
+    return server_context(file.tls.cert, file.tls.key, authority, optional=wanted == "requested")
 
 
 def _credentials(file: ClusterFile) -> Credentials:

@@ -36,7 +36,19 @@ def server_context(
     if client_authority is not None:
         context.load_verify_locations(client_authority)
         context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
+        context.num_tickets = 0  # who comes again is looked at again
+        context.options |= ssl.OP_NO_TICKET
     return context
+
+
+def take_over(listening: ssl.SSLContext, newer: ssl.SSLContext) -> None:
+    """Serve whoever connects from now on by `newer`: another certificate, and another authority of clients' ones; an
+    authority can't be taken from a context. Both demand clients' certificates alike."""
+
+    def switch(connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = newer
+
+    listening.sni_callback = switch  # asked for every handshake, also for those that name no server
 
 
 def subject_of(connection: ssl.SSLObject | None) -> str | None:

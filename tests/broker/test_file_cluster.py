@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -316,6 +317,42 @@ async def test_given_certificates_that_are_requested_then_clients_may_show_them(
         renewed = authority.issue("renewed")
         world.write(tls=tls | {"cert": str(renewed.certificate), "key": str(renewed.key)})
         await made.reload()
+
+
+async def test_given_another_authority_when_reloaded_then_the_former_ones_clients_are_refused(
+    world: World, tmp_path: Path
+) -> None:
+    former, later = CertificateAuthority(tmp_path / "former"), CertificateAuthority(tmp_path / "later")
+
+    def material(authority: CertificateAuthority, name: str) -> dict[str, str]:
+        own = authority.issue(name)
+        return {"cert": str(own.certificate), "key": str(own.key), "ca": str(authority.certificate)}
+
+    async def comes_in(authority: CertificateAuthority, server: CertificateAuthority) -> bool:
+        context = ssl.create_default_context(cafile=str(server.certificate))
+        own = authority.issue("carol")
+        context.load_cert_chain(own.certificate, own.key)
+        try:
+            one = Client(made.cluster, context)
+            one._address = made.bootstrap()["SECURE"]
+            async with one:
+                return await one.works()
+        except (ConnectionError, ssl.SSLError):
+            return False
+
+    listener = {"name": "SECURE", "protocol": "SSL", "client_certificates": "required"}
+    world.write(nodes=[{"id": 1}], listeners=[listener], iam=None, tls=material(former, "one"))
+    async with world.running() as made:
+        assert [await comes_in(who, former) for who in (former, later)] == [True, False]
+        world.write(tls=material(later, "two"))
+        await made.reload()
+        assert [await comes_in(who, later) for who in (former, later)] == [False, True]
+        assert not await comes_in(later, former)  # the certificate is another one
+        (tmp_path / "broken.pem").write_text("-----BEGIN CERTIFICATE-----")
+        world.write(tls=material(former, "three") | {"cert": str(tmp_path / "broken.pem")})
+        with pytest.raises(ClusterFileError, match="tls can't be used"):
+            await made.reload()
+        assert [await comes_in(who, later) for who in (former, later)] == [False, True]
 
 
 def test_given_the_command_when_it_is_told_to_reload_then_its_line_and_its_port_say_so(world: World) -> None:
