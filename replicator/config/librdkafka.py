@@ -57,7 +57,12 @@ class LogIn:
     def outdated(self) -> bool:
         """Whether the password or the certificates are others than the client has been given; certificates are read by
         a new client alone."""
-        return self._files != certificates(self._security) or self.password() != self._given
+        return self.certificates_changed or self.password() != self._given
+
+    @property
+    def certificates_changed(self) -> bool:
+        """Whether they are others than the client has read."""
+        return self._files != certificates(self._security)
 
 
 def certificates(security: SecurityConfig | None) -> tuple[Stamp | None, ...]:

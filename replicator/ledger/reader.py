@@ -25,6 +25,7 @@ READ_LIMIT_S = 30.0
 CONTROL = -1  # among the lanes: the control topic
 _BATCH = 1_000
 _POLL_S = 0.2
+_PATIENCE_S = 1.0  # with a connection that may be a good one
 
 
 class LedgerReader:
@@ -95,8 +96,17 @@ class LedgerReader:
                 )
             for message in self._consumer.consume(_BATCH, _POLL_S):
                 self._take(message)
+            if self.outdated and time.monotonic() > deadline - READ_LIMIT_S + _PATIENCE_S:
+                raise UnreachableError(
+                    f"cluster {self._cluster}: certificates have changed: a new connection is needed"
+                )
         self._decode()
         return dict(self._entries)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether certificates have changed since: only another reader uses the new ones."""
+        return self._log_in.certificates_changed
 
     def close(self) -> None:
         """Disconnect."""

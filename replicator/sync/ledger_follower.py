@@ -36,6 +36,9 @@ class LedgerFollower:
         topic, lanes = ledger_topic(self._link.name), self._link.lanes
         async with self._reading:
             ends = await (self._asked_ends(topic, lanes) if self._client is None else self._ends(self._client, topic))
+            if self._reader is not None and self._reader.outdated:
+                former, self._reader = self._reader, None
+                await asyncio.to_thread(former.close)
             if self._reader is None:
                 self._reader = await asyncio.to_thread(
                     LedgerReader, self._properties, self._link.name, lanes, cluster=self._target.cluster

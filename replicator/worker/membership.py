@@ -75,6 +75,7 @@ class Membership:
     ) -> None:
         self._properties = client_properties
         self._log_in = LogIn(client_properties)
+        self._failed_to_connect = False
         self._group = group
         self._topic = topic
         self._loop = loop
@@ -149,6 +150,7 @@ class Membership:
     def _consumer(self) -> Consumer:
         properties = {
             **self._properties,
+            **self._log_in.properties(),
             "group.id": self._group,
             "group.protocol": "classic",
             "partition.assignment.strategy": "cooperative-sticky",
@@ -170,7 +172,9 @@ class Membership:
     def _run(self, consumer: Consumer) -> None:
         failure: Exception | None = None
         try:
-            self._poll_until_stopped(consumer)
+            while self._poll_until_stopped(consumer):
+                self._close(consumer)
+                consumer = self._consumer()
         except Exception as error:  # noqa: BLE001 - handed to whoever watches `ended`
             failure = (
                 self._translate(error.args[0], "stay in the group") if isinstance(error, KafkaException) else error
@@ -203,7 +207,8 @@ class Membership:
         if closing.is_alive():
             self._log.info("not waiting until the group has let this worker go", waited_s=CLOSE_LIMIT_S)
 
-    def _poll_until_stopped(self, consumer: Consumer) -> None:
+    def _poll_until_stopped(self, consumer: Consumer) -> bool:
+        """Whether another client is needed before that: certificates have changed, and this one can't connect."""
         backoff = _REJOIN_BACKOFF_S[0]
         self._subscribe(consumer)
         while not self._stopping.is_set():
@@ -217,13 +222,18 @@ class Membership:
                 backoff = min(2 * backoff, _REJOIN_BACKOFF_S[1])
                 self._callback_failed = False
                 self._subscribe(consumer)
+            if self._failed_to_connect and self._log_in.certificates_changed:
+                self._leave(consumer, "certificates have changed: joining again with the new ones")
+                return True
             self._log_in.renew(consumer)
             message = consumer.poll(_POLL_S)
             self._step()
             if message is not None and message.error() is not None:
                 self._note_error(message.error())
+        return False
 
     def _subscribe(self, consumer: Consumer) -> None:
+        self._failed_to_connect = False
         consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def _leave(self, consumer: Consumer, why: str) -> None:
@@ -344,6 +354,7 @@ class Membership:
         if str(translated) != str(self._last_error):
             self._log.warning("group membership", error=str(translated))
         self._last_error = translated
+        self._failed_to_connect = True
 
     def _translate(self, error: KafkaError, action: str) -> ReplicatorError:
         return replicator_error(error, cluster=self._cluster, action=action, resource=self._group)
