@@ -12,6 +12,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.console.browser import AXE
+from tests.console.msk_walk import click_through, clients, create_cluster
+from tests.msk.kafka_clients import consume, produce
 from tests.msk.world import Fakes, World, control_plane
 
 pytestmark = pytest.mark.slow
@@ -21,15 +23,6 @@ pytestmark = pytest.mark.slow
 def world(tmp_path: Path) -> Iterator[World]:
     with control_plane(tmp_path / "msk", start_cluster=Fakes()) as found:
         yield found
-
-
-def create_cluster(page: Page, name: str) -> None:
-    """Through the form, with what a replicator's source wants."""
-    page.get_by_role("link", name="Create cluster").click()
-    page.get_by_label("Name", exact=True).fill(name)
-    expect(page.get_by_label("Apache Kafka version")).to_have_value("3.6.0")
-    page.get_by_role("button", name="Create cluster").click()
-    expect(page.get_by_role("heading", name=name)).to_be_visible()
 
 
 def violations(page: Page) -> list[str]:
@@ -115,3 +108,22 @@ def test_given_somebody_elses_page_then_the_service_refuses(world: World, header
     assert token not in body
     page = urllib.request.urlopen(f"{world.url}/console/", timeout=10)
     assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+
+
+@pytest.mark.timeout(180)
+def test_given_nothing_when_the_walk_through_is_clicked_through_then_the_message_arrives_under_the_alias(
+    tmp_path: Path, page: Page
+) -> None:
+    page.set_default_timeout(30_000)
+    with control_plane(tmp_path / "msk") as world:
+        alias = click_through(world, page)
+        assert violations(page) == []
+        kafka, source, target = clients(world, tmp_path / "msk" / "ca.pem")
+        arn = kafka.list_clusters_v2()["ClusterInfoList"][0]["ClusterArn"]
+        kafka.create_topic(ClusterArn=arn, TopicName="my-topic", PartitionCount=1, ReplicationFactor=3)
+        produce(source, "my-topic", [b"hello"])
+        assert consume(target, f"{alias}.my-topic", 1) == [b"hello"]
+        page.get_by_role("link", name="Monitoring").click()
+        expect(page.locator(".figure", has_text="Topics").locator("dd").first).not_to_have_text("0", timeout=30_000)
+        expect(page.locator("figure.chart")).to_have_count(4)
+        assert violations(page) == []
