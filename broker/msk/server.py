@@ -81,6 +81,9 @@ class Server:
             body, status = await self._answer(request, raw_path, authenticate, exchange)
         except ServiceError as error:
             exchange.error = error
+        except OSError as error:
+            log.error("request %s failed: %s", exchange.request_id, error)
+            exchange.error = InternalServerError(f"What was asked can't be done: {error.strerror or error}")
         except Exception:
             log.exception(
                 "request %s (%s %s) failed by a mistake of ours", exchange.request_id, request.method, request.path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import urllib.parse
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from tests.msk.conftest import credentials_file, keys
-from tests.msk.world import ROOT, SUBNETS, Fakes, World, control_plane, create, provisioned
+from tests.msk.world import ACCOUNT, ROOT, SUBNETS, Fakes, World, control_plane, create, provisioned
 
 ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kafka:*", "Resource": "*"}]}
 
@@ -264,3 +265,87 @@ def test_given_an_audit_log_that_can_not_be_written_then_calls_fail(tmp_path: Pa
     status, body, _ = _ask(world, "GET", "/api/v2/clusters")
     assert (status, body["__type"]) == (500, "InternalServerErrorException")
     assert "audit log" in body["message"]
+
+
+OTHER = "210987654321"
+
+
+def _with_other_account(path: Path) -> Path:
+    file = credentials_file(path, {"alice": [ALL], "eve": [ALL]})
+    file.write_text(file.read_text().replace(f"arn:aws:iam::{ACCOUNT}:user/eve", f"arn:aws:iam::{OTHER}:user/eve"))
+    return file
+
+
+def test_another_account_needs_both_its_own_policy_and_the_clusters(tmp_path: Path, fakes: Fakes) -> None:
+    file = _with_other_account(tmp_path / "who.json")
+    with control_plane(tmp_path / "msk", credentials=file, start_cluster=fakes) as world:
+        alice, eve = world.client(keys("alice")), world.client(keys("eve"))
+        arn = create(alice)
+        for call in (eve.describe_cluster_v2, eve.get_bootstrap_brokers, eve.delete_cluster):
+            with pytest.raises(ClientError, match="AccessDenied"):
+                call(ClusterArn=arn)
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"AWS": OTHER},
+                    "Action": ["kafka:DescribeClusterV2", "kafka:CreateVpcConnection"],
+                    "Resource": arn,
+                }
+            ],
+        }
+        alice.put_cluster_policy(ClusterArn=arn, Policy=json.dumps(policy))
+        assert eve.describe_cluster_v2(ClusterArn=arn)["ClusterInfo"]["ClusterName"] == "orders"
+        assert eve.list_clusters_v2()["ClusterInfoList"] == []
+        connection = {"VpcId": "vpc-1", "ClientSubnets": SUBNETS, "SecurityGroups": ["sg-1"]}
+        with pytest.raises(ClientError, match="VPC connectivity isn't enabled"):
+            eve.create_vpc_connection(TargetClusterArn=arn, Authentication="SASL_IAM", **connection)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            eve.delete_cluster(ClusterArn=arn)
+
+
+def test_the_topics_api_takes_kafka_cluster_actions_on_cluster_and_topic(tmp_path: Path, fakes: Fakes) -> None:
+    only_connect = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "kafka-cluster:Connect", "Resource": "*"}],
+    }
+    file = credentials_file(tmp_path / "who.json", {"alice": [ALL], "dave": [only_connect]})
+    with control_plane(tmp_path / "msk", credentials=file, start_cluster=fakes) as world:
+        arn = create(world.client(keys("alice")))
+        topic = arn.replace(":cluster/", ":topic/") + "/t"
+        for name, action, resource in (
+            ("alice", "kafka-cluster:Connect", arn),
+            ("dave", "kafka-cluster:CreateTopic", topic),
+        ):
+            with pytest.raises(ClientError) as caught:
+                world.client(keys(name)).create_topic(
+                    ClusterArn=arn, TopicName="t", PartitionCount=1, ReplicationFactor=1
+                )
+            assert f"not authorized to perform: {action} on resource: {resource}" in str(caught.value)
+
+
+def test_given_a_body_that_does_not_arrive_then_the_call_ends_and_the_server_goes_on(
+    tmp_path: Path, fakes: Fakes
+) -> None:
+    with control_plane(tmp_path / "msk", start_cluster=fakes, body_timeout_s=0.2) as world:
+        host = urllib.parse.urlsplit(world.url)
+        with socket.create_connection((host.hostname, host.port), timeout=20) as slow:
+            slow.sendall(b"POST /api/v2/clusters HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+        assert world.client().list_clusters_v2()["ClusterInfoList"] == []
+
+
+def test_given_a_disk_that_is_full_then_the_call_fails_and_nothing_has_changed(
+    world: World, kafka: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("broker.msk.state.write_atomically", full)
+    with pytest.raises(ClientError) as caught:
+        kafka.create_configuration(Name="a", ServerProperties=b"")
+    assert _code(caught) == ("InternalServerErrorException", 500)
+    assert "No space left" in str(caught.value)
+    monkeypatch.undo()
+    assert kafka.list_configurations()["Configurations"] == []

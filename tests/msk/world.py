@@ -176,6 +176,7 @@ def control_plane(
     replicators: Any = None,
     strict: bool = False,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    **settings: Any,
 ) -> Iterator[World]:
     """A control plane until the block ends. `replicators`: `FakeReplicators`, from the start on."""
     loop = asyncio.new_event_loop()
@@ -186,8 +187,8 @@ def control_plane(
         return asyncio.run_coroutine_threadsafe(work, loop).result(60)
 
     async def make() -> ControlPlane:
-        settings = Settings(data=data, credentials=credentials, strict=strict)
-        return ControlPlane(settings, environment, now=now, start_cluster=start_cluster)
+        given = Settings(data=data, credentials=credentials, strict=strict, **settings)
+        return ControlPlane(given, environment, now=now, start_cluster=start_cluster)
 
     try:
         plane = run(make())

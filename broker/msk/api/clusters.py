@@ -61,6 +61,7 @@ def _create(call: Call, given: Mapping[str, Any]) -> ClusterRecord:
     else:
         serverless = check_serverless(name, serverless or {})
         settings, brokers, subnets = None, NODES_OF_SERVERLESS, serverless["vpcConfigs"][0]["subnetIds"]
+    call.service.clusters.check_quota(call.caller.account, call.region, brokers)
     entropy = call.service.entropy
     key = identifiers.key(entropy)
     if serverless is not None:

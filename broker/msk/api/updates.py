@@ -71,6 +71,7 @@ async def update_broker_count(call: Call) -> Mapping[str, Any]:
                 "remove the brokers.",
                 "targetNumberOfBrokerNodes",
             )
+    call.service.clusters.check_quota(record.account, record.region, max(0, wanted - present))
     type = "INCREASE_BROKER_COUNT" if wanted >= present else "DECREASE_BROKER_COUNT"
     return _begin(call, record, type, {"numberOfBrokerNodes": wanted})
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 BOOTSTRAP_BROKERS = 3  # one in each zone
+MAX_BROKERS = 90  # AWS developer guide, "Amazon MSK quota"
 RELOAD_WITHIN_S = 10.0
 NOT_FOUND = "The requested resource doesn't exist."
 STALE = "The version of the cluster isn't current. Check the current version and try again."
@@ -135,6 +136,16 @@ class Clusters:
             raise BadRequest(
                 f"You can't perform this operation on the cluster while it is in the {record.state} state. "
                 "Wait until it is ACTIVE, then try again."
+            )
+
+    def check_quota(self, account: str, region: str, more: int) -> None:
+        """Refuse more brokers than the service's quota allows an account in a region."""
+        present = sum(len(one.nodes) for one in self.records if (one.account, one.region) == (account, region))
+        if present + more > MAX_BROKERS:
+            raise BadRequest(
+                f"The quota of {MAX_BROKERS} brokers for this account and Region doesn't allow {more} more: "
+                f"there are {present}. Delete clusters that aren't needed.",
+                "numberOfBrokerNodes",
             )
 
     def begin(
@@ -268,22 +279,27 @@ class Clusters:
     def _run(self, record: ClusterRecord) -> None:
         key = record.key
 
+        def note(present: ClusterRecord, state: ClusterState, info: dict[str, str] | None) -> None:
+            try:
+                self.save(present, state=state, state_info=info)
+            except OSError as error:  # the cluster is looked after all the same, and the state noted at the next look
+                log.error("the state %s of cluster %s can't be kept: %s", state, present.name, error)
+
         def up() -> None:
             present = self._present(key)
             if present.state in (ClusterState.CREATING, ClusterState.HEALING):
-                self.save(present, state=ClusterState.ACTIVE, state_info=None)
+                note(present, ClusterState.ACTIVE, None)
 
         def unwell(why: str) -> None:
             present = self._present(key)
             if present.state is ClusterState.ACTIVE:
-                self.save(present, state=ClusterState.HEALING, state_info={"code": "HEALING", "message": why[:1000]})
+                note(present, ClusterState.HEALING, {"code": "HEALING", "message": why[:1000]})
 
         def failed(attempt: int, why: str) -> bool:
             present = self._present(key)
             if present.state is not ClusterState.CREATING or attempt < ATTEMPTS_OF_CREATION:
                 return True
-            info = {"code": "InternalError", "message": why[:1000]}
-            self.save(present, state=ClusterState.FAILED, state_info=info)
+            note(present, ClusterState.FAILED, {"code": "InternalError", "message": why[:1000]})
             return False
 
         async def launch() -> ClusterProcess:

@@ -54,6 +54,7 @@ class Runner:
     def start(self) -> None:
         """Begin."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"cluster {self._name}")
+        self._task.add_done_callback(_say_mistake)
 
     @property
     def process(self) -> ClusterProcess:
@@ -166,14 +167,14 @@ class Runner:
                         return f"its process hung: {error}"
                     continue
                 silent = 0
-                await self._look_after_nodes(process, described, down)
+                if not await self._look_after_nodes(process, described, down):
+                    self._events.up()
         finally:
             ended.cancel()
 
-    async def _look_after_nodes(self, process: ClusterProcess, described: dict[str, Any], down: dict[int, int]) -> None:
-        """Bring back nodes that are down or frozen."""
+    async def _look_after_nodes(self, process: ClusterProcess, described: dict[str, Any], down: dict[int, int]) -> bool:
+        """Bring back nodes that are down or frozen; whether any still is."""
         verbs = {"stopped": "start", "frozen": "thaw"}
-        healed = False
         for node in described["nodes"]:
             number, state = int(node["id"]), str(node["state"])
             if state not in verbs or number in self._held:
@@ -188,7 +189,10 @@ class Runner:
             except OSError as error:
                 log.warning("cluster %s: %s", self._name, error)
             else:
-                healed = True
                 down.pop(number)
-        if healed:
-            self._events.up()
+        return bool(down)
+
+
+def _say_mistake(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("%s isn't looked after any more, by a mistake of ours", task.get_name(), exc_info=task.exception())
