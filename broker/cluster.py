@@ -57,6 +57,9 @@ class Transactions(Protocol):
     ) -> ErrorCode:
         """NONE if the partition was added to the producer's open transaction, else why not."""
 
+    def owns(self, transactional_id: str, producer_id: int) -> bool:
+        """Whether this is the producer id of the transactional id."""
+
     async def add_partition(
         self, transactional_id: str, producer_id: int, producer_epoch: int, topic: str, partition: int
     ) -> ErrorCode:

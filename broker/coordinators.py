@@ -115,6 +115,11 @@ class Coordinators:
         """NONE if the partition was added to the producer's open transaction, else why not."""
         return self.transactions.verify(transactional_id, producer_id, producer_epoch, partition)
 
+    def owns(self, transactional_id: str, producer_id: int) -> bool:
+        """Whether this is the producer id of the transactional id."""
+        found = self.transactions.transactions.get(transactional_id)
+        return found is not None and found.producer_id == producer_id
+
     async def add_partition(
         self, transactional_id: str, producer_id: int, producer_epoch: int, topic: str, partition: int
     ) -> ErrorCode:

@@ -3,7 +3,8 @@
 Incremental sessions (KIP-227, `broker.fetch_sessions`), topic ids from version 13 on (KIP-516), fencing by leader
 epoch (KIP-320), divergence from version 12 on (KIP-595), read_committed with the list of aborted transactions.
 Left out: fetching from followers (KIP-392: there is one log, so every answer comes from the leader), replica fetches
-(replica ids are ignored), throttling. Only whole batches are returned, which Kafka's clients take as a short read.
+(who says to be a replica needs ClusterAction on the cluster, and is answered as a consumer), throttling. Only whole
+batches are returned, which Kafka's clients take as a short read.
 The response is encoded by hand so that records are written from where they lie.
 """
 
@@ -35,6 +36,7 @@ from broker.storage.producers import AbortedTransaction
 from broker.topics import Partition
 
 FETCH = 1
+FIRST_REPLICA_STATE = 15  # KIP-903
 FIRST_SESSIONS, FIRST_PREFERRED_REPLICA, FIRST_FLEXIBLE, FIRST_TOPIC_ID, FIRST_ENDPOINTS = 7, 11, 12, 13, 16
 _ABORTED = struct.Struct(">qq")
 
@@ -68,6 +70,7 @@ class FetchRequest:
     partitions: list[FetchPartition]
     forgotten: list[tuple[str | uuid.UUID, int]]
     topics: list[Any] = field(default_factory=list)
+    replica_id: int = -1
 
     def error_response(self, ctx: RequestContext, code: ErrorCode) -> RawResponse:
         """An error for the whole request: top-level from version 7 on, else in every partition."""
@@ -108,10 +111,11 @@ def decode(frame: bytes, offset: int, version: int) -> FetchRequest:
         partitions,
         forgotten,
         list(raw.topics),
+        raw.replica_id if version < FIRST_REPLICA_STATE else raw.replica_state.replica_id,
     )
 
 
-@api(schema=kio.schema.fetch, versions=range(4, 18), asks={ResourceType.TOPIC}, decode=decode)
+@api(schema=kio.schema.fetch, versions=range(4, 18), asks={ResourceType.TOPIC, ResourceType.CLUSTER}, decode=decode)
 async def fetch(ctx: RequestContext, request: FetchRequest) -> RawResponse:
     uses_ids = ctx.api_version >= FIRST_TOPIC_ID
     sessions = ctx.cluster.fetch_sessions
@@ -127,7 +131,10 @@ async def fetch(ctx: RequestContext, request: FetchRequest) -> RawResponse:
         wanted = list(session.partitions.values())
     elif request.session_id:
         sessions.remove(request.session_id)
-    results = await _read_or_wait(ctx, request, wanted)
+    if request.replica_id >= 0 and not ctx.access.allows(Operation.CLUSTER_ACTION, ResourceType.CLUSTER):
+        results = [PartitionResult(each, ErrorCode.topic_authorization_failed) for each in wanted]
+    else:
+        results = await _read_or_wait(ctx, request, wanted)
     _count_read(ctx, results)
     if session is not None:
         results = [result for result in results if _worth_telling(result)]

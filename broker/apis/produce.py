@@ -23,6 +23,7 @@ from broker.faults import Action
 from broker.node import RequestContext
 from broker.protocol import read_uvarint
 from broker.registry import api, build
+from broker.security.access import EVERYTHING
 from broker.security.resources import Operation, ResourceType
 from broker.storage.batch import HEADER_SIZE, read_header
 from broker.storage.compression import ZSTD
@@ -283,7 +284,13 @@ async def _verify_transaction(
     if not header.is_transactional or request.transactional_id is None:
         return
     states = partition.log.producer_states
-    if coordinator is None or states.has_ongoing(header.producer_id, header.producer_epoch):
+    if coordinator is None:
+        return
+    if states.has_ongoing(header.producer_id, header.producer_epoch):
+        if ctx.access is not EVERYTHING and not coordinator.owns(request.transactional_id, header.producer_id):
+            raise KafkaError(
+                ErrorCode.invalid_producer_id_mapping, "The producer id isn't that of the transactional id"
+            )  # Kafka lets whoever knows a producer id write into its transaction (KIP-98 says so)
         return
     if states.find_duplicate(header) is not None:
         return

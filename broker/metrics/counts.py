@@ -80,6 +80,16 @@ class ApiCounts:
         return self.size_bytes.rate / self.requests.rate if self.requests.rate > 1e-9 else 0.0
 
 
+class LogInCounts:
+    """A listener's: log-ins by SASL, renewals included."""
+
+    __slots__ = ("failed", "succeeded")
+
+    def __init__(self) -> None:
+        self.succeeded = Meter()
+        self.failed = Meter()
+
+
 class NodeCounts:
     """One node's."""
 
@@ -88,6 +98,11 @@ class NodeCounts:
         self.apis: dict[str, ApiCounts] = {}
         self.connections_made = Meter()
         self.connections_closed = Meter()
+        self.listeners: dict[str, LogInCounts] = {}
+
+    def log_ins(self, listener: str) -> LogInCounts:
+        """The counts of a listener."""
+        return self.listeners.setdefault(listener, LogInCounts())
 
     def topic(self, name: str) -> TopicCounts:
         """The topic's counts."""
@@ -117,6 +132,9 @@ class NodeCounts:
                 meter.tick(elapsed_s)
         self.connections_made.tick(elapsed_s)
         self.connections_closed.tick(elapsed_s)
+        for listener in self.listeners.values():
+            listener.succeeded.tick(elapsed_s)
+            listener.failed.tick(elapsed_s)
 
 
 class Rates:

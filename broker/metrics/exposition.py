@@ -76,6 +76,11 @@ def jmx(cluster: Cluster, node: Node) -> bytes:
     for listener, count in sorted(Counter(each.state.listener.name for each in node.connections).items()):
         where = {"listener": listener, "networkProcessor": "0"}
         found.add("kafka_server_socket_server_metrics_connection_count", count, **where)
+    for listener, log_ins in sorted(counts.listeners.items()):
+        where = {"listener": listener, "networkProcessor": "0"}
+        for name, meter in (("successful", log_ins.succeeded), ("failed", log_ins.failed)):
+            found.add(f"kafka_server_socket_server_metrics_{name}_authentication_rate", meter.rate, **where)
+            found.add(f"kafka_server_socket_server_metrics_{name}_authentication_total", meter.count, **where)
     rates = (("creation", counts.connections_made), ("close", counts.connections_closed))
     for name, meter in rates:
         found.add(f"kafka_server_socket_server_metrics_connection_{name}_rate", meter.rate)

@@ -75,7 +75,7 @@ def step(ctx: RequestContext, message: bytes) -> tuple[bytes, int]:
     try:
         answer = session.exchange.step(message)
     except AuthenticationFailed:
-        ctx.cluster.failed_authentications += 1
+        _count_failure(ctx)
         ctx.connection.close_after_response = True
         what = "re-authentication" if again else "authentication"
         raise KafkaError(
@@ -91,6 +91,7 @@ def _finish(ctx: RequestContext, session: SaslSession, exchange: Exchange, *, ag
     connection, principal = ctx.connection, f"User:{exchange.user}"
     session.exchange = None
     if again and principal != connection.principal:
+        _count_failure(ctx)
         connection.close_after_response = True
         raise KafkaError(
             ErrorCode.sasl_authentication_failed,
@@ -98,6 +99,7 @@ def _finish(ctx: RequestContext, session: SaslSession, exchange: Exchange, *, ag
         )
     connection.principal = principal
     connection.authenticated = True
+    ctx.node.counts.log_ins(connection.listener.name).succeeded.count += 1
     lifetime_ms = ctx.cluster.config.get_int("connections.max.reauth.ms")
     if exchange.expires is not None:  # as Kafka's SaslServerAuthenticator: whichever ends first
         left_ms = max(1, int(exchange.expires.timestamp() * 1000) - ctx.cluster.clock.now_ms())
@@ -106,3 +108,8 @@ def _finish(ctx: RequestContext, session: SaslSession, exchange: Exchange, *, ag
     if lifetime_ms > 0:
         connection.session_expires_at = ctx.cluster.clock.monotonic() + lifetime_ms / 1000
     return lifetime_ms
+
+
+def _count_failure(ctx: RequestContext) -> None:
+    ctx.cluster.failed_authentications += 1
+    ctx.node.counts.log_ins(ctx.connection.listener.name).failed.count += 1

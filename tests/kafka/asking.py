@@ -69,13 +69,15 @@ class Place:
         return Rule(TRANSACTIONAL_ID, self.x[0], operation)
 
 
-def fetch(client: RawClient, topic: Any, version: int) -> Any:
+def fetch(client: RawClient, topic: Any, version: int, replica_id: int = -1) -> Any:
     row = {"partition": 0, "fetch_offset": 0, "partition_max_bytes": 1 << 20}
     row |= {"current_leader_epoch": -1, "last_fetched_epoch": -1}
     where = {"topic_id": topic} if version >= 13 else {"topic": topic}
-    session = {"session_id": 0, "session_epoch": -1}
+    session: dict[str, Any] = {"session_id": 0, "session_epoch": -1}
     if version < 15:
-        session["replica_id"] = -1
+        session["replica_id"] = replica_id
+    elif replica_id >= 0:
+        session["replica_state"] = {"replica_id": replica_id, "replica_epoch": -1}
     answer = client.call(
         "fetch", version, max_wait=0, min_bytes=0, max_bytes=1 << 20, topics=[{**where, "partitions": [row]}], **session
     )

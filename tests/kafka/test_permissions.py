@@ -335,3 +335,15 @@ def test_given_one_permission_after_the_other_when_asked_then_the_codes_are_kafk
             guarded.grant(rule(place))
         until(lambda: call(alice, place), code)
     assert at_first != expected[-1]
+
+
+def test_given_a_client_that_poses_as_a_replica_when_it_may_read_then_it_gets_nothing_all_the_same(
+    guarded: Guarded,
+) -> None:
+    """CVE-2018-1288. Replicas need ClusterAction on the cluster."""
+    place = Place(guarded)
+    alice = guarded.client("alice")
+    guarded.grant(place.topic(READ))
+    until(lambda: fetch(alice, place.t, 12), OK)
+    assert fetch(alice, place.t, 12, 99) == TOPIC_FAILED
+    assert fetch(alice, place.topic_id, 15, 99) == TOPIC_FAILED
