@@ -6,9 +6,12 @@ async with ControlPlane(Settings(data=directory), os.environ) as plane:
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Self
 
 from aiohttp import web
@@ -44,10 +47,12 @@ class ControlPlane:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         start_cluster: StartCluster = ClusterProcess.start,
     ) -> None:
+        self._lock = _lock(settings.data)
         try:
             self.service = Service(settings, now=now, environment=environment, start_cluster=start_cluster)
             credentials = Credentials(settings, environment, self.service.credentials_file, now)
         except (StateError, CredentialsError, ValueError) as error:
+            os.close(self._lock)
             raise SetupError(str(error)) from error
         self.service.credentials = credentials.store
         self.console = Console(settings.account)
@@ -82,3 +87,16 @@ class ControlPlane:
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
         await self.service.stop()
+        os.close(self._lock)
+
+
+def _lock(data: Path) -> int:
+    """Hold the directory: two control planes on it would run each cluster twice, on the same data."""
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise SetupError(f"another control plane uses {data}: end it, or choose another --data") from error
+    return descriptor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from botocore.exceptions import ClientError
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from broker.msk.clusters import addresses
+from broker.msk.clusters.process import ClusterProcess
 from tests.msk.kafka_clients import consume, iam, produce, scram
 from tests.msk.world import ACCOUNT, ROOT, World, client, control_plane, create, provisioned, wait_active
 from tests.support.certificates import CertificateAuthority
@@ -262,6 +265,26 @@ def test_a_serverless_cluster_is_used_by_iam(running: Running) -> None:
     admin.create_topics([NewTopic("t", 1, 3)])["t"].result(20)
     produce(settings, "t", [b"x"])
     assert consume(settings, "t", 1) == [b"x"]
+
+
+async def test_given_a_process_left_behind_frozen_then_it_is_ended_before_the_next_one_is_started(
+    running: Running, tmp_path: Path
+) -> None:
+    content = json.loads((running.directory / "clusters" / running.arn.rpartition("/")[2] / "cluster.json").read_text())
+    network = addresses.choose_network([], random.SystemRandom())
+    content |= {"data": str(tmp_path / "data"), "nodes": [{"id": 1, "host": f"{network}1"}]}
+    content.pop("metrics", None)
+    file = tmp_path / "cluster.json"
+    file.write_text(json.dumps(content))
+    left = await ClusterProcess.start(file, tmp_path / "log")
+    os.kill(left.process.pid, signal.SIGSTOP)
+    try:
+        following = await ClusterProcess.start(file, tmp_path / "log")
+        await following.stop()
+    finally:
+        if left.running:
+            left.kill()
+    assert await left.ended() == -signal.SIGKILL
 
 
 def _serve(directory: Path) -> subprocess.Popen[str]:

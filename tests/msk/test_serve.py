@@ -64,6 +64,9 @@ def test_given_credentials_in_a_file_alone_then_it_serves_these_and_keeps_nothin
     assert serving.stdout is not None
     try:
         url = serving.stdout.readline().strip()
+        (data,) = tmp_path.glob("local-msk-*")
+        said = _fails("--listen", "127.0.0.1:0", "--data", str(data))
+        assert "another control plane uses" in said
         assert client(url, keys("alice")).list_clusters_v2()["ClusterInfoList"] == []
     finally:
         serving.terminate()

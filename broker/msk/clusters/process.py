@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+
+from broker.msk.state import write_atomically
 
 log = logging.getLogger(__name__)
 READY_WITHIN_S = 60.0
@@ -40,7 +46,9 @@ class ClusterProcess:
 
     @classmethod
     async def start(cls, file: Path, logfile: Path) -> ClusterProcess:
-        """Start a cluster and wait until it accepts connections. Raises ProcessFailed."""
+        """Start a cluster and wait until it accepts connections. Raises ProcessFailed, OSError."""
+        pidfile = file.with_name("process.pid")
+        await _end_orphan(pidfile, file)
         with logfile.open("ab") as errors:
             start = errors.tell()
             process = await asyncio.create_subprocess_exec(
@@ -52,6 +60,7 @@ class ClusterProcess:
                 start_new_session=True,  # Ctrl-C is for the control plane, which ends its clusters in order
             )
         try:
+            write_atomically(pidfile, str(process.pid).encode())
             assert process.stdout is not None
             async with asyncio.timeout(READY_WITHIN_S):
                 line = await process.stdout.readline()
@@ -61,7 +70,7 @@ class ClusterProcess:
             await _end(process)
             said = await asyncio.to_thread(_last_words, logfile, start)
             raise ProcessFailed(said or f"no word within {READY_WITHIN_S:g} s ({type(error).__name__})") from error
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, OSError):
             await _end(process)
             raise
 
@@ -122,6 +131,36 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         except ProcessLookupError:
             pass
     await process.wait()
+
+
+async def _end_orphan(pidfile: Path, file: Path) -> None:
+    """Kill a process of this cluster that a control plane has left behind: one that was frozen when it was killed."""
+    pid = await asyncio.to_thread(_left_behind, pidfile, file)
+    if pid is not None:
+        log.warning("process %d of %s was left behind; it is ended", pid, file)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _left_behind(pidfile: Path, file: Path) -> int | None:
+    try:
+        pid = int(pidfile.read_text())
+    except (OSError, ValueError):  # none was started, or the file is half a one: nothing to end
+        return None
+    return pid if str(file) in _command_of(pid) else None  # the number may be another program's by now
+
+
+def _command_of(pid: int) -> str:
+    """The command line of a process; empty when there is none, or it can't be seen."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        pass  # no such process, or a system without /proc, which has ps
+    try:
+        command = ["ps", "-p", str(pid), "-o", "args="]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 def _last_words(logfile: Path, start: int) -> str:
