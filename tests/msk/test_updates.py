@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.msk.world import Fakes, World, control_plane, create, wait_active
+from tests.msk.world import Fakes, World, control_plane, create, provisioned, wait_active
 
 EXPRESS = {
     "BrokerNodeGroupInfo": {"ClientSubnets": ["subnet-1", "subnet-2", "subnet-3"], "InstanceType": "express.m7g.large"}
@@ -152,6 +152,22 @@ def test_rebalancing_is_for_express_brokers(kafka: Any) -> None:
         kafka.update_rebalancing(ClusterArn=standard, CurrentVersion=_version(kafka, standard), **paused)
     kafka.update_rebalancing(ClusterArn=express, CurrentVersion=_version(kafka, express), **paused)
     assert wait_active(kafka, express)["Provisioned"]["Rebalancing"] == {"Status": "PAUSED"}
+
+
+def test_an_operation_names_the_brokers_that_it_made(kafka: Any) -> None:
+    arn = create(kafka)
+    answer = kafka.update_broker_count(ClusterArn=arn, CurrentVersion=_version(kafka, arn), TargetNumberOfBrokerNodes=6)
+    found = kafka.describe_cluster_operation(ClusterOperationArn=answer["ClusterOperationArn"])["ClusterOperationInfo"]
+    assert found["SourceClusterInfo"] == {"NumberOfBrokerNodes": 3}
+    assert found["TargetClusterInfo"]["BrokerCountUpdateInfo"] == {"CreatedBrokerIds": [4.0, 5.0, 6.0]}
+    wait_active(kafka, arn)
+
+
+def test_an_account_has_no_more_brokers_in_a_region_than_the_quota(kafka: Any) -> None:
+    for number in range(6):
+        kafka.create_cluster_v2(ClusterName=f"c-{number}", Provisioned=provisioned(NumberOfBrokerNodes=15))
+    with pytest.raises(ClientError, match="quota of 90 brokers"):
+        kafka.create_cluster_v2(ClusterName="more", Provisioned=provisioned())
 
 
 def test_a_broker_is_rebooted_by_itself(kafka: Any, fakes: Fakes) -> None:

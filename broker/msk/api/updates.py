@@ -73,7 +73,13 @@ async def update_broker_count(call: Call) -> Mapping[str, Any]:
             )
     call.service.clusters.check_quota(record.account, record.region, max(0, wanted - present))
     type = "INCREASE_BROKER_COUNT" if wanted >= present else "DECREASE_BROKER_COUNT"
-    return _begin(call, record, type, {"numberOfBrokerNodes": wanted})
+    target: dict[str, Any] = {"numberOfBrokerNodes": wanted}
+    if wanted > present:
+        created = [float(number) for number in range(present + 1, wanted + 1)]
+        target["brokerCountUpdateInfo"] = {"createdBrokerIds": created}
+    elif wanted < present:
+        target["brokerCountUpdateInfo"] = {"deletedBrokerIds": [float(node.id) for node in record.nodes[wanted:]]}
+    return _begin(call, record, type, target)
 
 
 @operation("UpdateBrokerStorage")
