@@ -7,7 +7,7 @@
      "tls": {"cert": "node.pem", "key": "node.key", "ca": "ca.pem"},
      "iam": {"region": "us-east-1", "cluster_arn": "arn:aws:kafka:…", "credentials": "credentials.json"},
      "scram_users": {"alice": {"password": "…"}},
-     "metrics": {"jmx_port": 11001, "node_port": 11002},
+     "metrics": {"jmx_port": 11001, "node_port": 11002}, "tags": {"team": "blue"},
      "config": {"auto.create.topics.enable": "false"}}
 
 It holds passwords: it should be readable by its owner alone.
@@ -106,6 +106,7 @@ class ClusterFile(_Frozen):
     iam: IamEntry | None = None
     scram_users: dict[str, UserEntry] = {}
     metrics: MetricsEntry | None = None
+    tags: dict[str, str] = {}
     acl_when_no_iam: bool = True
     config: dict[str, str] = {}
 

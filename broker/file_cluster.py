@@ -122,7 +122,12 @@ class FileCluster:
         others = self.cluster.authorizer
         try:
             return PolicyAuthorizer(
-                self.store, file.iam.cluster_arn, others, self.cluster.clock.monotonic, self._policy.now
+                self.store,
+                file.iam.cluster_arn,
+                others,
+                self.cluster.clock.monotonic,
+                self._policy.now,
+                lambda: self.file.tags,
             )
         except ValueError as error:
             raise ClusterFileError(f"{self.path}: iam.cluster_arn: {error}") from error

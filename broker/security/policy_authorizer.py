@@ -8,7 +8,7 @@ it takes some minutes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from broker.iam import arns
 from broker.iam.kafka_actions import CONNECT, ClusterArns, action_of
@@ -27,7 +27,7 @@ _PREFIX = "User:"
 class PolicyAuthorizer:
     """`others` answers for those who haven't logged in by IAM; None: they may do everything.
 
-    `cluster_policy` gives the resource policy as it is now.
+    `cluster_policy` gives the resource policy as it is now, `tags` the cluster's tags (conditions on aws:ResourceTag).
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class PolicyAuthorizer:
         others: Authorizer | None,
         monotonic: Callable[[], float],
         cluster_policy: Callable[[], PolicyDocument | None] = lambda: None,
+        tags: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         """ValueError if `cluster_arn` isn't one."""
         self._store = store
@@ -44,6 +45,7 @@ class PolicyAuthorizer:
         self._others = others
         self._monotonic = monotonic
         self._cluster_policy = cluster_policy
+        self._tags = tags
         self._kept: dict[tuple[str, str, int, int, str], bool] = {}  # principal, host, operation, kind, name
         self._kept_until = 0.0
 
@@ -98,6 +100,7 @@ class PolicyAuthorizer:
             "aws:PrincipalAccount": arns.account_of(arn) or "",
             "aws:SourceIp": host,
             "aws:SecureTransport": "true",
+            **{f"aws:ResourceTag/{key}": value for key, value in self._tags().items()},
         }
         policy = self._cluster_policy()
         return decide(

@@ -42,7 +42,10 @@ class World:
         document = {"Version": "2012-10-17", "Statement": list(statements)}
         identity = Identity(arn=ALICE, policies=(document,) if statements else ())
         self.store = CredentialStore(accounts=Accounts(identities=(identity,)))
-        self.authorizer = PolicyAuthorizer(self.store, CLUSTER, Others(), lambda: self.now, lambda: self.policy)
+        self.tags: dict[str, str] = {}
+        self.authorizer = PolicyAuthorizer(
+            self.store, CLUSTER, Others(), lambda: self.now, lambda: self.policy, lambda: self.tags
+        )
 
     def may(self, operation: Operation, kind: ResourceType, name: str = "orders", principal: str = ALICE) -> bool:
         who = Requester(f"User:{principal}", "10.0.0.1", "Test")
@@ -131,3 +134,12 @@ def test_an_arn_of_something_else_is_refused() -> None:
     with pytest.raises(ValueError, match="isn't arn:aws:kafka"):
         ClusterArns("arn:aws:s3:::bucket")
     assert action_of("CLUSTER", "CLUSTER_ACTION") is None
+
+
+def test_given_a_condition_on_the_clusters_tags_then_they_decide_as_they_are_now() -> None:
+    blue = {"Condition": {"StringEquals": {"aws:ResourceTag/team": "blue"}}}
+    world = World(allow("ReadData", **blue))
+    assert not world.may(Operation.READ, ResourceType.TOPIC)
+    world.tags = {"team": "blue"}
+    world.now += KEEP_S
+    assert world.may(Operation.READ, ResourceType.TOPIC)

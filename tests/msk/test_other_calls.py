@@ -212,6 +212,15 @@ def test_a_vpc_connection_wants_its_way_of_authentication_on(kafka: Any) -> None
             _connect(kafka, arn, authentication)
 
 
+def test_a_clusters_tags_reach_its_brokers_which_judge_by_them(kafka: Any, fakes: Fakes) -> None:
+    arn = create(kafka)
+    kafka.tag_resource(ResourceArn=arn, Tags={"team": "blue"})
+    assert fakes.latest(arn).content["tags"] == {"team": "blue"}
+    kafka.untag_resource(ResourceArn=arn, TagKeys=["team"])
+    assert fakes.latest(arn).content["tags"] == {}
+    assert fakes.latest(arn).asked == ["reload", "reload"]
+
+
 def test_tags_of_clusters_configurations_and_vpc_connections(kafka: Any) -> None:
     cluster = _with_vpc_connectivity(kafka)
     configuration = kafka.create_configuration(Name="a", ServerProperties=b"")["Arn"]

@@ -21,11 +21,19 @@ def _store(call: Call) -> tuple[str, TagStore, Mapping[str, str]]:
     raise NotFound("The resource could not be found due to incorrect input. Correct the input, then retry the request.")
 
 
+async def _tell_brokers(call: Call, arn: str) -> None:
+    """A cluster's brokers judge by its tags, too."""
+    record = next((one for one in call.service.clusters.records if one.arn == arn), None)
+    if record is not None:
+        await call.service.clusters.reload(record)
+
+
 @operation("TagResource")
 async def tag_resource(call: Call) -> Mapping[str, Any]:
     """Adds tags, and replaces values of those that are there."""
     arn, store, tags = _store(call)
     store.set_tags(arn, check_tags({**tags, **call.input["tags"]}))
+    await _tell_brokers(call, arn)
     return {}
 
 
@@ -35,6 +43,7 @@ async def untag_resource(call: Call) -> Mapping[str, Any]:
     arn, store, tags = _store(call)
     gone = set(call.input["tagKeys"])
     store.set_tags(arn, {key: value for key, value in tags.items() if key not in gone})
+    await _tell_brokers(call, arn)
     return {}
 
 

@@ -88,6 +88,7 @@ def render(
         },
         "scram_users": {name: {"password": password} for name, password in users.items()}
         | {CONTROL_USER: {"password": control_password}},
+        "tags": record.tags,
         "acl_when_no_iam": True,
         "config": config,
     }

@@ -193,9 +193,9 @@ class Clusters:
         )
 
     async def reload(self, record: ClusterRecord) -> None:
-        """Let the cluster's process see what has changed beside operations (users, policies); wait for it a little."""
+        """Let the cluster's process see what has changed beside operations (users, policies, tags); wait a little."""
         runner = self._runners.get(record.key)
-        if runner is not None:
+        if runner is not None and record.state is not ClusterState.FAILED:
             task = self._spawn(record.key, self._reload(runner, record))
             await asyncio.wait({task}, timeout=RELOAD_WITHIN_S)
 
