@@ -28,9 +28,11 @@ _MOST_PARAMETERS = 20
 _PAYLOAD_KEYS = ("algorithm", "credential", "date", "security-token", "signedheaders", "expires", "signature")
 
 
-def service_host(region: str) -> str:
-    """The host that tokens for a region are signed for."""
-    return f"kafka.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
+def service_hosts(region: str) -> tuple[str, ...]:
+    """The hosts that tokens for a region are signed for. For China Amazon's Java library takes the partition's own
+    domain, its Python signer the usual one."""
+    host = f"kafka.{region}.amazonaws.com"
+    return (f"{host}.cn", host) if region.startswith("cn-") else (host,)
 
 
 def verify_token(
@@ -52,8 +54,8 @@ def verify_token(
         raise _refused("it isn't a presigned URL in base64url") from None
     if parts.scheme != "https" or parts.path not in ("", "/") or parts.fragment:
         raise _refused("it isn't https://HOST/?…")
-    if host != service_host(region):
-        raise _refused(f"it was signed for another host than {service_host(region)}")
+    if host not in service_hosts(region):
+        raise _refused(f"it was signed for another host than {' or '.join(service_hosts(region))}")
     signed = [(name, value) for name, value in pairs if name.lower() != "user-agent"]  # added after signing
     _check_action(next((value for name, value in signed if name == "Action"), ""))
     return verify_presigned(

@@ -201,10 +201,10 @@ def _as_provider(session: str | None) -> Any:
     return Provider()
 
 
-def presigned(url: str, expires: int = 900, service: str = "kafka-cluster") -> str:
+def presigned(url: str, expires: int = 900, service: str = "kafka-cluster", region: str = REGION) -> str:
     """A token for this URL."""
     request = AWSRequest("GET", url)
-    SigV4QueryAuth(Credentials(KEY, SECRET), service, REGION, expires=expires).add_auth(request)
+    SigV4QueryAuth(Credentials(KEY, SECRET), service, region, expires=expires).add_auth(request)
     return encoded(str(request.url))
 
 
@@ -237,10 +237,14 @@ def test_given_temporary_credentials_then_the_session_is_known_and_the_token_end
     assert (signer.credential.principal_arn, signer.expires) == (SESSION, expires)
 
 
-def test_given_china_then_the_hosts_name_is_theirs() -> None:
-    made = presigned(CONNECT)
+@pytest.mark.parametrize("domain", ["amazonaws.com.cn", "amazonaws.com"])
+def test_given_china_then_both_of_its_hosts_are_taken(domain: str) -> None:
+    made = presigned(f"https://kafka.cn-north-1.{domain}/?Action=kafka-cluster%3AConnect", region="cn-north-1")
+    assert verify_token(made, region="cn-north-1", store=store(), now=now()).region == "cn-north-1"
     with pytest.raises(SignatureError, match=r"kafka.cn-north-1.amazonaws.com.cn"):
-        verify_token(made, region="cn-north-1", store=store(), now=now())
+        verify_token(presigned(CONNECT), region="cn-north-1", store=store(), now=now())
+    with pytest.raises(SignatureError, match="another host"):
+        verify_token(made, region="us-east-1", store=store(), now=now())
 
 
 def test_given_any_parameter_changed_then_refused() -> None:
