@@ -1,4 +1,5 @@
-"""An HTTP endpoint to break the cluster from outside: loopback only, JSON, no authentication.
+"""An HTTP endpoint to break the cluster from outside: loopback only, JSON, no authentication, and not for browsers:
+pages from elsewhere that somebody looks at here could send requests, too.
 
 POST /nodes/{id}/stop | start | freeze | thaw
 POST /elect    {"topic": "t", "partition": 0, "truncate_to": 10}     unclean election that cuts the log
@@ -61,7 +62,7 @@ class _Control:
         self._points: dict[str, ClusterPoints] = {}
 
     def app(self) -> web.Application:
-        app = web.Application(middlewares=[_errors_as_json])
+        app = web.Application(middlewares=[_not_for_browsers, _errors_as_json])
         app.router.add_post(r"/nodes/{id:\d+}/{verb:stop|start|freeze|thaw}", self._node)
         app.router.add_post("/elect", self._elect)
         app.router.add_post("/move", self._move)
@@ -156,6 +157,21 @@ class _Control:
             for partition in self._cluster.topics.partitions()
         ]
         return web.json_response({"id": self._cluster.cluster_id, "nodes": nodes, "partitions": partitions})
+
+
+@web.middleware
+async def _not_for_browsers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Browsers say where a page is from; and a name that isn't ours was made to lead here (DNS rebinding)."""
+    if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
+        return web.json_response({"error": "the control endpoint isn't for web pages"}, status=403)
+    host = request.url.host or ""
+    try:
+        ours = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        ours = False
+    if not ours:
+        return web.json_response({"error": f"the control endpoint isn't called {host!r}: use its address"}, status=403)
+    return await handler(request)
 
 
 @web.middleware

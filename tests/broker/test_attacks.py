@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import cramjam
 import pytest
 from kio.schema.errors import ErrorCode
@@ -19,7 +20,7 @@ from broker.clock import ManualClock
 from broker.cluster import Cluster
 from broker.control import serve_control
 from broker.metrics.exposition import jmx
-from broker.node import Listener
+from broker.node import Listener, NodeState
 from broker.security.acls import Acl
 from broker.security.resources import Operation, PatternType, Permission, ResourceType
 from broker.storage import compression
@@ -265,3 +266,26 @@ async def test_cve_2024_36543_nobody_else_reaches_the_control_port() -> None:
             with pytest.raises(ValueError, match="not a loopback address"):
                 async with serve_control(cluster, host, 0):
                     pass
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Host": "rebound.evil.example:1234"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": "localhost:1234"}, 200),
+        ({}, 200),
+    ],
+)
+async def test_cve_2024_36543_no_web_page_reaches_the_control_port_through_somebodys_browser(
+    headers: dict[str, str], status: int
+) -> None:
+    async with Cluster() as cluster, serve_control(cluster, "127.0.0.1", 0) as (host, port):
+        async with aiohttp.ClientSession() as session:
+            async with session.post(f"http://{host}:{port}/nodes/0/freeze", headers=headers) as answer:
+                assert answer.status == status
+        assert (cluster.nodes[0].state is NodeState.FROZEN) is (status == 200)
+        await cluster.thaw_node(0)
