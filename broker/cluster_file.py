@@ -6,11 +6,12 @@
                     "advertised_hosts": {"1": "b-1.…"}}],
      "tls": {"cert": "node.pem", "key": "node.key", "ca": "ca.pem"},
      "iam": {"region": "us-east-1", "cluster_arn": "arn:aws:kafka:…", "credentials": "credentials.json"},
-     "scram_users": {"alice": {"password": "…"}},
+     "scram_users": {"alice": {"password": "…"},
+                     "bob": {"keys": {"SCRAM-SHA-512": {"salt": "…", "stored_key": "…", "server_key": "…"}}}},
      "metrics": {"jmx_port": 11001, "node_port": 11002}, "tags": {"team": "blue"},
      "config": {"auto.create.topics.enable": "false"}}
 
-It holds passwords: it should be readable by its owner alone.
+It holds passwords, or what SCRAM keeps of them: it should be readable by its owner alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from broker.security.scram_store import MAX_ITERATIONS, MIN_ITERATIONS
 
 MAX_BYTES = 4 << 20
 
@@ -88,10 +91,30 @@ class MetricsEntry(_Frozen):
     node_port: Port | None = 11002
 
 
-class UserEntry(_Frozen):
-    """A user who logs in with a password."""
+class KeysEntry(_Frozen):
+    """What a SCRAM server keeps of a password (RFC 5802); bytes in base64."""
 
-    password: SecretStr
+    salt: Annotated[Base64Bytes, Field(min_length=8, max_length=1024)]
+    stored_key: Annotated[Base64Bytes, Field(min_length=32, max_length=64, repr=False)]
+    server_key: Annotated[Base64Bytes, Field(min_length=32, max_length=64, repr=False)]
+    iterations: Annotated[int, Field(ge=MIN_ITERATIONS, le=MAX_ITERATIONS)] = MIN_ITERATIONS
+
+
+class UserEntry(_Frozen):
+    """A user who logs in with a password; `keys`, by mechanism, are all that SCRAM needs to know of it."""
+
+    password: SecretStr | None = None
+    keys: dict[Literal["SCRAM-SHA-256", "SCRAM-SHA-512"], KeysEntry] = {}
+
+    @model_validator(mode="after")
+    def _one(self) -> UserEntry:
+        if (self.password is None) is not bool(self.keys):
+            raise ValueError("either password or keys")
+        for mechanism, keys in self.keys.items():
+            size = 32 if mechanism == "SCRAM-SHA-256" else 64
+            if len(keys.stored_key) != size or len(keys.server_key) != size:
+                raise ValueError(f"keys of {mechanism} have {size} bytes")
+        return self
 
 
 class ClusterFile(_Frozen):

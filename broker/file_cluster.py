@@ -20,7 +20,7 @@ from broker.iam.policy import MAX_BYTES as MAX_POLICY_BYTES
 from broker.iam.policy import PolicyDocument
 from broker.iam.store import CredentialStore
 from broker.node import Listener
-from broker.security.credentials import Credentials
+from broker.security.credentials import Credentials, ScramKeys
 from broker.security.iam_exchange import IamLogIns
 from broker.security.policy_authorizer import PolicyAuthorizer
 from broker.security.sasl import SaslServer
@@ -205,7 +205,15 @@ def _made_context(file: ClusterFile, wanted: str) -> ssl.SSLContext:
 
 
 def _credentials(file: ClusterFile) -> Credentials:
-    return Credentials({name: user.password.get_secret_value() for name, user in file.scram_users.items()})
+    passwords = {
+        name: user.password.get_secret_value() for name, user in file.scram_users.items() if user.password is not None
+    }
+    keys: dict[tuple[str, str], ScramKeys] = {
+        (mechanism, name): ScramKeys(entry.salt, entry.stored_key, entry.server_key, entry.iterations)
+        for name, user in file.scram_users.items()
+        for mechanism, entry in user.keys.items()
+    }
+    return Credentials(passwords, keys)
 
 
 def _bare(entry: ListenerEntry) -> ListenerEntry:

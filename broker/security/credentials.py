@@ -1,4 +1,4 @@
-"""Users and their passwords, in memory."""
+"""Users and their passwords, or what SCRAM keeps of these, in memory."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ class ScramKeys:
 class Credentials:
     """Knows who may come in. Its text never shows a password."""
 
-    def __init__(self, passwords: Mapping[str, str]) -> None:
+    def __init__(self, passwords: Mapping[str, str], keys: Mapping[tuple[str, str], ScramKeys] | None = None) -> None:
+        """`keys` are those of users without a password here, by mechanism and user."""
         self._passwords = dict(passwords)
-        self._scram: dict[tuple[str, str], ScramKeys] = {}
+        self._scram: dict[tuple[str, str], ScramKeys] = dict(keys or {})
         self._decoys = secrets.token_bytes(32)
 
     def __repr__(self) -> str:
-        return f"Credentials({len(self._passwords)} users)"
+        return f"Credentials({len(self._passwords.keys() | {user for _, user in self._scram})} users)"
 
     def matches(self, user: str, password: str) -> bool:
         """Whether this is the user's password; takes the same time for users that don't exist."""

@@ -13,11 +13,12 @@ from typing import Any
 
 from broker.security.credentials import ScramKeys
 
-MECHANISMS = {1: "SCRAM-SHA-256", 2: "SCRAM-SHA-512"}
+SCRAM_SHA_256, SCRAM_SHA_512 = 1, 2
+MECHANISMS = {SCRAM_SHA_256: "SCRAM-SHA-256", SCRAM_SHA_512: "SCRAM-SHA-512"}
 """By their numbers in the protocol."""
 MIN_ITERATIONS, MAX_ITERATIONS = 4096, 16384
 MAX_CREDENTIALS = 20_000
-_HASHES = {1: hashlib.sha256, 2: hashlib.sha512}
+_HASHES = {SCRAM_SHA_256: hashlib.sha256, SCRAM_SHA_512: hashlib.sha512}
 
 
 class ScramStore:
@@ -82,3 +83,9 @@ def keys_of(mechanism: int, salt: bytes, salted_password: bytes, iterations: int
     client_key = hmac.digest(salted_password, b"Client Key", new)
     server_key = hmac.digest(salted_password, b"Server Key", new)
     return ScramKeys(salt, new(client_key).digest(), server_key, iterations)
+
+
+def keys_of_password(mechanism: int, password: str, salt: bytes) -> ScramKeys:
+    """What a server keeps of a password, with Kafka's default of iterations. As in Kafka, SASLprep isn't asked."""
+    name = _HASHES[mechanism]().name
+    return keys_of(mechanism, salt, hashlib.pbkdf2_hmac(name, password.encode(), salt, MIN_ITERATIONS), MIN_ITERATIONS)

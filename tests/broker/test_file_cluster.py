@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import logging
@@ -28,6 +29,7 @@ from scramp import ScramClient
 
 from broker.cluster_file import ClusterFileError
 from broker.file_cluster import FileCluster
+from broker.security.scram_store import SCRAM_SHA_512, keys_of_password
 from tests.broker.test_security import Client
 from tests.support.certificates import CertificateAuthority
 from tests.support.waiting import wait_for
@@ -183,6 +185,28 @@ async def test_given_a_user_with_a_principals_arn_for_a_name_then_no_password_le
         assert await one.handshake("SCRAM-SHA-512") == 0
         first = ScramClient(["SCRAM-SHA-512"], ALICE, "x").get_client_first()
         assert (await one.token(first.encode())).error_code == ErrorCode.sasl_authentication_failed
+
+
+async def test_given_keys_for_a_password_then_it_lets_the_user_in_and_is_nowhere(world: World) -> None:
+    keys = keys_of_password(SCRAM_SHA_512, "of-dora", b"a-salt-of-dora-s")
+    parts = {"salt": keys.salt, "stored_key": keys.stored_key, "server_key": keys.server_key}
+    entry: dict[str, Any] = {name: base64.b64encode(part).decode() for name, part in parts.items()}
+    world.write(scram_users={"dora": {"keys": {"SCRAM-SHA-512": entry}}})
+    async with world.running() as made:
+        for password, code in (("of-dora", 0), ("of-bob", ErrorCode.sasl_authentication_failed)):
+            async with client(made, "SCRAM") as one:
+                assert (await one.log_in("SCRAM-SHA-512", "dora", password)).error_code == code
+        both = {"password": "x", "keys": {"SCRAM-SHA-512": entry}}
+        for wrong in (
+            both,
+            {},
+            {"keys": {"SCRAM-SHA-256": entry}},
+            {"keys": {"SCRAM-SHA-512": entry | {"iterations": 1}}},
+        ):
+            world.write(scram_users={"dora": wrong})
+            with pytest.raises(ClusterFileError, match="dora") as refused:
+                await made.reload()
+            assert entry["stored_key"] not in str(refused.value)
 
 
 async def test_given_a_token_then_librdkafka_writes_with_it_and_a_forged_one_is_refused_without_being_shown(

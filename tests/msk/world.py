@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -233,3 +236,11 @@ def wait_active(kafka: Any, arn: str, within: float = 60) -> dict[str, Any]:
     found = wait_for(active, within=within, what=f"{arn} is ACTIVE")
     assert found is not None
     return found
+
+
+def scram_password_is(password: str, user: dict[str, Any]) -> bool:
+    """Whether a cluster file's user has this password: the file has what SCRAM keeps of it (RFC 5802)."""
+    entry = user["keys"]["SCRAM-SHA-512"]
+    salted = hashlib.pbkdf2_hmac("sha512", password.encode(), base64.b64decode(entry["salt"]), entry["iterations"])
+    stored = hashlib.sha512(hmac.digest(salted, b"Client Key", "sha512")).digest()
+    return base64.b64decode(entry["stored_key"]) == stored

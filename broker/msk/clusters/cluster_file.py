@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
+from base64 import b64encode
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from broker.msk.clusters.addresses import SHARED
 from broker.msk.clusters.listeners import listeners
 from broker.msk.clusters.names import host
 from broker.msk.records import ClusterRecord
+from broker.security.scram_store import SCRAM_SHA_512, keys_of_password
 
 CONTROL_USER = "__amazon_msk_control_plane"  # logs in on the loopback listener below, for the topics API
 CONTROL_LISTENER = "CONTROL_PLANE"
@@ -49,7 +53,8 @@ def render(
     control_password: str,
     resolves: Callable[[str, str], bool],
 ) -> dict[str, Any]:
-    """The cluster file. `users` are SCRAM users and passwords; `resolves` says whether a host name has an address."""
+    """The cluster file. `users` are SCRAM users and their passwords, which don't get into it; `resolves` says whether
+    a host name has an address."""
     named = resolves_all(record, resolves)
     own = record.nodes[0].address != SHARED  # where brokers share an address, they take free ports
     config = defaults(record) | dict(properties)
@@ -86,12 +91,22 @@ def render(
             "credentials": str(credentials),
             "cluster_policy": str(directory / POLICY_FILE),
         },
-        "scram_users": {name: {"password": password} for name, password in users.items()}
-        | {CONTROL_USER: {"password": control_password}},
+        "scram_users": {
+            name: _scram_entry(name, password) for name, password in {**users, CONTROL_USER: control_password}.items()
+        },
         "tags": record.tags,
         "acl_when_no_iam": True,
         "config": config,
     }
+
+
+@lru_cache(maxsize=4096)
+def _scram_entry(user: str, password: str) -> dict[str, Any]:
+    """By user, too: equal passwords don't show."""
+    keys = keys_of_password(SCRAM_SHA_512, password, secrets.token_bytes(16))
+    parts = {"salt": keys.salt, "stored_key": keys.stored_key, "server_key": keys.server_key}
+    entry: dict[str, Any] = {name: b64encode(part).decode() for name, part in parts.items()}
+    return {"keys": {"SCRAM-SHA-512": entry | {"iterations": keys.iterations}}}
 
 
 def _exporters(record: ClusterRecord) -> dict[str, int | None] | None:
