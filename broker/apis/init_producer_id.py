@@ -41,11 +41,8 @@ async def init_producer_id(ctx: RequestContext, request: Any) -> Any:
 def _init(ctx: RequestContext, request: Any) -> tuple[int, int]:
     if request.transactional_id is not None:
         ctx.access.require(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id)
-    elif not (
-        ctx.access.allows(Operation.IDEMPOTENT_WRITE, ResourceType.CLUSTER, quiet=True)
-        or ctx.access.allows_any(Operation.WRITE, ResourceType.TOPIC)
-    ):
-        raise KafkaError(ErrorCode.cluster_authorization_failed)
+    elif not ctx.access.allows_any(Operation.WRITE, ResourceType.TOPIC):
+        ctx.access.require(Operation.IDEMPOTENT_WRITE, ResourceType.CLUSTER)
     known = (getattr(request, "producer_id", -1), getattr(request, "producer_epoch", -1))
     if (known[0] == -1) != (known[1] == -1):
         raise KafkaError(ErrorCode.invalid_request)

@@ -87,7 +87,9 @@ class AuthorizedAccess(Access):
         if answer is None:
             answer = self._known[question] = self._authorizer.allows(self._who, operation, kind, name)
             if not answer and not quiet:
-                log.info("%s at %s is denied %s of %s %r", *self._named(), operation.name, kind.name, name)
+                why = self._authorizer.refusal(self._who, *question)
+                what = operation.name, kind.name, name, f" ({why})" if why else ""
+                log.info("%s at %s is denied %s of %s %r%s", *self._named(), *what)
         return answer
 
     def allows_any(self, operation: Operation, kind: ResourceType) -> bool:

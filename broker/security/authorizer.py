@@ -46,6 +46,9 @@ class Authorizer(Protocol):
     def allows_any(self, who: Requester, operation: Operation, kind: ResourceType) -> bool:
         """Whether there may be a resource of this kind to which they may do this."""
 
+    def refusal(self, who: Requester, operation: Operation, kind: ResourceType, name: str) -> str:
+        """What else a log should say of a denial, beside who, what and where; "" for nothing."""
+
 
 class AclAuthorizer:
     """Rules A to D over the cluster's ACLs. Raises InvalidConfig for super users that aren't principals."""
@@ -95,6 +98,10 @@ class AclAuthorizer:
         if (PatternType.LITERAL, WILDCARD) in denied:
             return False
         return any(not _dominated(acl, denied) for acl in allowed)
+
+    def refusal(self, who: Requester, operation: Operation, kind: ResourceType, name: str) -> str:
+        """Nothing: ACLs speak of operations themselves."""
+        return ""
 
     def _rules_for(self, kind: ResourceType, name: str) -> Iterator[dict[str, list[Acl]]]:
         literals = (name, WILDCARD) if name != WILDCARD else (name,)

@@ -64,7 +64,9 @@ class PolicyAuthorizer:
         if arns.account_of(arn) is None:
             return self._others is None or self._others.allows(who, operation, kind, name)
         action = action_of(kind.name, operation.name)
-        allowed = action is not None and self._may(arn, action, self._arns.resource(kind.name, name), who.host)
+        allowed = (
+            action is not None and self._judge(arn, action, self._arns.resource(kind.name, name), who.host).allowed
+        )
         self._kept[question] = allowed
         return allowed
 
@@ -74,9 +76,23 @@ class PolicyAuthorizer:
             return self._others is None or self._others.allows_any(who, operation, kind)
         return False
 
+    def refusal(self, who: Requester, operation: Operation, kind: ResourceType, name: str) -> str:
+        """The action, its resource, and which statement denies it."""
+        arn = who.principal.removeprefix(_PREFIX)
+        if arns.account_of(arn) is None:
+            return "" if self._others is None else self._others.refusal(who, operation, kind, name)
+        action = action_of(kind.name, operation.name)
+        if action is None:
+            return "no action of IAM allows that"
+        resource = self._arns.resource(kind.name, name)
+        return _refusal(self._judge(arn, action, resource, who.host), action, resource)
+
     def may_connect(self, arn: str, host: str) -> bool:
-        """Whether the policies of this principal allow kafka-cluster:Connect."""
-        return self._may(arn, CONNECT, self._arns.cluster, host)
+        """Whether the policies of this principal allow kafka-cluster:Connect. Who may not is named in the log."""
+        verdict = self._judge(arn, CONNECT, self._arns.cluster, host)
+        if not verdict.allowed:
+            log.info("%s at %s is refused: %s", arn, host, _refusal(verdict, CONNECT, self._arns.cluster))
+        return verdict.allowed
 
     def _decisions(self) -> dict[tuple[str, str, int, int, str], bool]:
         now = self._monotonic()
@@ -84,15 +100,6 @@ class PolicyAuthorizer:
             self._kept.clear()
             self._kept_until = now + KEEP_S
         return self._kept
-
-    def _may(self, arn: str, action: str, resource: str, host: str) -> bool:
-        verdict = self._judge(arn, action, resource, host)
-        if not verdict.allowed:
-            why = f"statement {verdict.sid or '(without a Sid)'} denies it"
-            if verdict.decision is Decision.IMPLICIT_DENY:
-                why = "no statement allows it"
-            log.info("%s at %s is denied %s on %s: %s", arn, host, action, resource, why)
-        return verdict.allowed
 
     def _judge(self, arn: str, action: str, resource: str, host: str) -> Verdict:
         context = {
@@ -109,3 +116,9 @@ class PolicyAuthorizer:
             resource=() if policy is None else (policy,),
             owner=self._arns.account,
         )
+
+
+def _refusal(verdict: Verdict, action: str, resource: str) -> str:
+    if verdict.decision is Decision.EXPLICIT_DENY:
+        return f"{action} on {resource}: statement {verdict.sid or '(without a Sid)'} denies it"
+    return f"{action} on {resource}: no statement allows it"

@@ -19,6 +19,7 @@ _TOPICS_AT_ONCE = 500
 _PATIENCE_S = 5.0  # with coordinators that aren't there yet
 _PAUSE_S = 0.3
 _ORDER = ("Create", "Describe", "DescribeConfigs", "Read", "Write", "Alter", "AlterConfigs", "Delete")
+_ORDER += ("IdempotentWrite",)
 
 Resource = tuple[str, str, str]  # cluster, kind, name
 
@@ -63,6 +64,14 @@ class Allowed:
         """Whether not even Describe is allowed, so that nothing else is told."""
         told = self.told.get(resource)
         return told is not None and "Describe" not in told
+
+    def may_write(self, cluster: str) -> bool:
+        """Whether there is a topic, of those asked for, that may be written."""
+        return any(
+            told is not None and "Write" in told
+            for (alias, kind, _), told in self.told.items()
+            if (alias, kind) == (cluster, TOPIC)
+        )
 
     def allows(self, resource: Resource, operation: str) -> bool | None:
         """Whether this is allowed; None: it can't be known."""

@@ -125,7 +125,11 @@ class Needs:
         yield from _topics(target, topics, "Describe Read Write", state, family)
         unsure = Purpose("it couldn't be seen whether they are compacted, as they must be")
         yield from _topics(target, topics, "DescribeConfigs", unsure, family)
-        yield Need(target, GROUP, (group_id(name),), "Read", Purpose("workers share their work through it", True))
+        shared = Purpose("workers share their work through it", True)
+        yield Need(target, GROUP, (group_id(name),), "Describe", shared)
+        yield Need(target, GROUP, (group_id(name),), "Read", shared)
+        commands = Purpose("what the link is told, and what it tells, couldn't be kept")
+        yield Need(target, CLUSTER, _THE_CLUSTER, "IdempotentWrite", commands)
 
     def _configs(self) -> Iterator[Need]:
         if self._syncs_configs:
@@ -168,6 +172,7 @@ class Needs:
             for alias, present in ((link.source, known.source_topics), (link.target, known.target_topics)):
                 create = "Create " if HEARTBEATS not in present else ""
                 yield from _topics(alias, [HEARTBEATS], f"{create}Describe Write", silent)
+                yield Need(alias, CLUSTER, _THE_CLUSTER, "IdempotentWrite", silent)
             if HEARTBEATS not in self._plan.pairs:
                 copied = Purpose("sync.heartbeats: heartbeats couldn't be copied", False, _NO_HEARTBEATS)
                 yield from _topics(link.source, [HEARTBEATS], "Read DescribeConfigs", copied)
@@ -180,6 +185,7 @@ class Needs:
             create = "Create " if topic not in known.target_topics else ""
             unwritten = Purpose("sync.checkpoints: checkpoints couldn't be written", False, _NO_CHECKPOINTS)
             yield from _topics(link.target, [topic], f"{create}Describe Read Write", unwritten, self._family)
+            yield Need(link.target, CLUSTER, _THE_CLUSTER, "IdempotentWrite", unwritten)
 
     def _other_links(self) -> Iterator[Need]:
         """Their ledgers: who wrote what on our source, where positions come from, who else writes to our target."""

@@ -21,8 +21,10 @@ from replicator.sync.group_filter import GroupFilter
 from replicator.sync.topics import TopicPlan
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
+from replicator.wire.kafka_errors import BrokerError
 from replicator.wire.permissions import CLUSTER, GROUP, TOPIC
 from replicator.wire.produce import PRODUCE, PROVEN_VERSION
+from replicator.wire.producer_id import init_producer_id
 
 _TOPIC_ALREADY_EXISTS = 36
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")  # an `include` that is, or may be, a name rather than a pattern
@@ -61,6 +63,9 @@ async def examine_permissions(
     findings = await _try_creating(link, plan, needs, admins, allowed)
     if fenced:
         await _try_reading_broker(target, admins[1], allowed)
+    for client in clients:
+        if any((need.cluster, need.operation) == (client.alias, "IdempotentWrite") for need in needs):
+            await _try_producing(client, allowed)
     findings += missing(needs, allowed, settings.clusters)
     if link.sync.groups or link.sync.checkpoints:
         seen = f"{len(groups)} groups of {link.source} have positions in topics of the link"
@@ -141,3 +146,14 @@ async def _try_reading_broker(target: ClusterClient, admin: Admin, allowed: Allo
         return  # it stays as the cluster itself says
     else:
         allowed.tried[question] = True
+
+
+async def _try_producing(client: ClusterClient, allowed: Allowed) -> None:
+    """With ACLs Write on a topic is enough, with IAM it isn't: only who may write, and is refused, needs more."""
+    question = (client.alias, CLUSTER, "kafka-cluster"), "IdempotentWrite"
+    allowed.tried[question] = True
+    try:
+        await init_producer_id(await client.any_connection())
+    except BrokerError as error:
+        if error.code == codes.CLUSTER_AUTHORIZATION_FAILED:
+            allowed.tried[question] = not allowed.may_write(client.alias)

@@ -17,6 +17,7 @@ from replicator.states import PartitionFault, Reason
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.fetch import READ_UNCOMMITTED, FetchedPartition
+from replicator.wire.iam import TOPIC, in_iam
 from replicator.wire.list_offsets import EARLIEST, LATEST
 
 log = structlog.get_logger(__name__)
@@ -123,7 +124,8 @@ class SourceErrors:
             self._fault(flow, Reason.CORRUPT_BATCH, f"{where} at offset {flow.fetch_offset}: {codes.error_name(code)}.")
             return HEAL_AFTER_S
         if code == codes.TOPIC_AUTHORIZATION_FAILED:
-            self._fault(flow, Reason.NOT_AUTHORIZED, f"Read on topic {flow.topic} of cluster {self._source.alias}.")
+            where = f"topic {flow.topic} of cluster {self._source.alias}"
+            self._fault(flow, Reason.NOT_AUTHORIZED, f"Read on {where} ({in_iam(TOPIC, 'Read')}).")
             return HEAL_AFTER_S
         await self._source.refresh()
         if self._is_recreated(flow):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from replicator.flow.batch import Batch
 from replicator.states import PartitionFault, Reason
 from replicator.wire import kafka_errors as codes
+from replicator.wire.iam import CLUSTER, TOPIC, in_iam
 
 if TYPE_CHECKING:
     from replicator.flow.partition import PartitionFlow
@@ -67,9 +68,11 @@ def refused(flow: PartitionFlow, batch: Batch) -> PartitionFault | None:
             f"Record at offset {batch.source_base}: batch of {len(batch.data)} bytes refused by {where}{said}.",
         )
     if batch.code == codes.TOPIC_AUTHORIZATION_FAILED:
-        return _fault(flow, batch, Reason.NOT_AUTHORIZED, f"Write on topic {flow.target_topic} of the target cluster.")
+        detail = f"Write on topic {flow.target_topic} of the target cluster ({in_iam(TOPIC, 'Write')})."
+        return _fault(flow, batch, Reason.NOT_AUTHORIZED, detail)
     if batch.code == codes.CLUSTER_AUTHORIZATION_FAILED:
-        detail = "IdempotentWrite on the target cluster (or Write on any of its topics)."
+        iam = in_iam(CLUSTER, "IdempotentWrite")
+        detail = f"IdempotentWrite on the target cluster ({iam}), or Write on any of its topics."
         return _fault(flow, batch, Reason.NOT_AUTHORIZED, detail)
     if codes.is_retriable(batch.code) or batch.code == codes.OUT_OF_ORDER_SEQUENCE_NUMBER:
         return None

@@ -29,6 +29,7 @@ from replicator.flow.ways import Ways
 from replicator.states import PartitionFault, Reason
 from replicator.telemetry.counters import Histogram
 from replicator.wire import kafka_errors as codes
+from replicator.wire.iam import TOPIC, in_iam
 from replicator.wire.transactions import TransactionalProducer
 
 log = structlog.get_logger(__name__)
@@ -361,12 +362,16 @@ class LaneTransaction:
     def _refuse(self, flow: PartitionFlow, code: int) -> None:
         pause = _LOOK_AGAIN_S
         if code == codes.TOPIC_AUTHORIZATION_FAILED:
-            detail = f"Write on topic {flow.target_topic} of the target."
+            detail = f"Write on topic {flow.target_topic} of the target ({in_iam(TOPIC, 'Write')})."
             flow.fault(PartitionFault(Reason.NOT_AUTHORIZED, detail), by_target=True)
             pause = HEAL_AFTER_S
         else:
             self._find_leader(flow)
-        asyncio.get_running_loop().call_later(pause, self.ask, flow)
+        asyncio.get_running_loop().call_later(pause, self._ask_again, flow)
+
+    def _ask_again(self, flow: PartitionFlow) -> None:
+        if flow.waiting:  # else it has stopped, or begun anew, and asks by itself once it has something
+            self.ask(flow)
 
     def _let_waiters_go(self, error: ReplicatorError) -> None:
         for waiter in self._waiters:

@@ -12,6 +12,7 @@ from replicator.errors import (
     UnsupportedVersionError,
     WrongStateError,
 )
+from replicator.wire.iam import ACTIONS, CLUSTER, GROUP, TOPIC, TRANSACTIONAL_ID, in_iam
 
 _UNREACHABLE = {
     KafkaError._TRANSPORT,
@@ -57,10 +58,24 @@ _AUTHENTICATION = {
     KafkaError.ILLEGAL_SASL_STATE,
 }
 _NOT_AUTHORIZED = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "topic",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "group",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "cluster",
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "transactional id",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: TOPIC,
+    KafkaError.GROUP_AUTHORIZATION_FAILED: GROUP,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: CLUSTER,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: TRANSACTIONAL_ID,
+}
+_OPERATIONS = {  # by kind and the first word of what was done
+    (TOPIC, "create"): "Create",
+    (TOPIC, "add"): "Alter",
+    (TOPIC, "delete"): "Delete",
+    (TOPIC, "describe"): "Describe",
+    (TOPIC, "list"): "Describe",
+    (TOPIC, "read"): "Read",
+    (GROUP, "describe"): "Describe",
+    (GROUP, "read"): "Describe",
+    (GROUP, "delete"): "Delete",
+    (CLUSTER, "describe"): "Describe",
+    (CLUSTER, "create"): "Alter",
+    (CLUSTER, "delete"): "Alter",
 }
 _UNSUPPORTED = {KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE}
 
@@ -94,8 +109,14 @@ def replicator_error(error: KafkaError, *, cluster: str, action: str, resource: 
         )
     if code in _NOT_AUTHORIZED:
         kind = _NOT_AUTHORIZED[code]
+        operation = _OPERATIONS.get((kind, action.split(" ", 1)[0]))
+        if action.startswith("describe the settings"):
+            operation = "DescribeConfigs"
+        elif action.startswith("change the settings"):
+            operation = "AlterConfigs"
+        iam = f" ({in_iam(kind, operation)})" if (kind, operation) in ACTIONS and operation is not None else ""
         return AuthorizationError(
-            f"{said}: grant the principal this operation on {kind} {resource}".rstrip(),
+            f"{said}: grant the principal {operation or 'this operation'} on {kind} {resource}".rstrip() + iam,
             resource=f"{kind} {resource}".rstrip(),
             operation=action.split(" ", 1)[0],
         )

@@ -21,6 +21,7 @@ from replicator.wire import kafka_errors as codes
 from replicator.wire.batch import producers_in
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.fetch import FetchedPartition, FetchPosition, TopicKey
+from replicator.wire.iam import TOPIC, in_iam
 from replicator.wire.kafka_errors import BrokerError
 from replicator.wire.list_offsets import EARLIEST, LATEST
 from replicator.wire.primitives import NO_TOPIC_ID
@@ -260,7 +261,7 @@ class _Reader:
     def _refused(self, reading: Reading, code: int) -> None:
         where = f"{reading.topic}-{reading.partition} of cluster {self._cluster.alias}"
         if code == codes.TOPIC_AUTHORIZATION_FAILED:
-            what = f"Read on topic {reading.topic} of cluster {self._cluster.alias}."
+            what = f"Read on topic {reading.topic} of cluster {self._cluster.alias} ({in_iam(TOPIC, 'Read')})."
             self._end(reading, self._fault(reading, Reason.NOT_AUTHORIZED, what))
         elif codes.is_retriable(code):
             self._trouble[reading.topic, reading.partition] = codes.error_name(code)

@@ -6,7 +6,9 @@ from enum import Enum
 from uuid import UUID
 
 from replicator.ledger.entry import Entry, Reason
+from replicator.wire.iam import TOPIC, in_iam
 
+_OR_HIDDEN = f", or mayn't be described ({in_iam(TOPIC, 'Describe')})"
 NO_ID = UUID(int=0)  # of brokers that don't know topic ids
 
 
@@ -58,12 +60,12 @@ def explain(
 ) -> str:
     """The detail of what `identify` found, for people; `source` and `target` are the clusters' aliases."""
     if reason is Reason.SOURCE_MISSING:
-        return f"Topic {entry.topic} (id {entry.source_topic_id}) isn't on cluster {source}."
+        return f"Topic {entry.topic} (id {entry.source_topic_id}) isn't on cluster {source}{_OR_HIDDEN}."
     if reason is Reason.SOURCE_RECREATED:
         return f"Topic {entry.topic} on cluster {source} had id {entry.source_topic_id}, and now has {source_topic_id}."
     where = f"{entry.target_topic} (id {entry.target_topic_id})"
     if reason is Reason.TARGET_MISSING:
-        return f"Topic {where} isn't on cluster {target}."
+        return f"Topic {where} isn't on cluster {target}{_OR_HIDDEN}."
     return f"Topic {where} on cluster {target} now has id {target_topic_id}."
 
 

@@ -17,6 +17,7 @@ from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.compression import LZ4
 from replicator.wire.connection import Connection
+from replicator.wire.iam import TOPIC, in_iam
 from replicator.wire.kafka_errors import BrokerError
 from replicator.wire.list_offsets import EARLIEST, LATEST
 from replicator.wire.producer_id import ProducerIdAndEpoch
@@ -76,7 +77,7 @@ class LedgerLog:
         if listed is None:
             raise UnreachableError(self._said("has no leader"))
         if listed.error:
-            raise BrokerError(listed.error, self._said("list offsets"))
+            raise self._refused(listed.error, "list offsets", "Describe")
         return listed.offset
 
     async def write(
@@ -126,7 +127,7 @@ class LedgerLog:
                 code, message = (results[0].error, results[0].message) if results else (codes.REQUEST_TIMED_OUT, "")
                 if code in (codes.NONE, codes.DUPLICATE_SEQUENCE_NUMBER):
                     return
-                raise BrokerError(code, self._said("write"), message)
+                raise self._refused(code, "write", "Write", message)
             except ReplicatorError as error:
                 if not error.retriable or time.monotonic() > deadline:
                     raise
@@ -154,7 +155,7 @@ class LedgerLog:
         for fetched in response.partitions:
             if fetched.error:
                 await self._refresh_quietly()
-                raise BrokerError(fetched.error, self._said("read"))
+                raise self._refused(fetched.error, "read", "Read")
             return fetched
         raise BrokerError(response.error or codes.REQUEST_TIMED_OUT, self._said("read"))
 
@@ -175,6 +176,11 @@ class LedgerLog:
             await self._target.refresh()
         except UnreachableError:
             return  # the caller tries again, and says so when its time is over
+
+    def _refused(self, code: int, what: str, operation: str, message: str = "") -> BrokerError:
+        if code == codes.TOPIC_AUTHORIZATION_FAILED:
+            what += f", for which {operation} is needed ({in_iam(TOPIC, operation)})"
+        return BrokerError(code, self._said(what), message)
 
     def _said(self, what: str) -> str:
         return f"cluster {self._target.alias}: ledger {self.topic}-{self._lane}: {what}"

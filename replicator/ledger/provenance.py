@@ -32,6 +32,7 @@ from replicator.wire import batch as v2
 from replicator.wire import records
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.fetch import READ_UNCOMMITTED, FetchedPartition
+from replicator.wire.iam import TOPIC, in_iam
 from replicator.wire.kafka_errors import (
     NONE,
     TOPIC_AUTHORIZATION_FAILED,
@@ -164,9 +165,9 @@ class Provenance:
         for name in names:
             topic = self._source.topics.get(name)
             if topic is not None and topic.error == TOPIC_AUTHORIZATION_FAILED:
-                raise PartitionFault(
-                    Reason.NOT_AUTHORIZED, f"Describe and Read on topic {name} of cluster {self._source.alias}."
-                )
+                where = f"topic {name} of cluster {self._source.alias}"
+                iam = in_iam(TOPIC, "Describe", "Read")
+                raise PartitionFault(Reason.NOT_AUTHORIZED, f"Describe and Read on {where} ({iam}).")
             if topic is None or topic.error not in (UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID):
                 raise _unread(name, self._source.alias, "brokers differ on whether it is there")
 

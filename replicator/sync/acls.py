@@ -19,6 +19,7 @@ from replicator.sync.acl import Acl, created_key, encode_created
 from replicator.sync.acl_admin import AclAdmin
 from replicator.sync.acl_rules import AclRules
 from replicator.sync.plan import Change, Held, Kind, SyncPlan, Why
+from replicator.wire.iam import CLUSTER, in_iam
 from replicator.wire.kafka_errors import SECURITY_DISABLED
 
 log = structlog.get_logger(__name__)
@@ -144,7 +145,7 @@ class AclSync:
             detail = f"C{cluster[1:]} has no authorizer, so ACLs aren't copied; set `sync.acls: false` to silence this."
             return Held(Kind.ACL, cluster, Why.NO_AUTHORIZER, detail)
         if isinstance(error, AuthorizationError):
-            grant = f"grant {operation} on {cluster} to {self._principals[number]}"
+            grant = f"grant {operation} on {cluster} to {self._principals[number]} ({in_iam(CLUSTER, operation)})"
             verb = "read" if operation == "Describe" else "changed"
             return Held(Kind.ACL, cluster, Why.NOT_AUTHORIZED, f"Its ACLs can't be {verb}: {grant}, {silence}.")
         raise error

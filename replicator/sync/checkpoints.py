@@ -29,6 +29,7 @@ from replicator.sync.positions import Positions, Translated
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.groups import Positions as GroupPositions
+from replicator.wire.iam import TOPIC, in_iam
 from replicator.wire.kafka_errors import AUTHORIZATION, BrokerError
 from replicator.wire.producer_id import init_producer_id
 
@@ -206,7 +207,11 @@ class Checkpoints:
         log.info("topic created", topic=self._topic)
 
     def _held(self, error: ReplicatorError) -> Held:
-        remedy = f"grant Create, Describe, Read and Write on topic {self._topic} of cluster {self._link.target}"
+        operations = "Create", "Describe", "Read", "Write"
+        remedy = (
+            f"grant Create, Describe, Read and Write on topic {self._topic} of cluster {self._link.target} "
+            f"({in_iam(TOPIC, *operations)}, and kafka-cluster:WriteDataIdempotently on the cluster)"
+        )
         why = Why.REFUSED if isinstance(error, RefusedError) else Why.NOT_AUTHORIZED
         return Held(Kind.TOPIC, self._topic, why, f"{error}; {remedy}, or set sync.checkpoints: false")
 

@@ -22,6 +22,7 @@ from replicator.sync.configs import Differences, Rules, differences
 from replicator.sync.plan import Change, Held, Kind, SyncPlan, Why
 from replicator.sync.topics import TopicPair
 from replicator.wire import kafka_errors as codes
+from replicator.wire.iam import TOPIC, in_iam
 from replicator.wire.kafka_errors import error_name
 
 log = structlog.get_logger(__name__)
@@ -146,11 +147,12 @@ class ConfigSync:
             return None
         if isinstance(error, AuthorizationError):
             grant = f"grant AlterConfigs on topic {change.resource} of cluster {self._link.target}"
+            grant += f" to {self._principals[1]} ({in_iam(TOPIC, 'AlterConfigs')})"
             tried.held = Held(
                 Kind.CONFIG,
                 change.resource,
                 Why.NOT_AUTHORIZED,
-                f"Its settings can't be changed: {grant} to {self._principals[1]}, or set `sync.configs: false`.",
+                f"Its settings can't be changed: {grant}, or set `sync.configs: false`.",
             )
             return tried.held  # it is tried again at once: the grant may come any time
         detail = f"{change.what} can't be {_in_words(change)}: {error}"
@@ -207,7 +209,8 @@ class ConfigSync:
         for topic, answer, side, number in sides:
             if answer.error in codes.AUTHORIZATION:
                 grant = f"grant DescribeConfigs on topic {topic} of cluster {side.cluster}"
-                detail = f"Its settings can't be read: {grant} to {self._principals[number]}."
+                grant += f" to {self._principals[number]} ({in_iam(TOPIC, 'DescribeConfigs')})"
+                detail = f"Its settings can't be read: {grant}."
                 held.append(Held(Kind.CONFIG, remote, Why.NOT_AUTHORIZED, detail))
             elif answer.error:
                 said = f"{error_name(answer.error)} {answer.message}".strip()

@@ -7,11 +7,11 @@ from typing import Protocol
 
 from replicator.config.models import SecurityConfig
 from replicator.sync.plan import Held, Kind, Why
+from replicator.wire.iam import GROUP, TOPIC, in_iam
 from replicator.wire.kafka_errors import error_name
 from replicator.wire.permissions import principal
 
 _NAMED = 3  # partitions, of those that have the same trouble
-_IAM = {"Describe": "DescribeGroup", "Read": "AlterGroup", "Delete": "DeleteGroup"}
 
 Said = tuple[Why, str]
 
@@ -86,10 +86,10 @@ def not_allowed(
     """An ACL is missing."""
     who = principal(security)
     on = f"group {group}" if topic is None else f"topic {topic}"
-    iam = _IAM[operation] if topic is None else "ReadData"
+    iam = in_iam(GROUP, operation) if topic is None else in_iam(TOPIC, "Read")
     return Held(
         Kind.GROUP,
         group,
         Why.NOT_AUTHORIZED,
-        f"cluster {cluster}: grant {operation} on {on} to {who} (in IAM: kafka-cluster:{iam})",
+        f"cluster {cluster}: grant {operation} on {on} to {who} ({iam})",
     )

@@ -22,6 +22,7 @@ from replicator.sync.admin import Admin, Topic, TopicSpec
 from replicator.sync.mm2_formats import Heartbeat, encode_heartbeat
 from replicator.sync.plan import Change, Held, Kind, SyncPlan, Why
 from replicator.wire.cluster import ClusterClient
+from replicator.wire.iam import TOPIC, in_iam
 from replicator.wire.kafka_errors import AUTHORIZATION, BrokerError
 from replicator.wire.producer_id import ProducerIdAndEpoch, init_producer_id
 
@@ -90,7 +91,8 @@ class Pulse:
         refused = isinstance(error, AuthorizationError) or (
             isinstance(error, BrokerError) and error.code in AUTHORIZATION
         )
-        remedy = f"grant Create, Describe and Write on topic {HEARTBEATS} there, or set sync.heartbeats: false"
+        iam = f"{in_iam(TOPIC, 'Create', 'Describe', 'Write')}, and kafka-cluster:WriteDataIdempotently on the cluster"
+        remedy = f"grant Create, Describe and Write on topic {HEARTBEATS} there ({iam}), or set sync.heartbeats: false"
         detail = f"cluster {self.cluster}: {error}" + (f"; {remedy}" if refused else "")
         return Held(Kind.TOPIC, HEARTBEATS, Why.NOT_AUTHORIZED if refused else Why.REFUSED, detail)
 

@@ -14,11 +14,15 @@ from replicator.errors import AuthorizationError, ReplicatorError
 from replicator.wire import kafka_errors as codes
 from replicator.wire.cluster import ClusterClient
 from replicator.wire.connection import QUESTION_TIMEOUT_S, Connection
+from replicator.wire.iam import CLUSTER as CLUSTER
+from replicator.wire.iam import GROUP as GROUP
+from replicator.wire.iam import TOPIC as TOPIC
+from replicator.wire.iam import TRANSACTIONAL_ID as TRANSACTIONAL_ID
+from replicator.wire.iam import in_iam
 from replicator.wire.kafka_errors import BrokerError
 from replicator.wire.primitives import NO_TAGS, Reader, compact_array, compact_string
 from replicator.wire.producer_id import init_producer_id
 
-TOPIC, GROUP, TRANSACTIONAL_ID, CLUSTER = "topic", "group", "transactional id", "cluster"
 DESCRIBE_TRANSACTIONS = 65
 SWITCH = "set `delivery: at_least_once`, which needs no transactional ids"
 
@@ -32,25 +36,6 @@ _ALLOWED = frozenset(  # what is answered once the permission has been looked at
     }
 )
 _IMPOSSIBLE_TIMEOUT_MS = 2**31 - 1  # far above transaction.max.timeout.ms; refused after the permission is checked
-_IAM_ACTIONS = {
-    (TOPIC, "Create"): "CreateTopic",
-    (TOPIC, "Describe"): "DescribeTopic",
-    (TOPIC, "DescribeConfigs"): "DescribeTopicDynamicConfiguration",
-    (TOPIC, "Read"): "ReadData",
-    (TOPIC, "Write"): "WriteData",
-    (TOPIC, "Alter"): "AlterTopic",
-    (TOPIC, "AlterConfigs"): "AlterTopicDynamicConfiguration",
-    (TOPIC, "Delete"): "DeleteTopic",
-    (GROUP, "Describe"): "DescribeGroup",
-    (GROUP, "Read"): "AlterGroup",
-    (GROUP, "Delete"): "DeleteGroup",
-    (TRANSACTIONAL_ID, "Describe"): "DescribeTransactionalId",
-    (TRANSACTIONAL_ID, "Write"): "AlterTransactionalId",
-    (CLUSTER, "Describe"): "DescribeCluster",
-    (CLUSTER, "Alter"): "AlterCluster",
-    (CLUSTER, "DescribeConfigs"): "DescribeClusterDynamicConfiguration",
-    (CLUSTER, "IdempotentWrite"): "WriteDataIdempotently",
-}
 _NAMED = 5  # things that a text names before it says how many more there are
 _GRANTED = 5_000  # names in one command: systems take some two million bytes
 
@@ -67,8 +52,7 @@ def how_to_grant(
 ) -> str:
     """`grant Write on … to User:x`, with the IAM actions. `prefixed`: on all that begins with the one name."""
     on = f"{resource}s with the prefix {names[0]}" if prefixed else described(resource, names)
-    actions = _and([f"kafka-cluster:{_IAM_ACTIONS[resource, operation]}" for operation in operations])
-    return f"grant {_and(operations)} on {on} to {principal(security)} (in IAM: {actions})"
+    return f"grant {_and(operations)} on {on} to {principal(security)} ({in_iam(resource, *operations)})"
 
 
 def grant_command(

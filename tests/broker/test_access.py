@@ -43,6 +43,9 @@ class Refuser:
     def allows_any(self, who: Requester, operation: Operation, kind: ResourceType) -> bool:
         return self.allows(who, operation, kind, "")
 
+    def refusal(self, who: Requester, operation: Operation, kind: ResourceType, name: str) -> str:
+        return ""
+
 
 async def _furnish(cluster: Cluster) -> list[uuid.UUID]:
     """Something of every kind that could be learnt or broken: "t" is what random requests ask for by name."""

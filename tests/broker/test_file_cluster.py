@@ -176,7 +176,7 @@ async def test_given_no_right_to_connect_then_the_log_in_fails_and_the_log_names
     async with world.running() as made, client(made, "IAM") as one:
         assert await one.handshake("AWS_MSK_IAM") == 0
         assert (await one.token(payload("127.0.7.1"))).error_code == ErrorCode.sasl_authentication_failed
-    assert "is denied kafka-cluster:Connect on arn:aws:kafka:us-east-1:123456789012:cluster/one/uuid" in caplog.text
+    assert "is refused: kafka-cluster:Connect on arn:aws:kafka:us-east-1:123456789012:cluster/one/uuid" in caplog.text
 
 
 async def test_given_a_user_with_a_principals_arn_for_a_name_then_no_password_lets_them_in(world: World) -> None:

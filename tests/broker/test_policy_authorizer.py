@@ -11,6 +11,7 @@ import pytest
 from broker.iam.kafka_actions import ACTIONS, CONNECT, REQUIRED, ClusterArns, action_of
 from broker.iam.policy import PolicyDocument
 from broker.iam.store import Accounts, CredentialStore, Identity
+from broker.security.access import access_of
 from broker.security.authorizer import Requester
 from broker.security.policy_authorizer import KEEP_S, PolicyAuthorizer
 from broker.security.resources import SUPPORTED, Operation, ResourceType
@@ -31,6 +32,9 @@ class Others:
 
     def allows_any(self, who: Requester, operation: Operation, kind: ResourceType) -> bool:
         return True
+
+    def refusal(self, who: Requester, operation: Operation, kind: ResourceType, name: str) -> str:
+        return "by ACLs"
 
 
 class World:
@@ -105,9 +109,13 @@ def test_given_names_that_are_no_arn_then_acls_decide() -> None:
 def test_given_a_denial_then_the_log_names_action_resource_and_why(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     world = World(allow("*"), allow("WriteData", Sid="NoWriting") | {"Effect": "Deny"})
-    assert not world.may(Operation.WRITE, ResourceType.TOPIC)
-    assert f"{ALICE} at 10.0.0.1 is denied kafka-cluster:WriteData on " in caplog.text
-    assert "topic/one/uuid-1/orders: statement NoWriting denies it" in caplog.text
+    access = access_of(world.authorizer, f"User:{ALICE}", "10.0.0.1", "Produce")
+    assert access.operations(ResourceType.TOPIC, "orders") != 0  # asks for each, and says nothing of what is denied
+    assert caplog.text == ""
+    access = access_of(world.authorizer, f"User:{ALICE}", "10.0.0.1", "Produce")
+    assert not access.allows(Operation.WRITE, ResourceType.TOPIC, "orders")
+    assert f"User:{ALICE} at 10.0.0.1 is denied WRITE of TOPIC 'orders' (kafka-cluster:WriteData on " in caplog.text
+    assert "topic/one/uuid-1/orders: statement NoWriting denies it)" in caplog.text
     assert not World().authorizer.may_connect(ALICE, "h")
     assert f"{CONNECT} on {CLUSTER}: no statement allows it" in caplog.text
 
