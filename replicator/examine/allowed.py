@@ -18,8 +18,8 @@ from replicator.wire.permissions import CLUSTER, GROUP, TOPIC, described, grant_
 _TOPICS_AT_ONCE = 500
 _PATIENCE_S = 5.0  # with coordinators that aren't there yet
 _PAUSE_S = 0.3
-_ORDER = ("Create", "Describe", "DescribeConfigs", "Read", "Write", "Alter", "AlterConfigs", "Delete")
-_ORDER += ("IdempotentWrite",)
+_OF_TOPICS = ("Create", "Describe", "DescribeConfigs", "Read", "Write", "Alter", "AlterConfigs", "Delete")
+_ORDER = (*_OF_TOPICS, "IdempotentWrite")
 
 Resource = tuple[str, str, str]  # cluster, kind, name
 
