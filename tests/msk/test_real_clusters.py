@@ -41,11 +41,11 @@ SECRET = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:AmazonMSK_alice-aBc
 class Running:
     """A control plane with one cluster that has all ways in."""
 
-    def __init__(self, directory: Path, world: World) -> None:
+    def __init__(self, directory: Path, world: World, name: str = "orders") -> None:
         self.directory = directory
         self.world = world
         self.kafka = world.client()
-        self.arn = create(self.kafka, **ALL_WAYS)
+        self.arn = create(self.kafka, name, **ALL_WAYS)
         self.authority = directory / "ca.pem"
 
     @property
@@ -223,6 +223,7 @@ def test_open_monitoring_shows_each_broker_to_prometheus(running: Running) -> No
 
 
 def test_security_is_changed_by_a_restart_and_then_clients_need_a_certificate(running: Running, tmp_path: Path) -> None:
+    running = Running(running.directory, running.world, "secure")  # others shall not need certificates
     kafka, arn = running.kafka, running.arn
     theirs = CertificateAuthority(tmp_path / "theirs")
     trusted = running.directory / "certificate-authorities"
