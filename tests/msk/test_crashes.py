@@ -1,4 +1,4 @@
-"""The control plane is killed in the middle of whatever it does: afterwards all clusters are ACTIVE, nothing is stuck."""
+"""The control plane is killed amid whatever it does: afterwards all clusters are ACTIVE and nothing is stuck."""
 
 from __future__ import annotations
 
