@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import signal
 import time
@@ -11,8 +13,8 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from tests.msk.replicating import replicator, wait_gone, wait_state
-from tests.msk.world import World, control_plane, create
+from tests.msk.replicating import replicator, request, wait_gone, wait_state
+from tests.msk.world import SUBNETS, World, control_plane, create, wait_active
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -178,3 +180,45 @@ def test_identical_names_both_ways_and_home_again_copy_nothing_twice(tmp_path: P
         here.wait_for("orders", ["1", "2", "3", "4"])
         here.write("orders", "5")
         there.wait_for("orders", ["1", "2", "3", "4", "5"])
+
+
+def test_a_kafka_of_ones_own_is_copied_to_a_serverless_cluster_by_scram(tmp_path: Path) -> None:
+    with control_plane(tmp_path) as world:
+        kafka = world.client()
+        secrets = tmp_path / "secrets"
+        secrets.mkdir(exist_ok=True)
+        login = {"username": "copier", "password": "not-a-secret-42"}
+        (secrets / "AmazonMSK_copier.json").write_text(json.dumps(login))
+        ways = {**OPEN_TOO, "Sasl": {"Iam": {"Enabled": True}, "Scram": {"Enabled": True}}}
+        source = create(kafka, "on-premises", ClientAuthentication=ways)
+        secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:"
+        kafka.batch_associate_scram_secret(ClusterArn=source, SecretArnList=[f"{secret}AmazonMSK_copier-AbCdEf"])
+        login["certificate"] = (tmp_path / "ca.pem").read_text()
+        (secrets / "copier.json").write_text(json.dumps(login))
+        network = {"SubnetIds": SUBNETS, "SecurityGroupIds": ["sg-1"]}
+        target = kafka.create_cluster_v2(ClusterName="eu", Serverless={"VpcConfigs": [network]})["ClusterArn"]
+        wait_active(kafka, target)
+        _topic(kafka, source, "orders")
+        Side(kafka, source, tmp_path).write("orders", "1", "2")
+        wanted = request(
+            source, target, topics=EARLIEST, info={"SourceKafkaClusterArn": None, "SourceKafkaClusterId": "own"}
+        )
+        brokers = kafka.get_bootstrap_brokers(ClusterArn=source)["BootstrapBrokerStringSaslScram"]
+        wanted["KafkaClusters"][0] = {
+            "ApacheKafkaCluster": {"ApacheKafkaClusterId": "own", "BootstrapBrokerString": brokers},
+            "ClientAuthentication": {"SaslScram": {"Mechanism": "SHA512", "SecretArn": f"{secret}copier-AbCdEf"}},
+            "EncryptionInTransit": {"EncryptionType": "TLS"},
+        }
+        arn = kafka.create_replicator(**wanted)["ReplicatorArn"]
+        found = wait_state(kafka, arn, "RUNNING")
+        assert found["KafkaClusters"][0]["KafkaClusterAlias"].startswith("own-")
+        copy = f"{found['KafkaClusters'][0]['KafkaClusterAlias']}.orders"
+        record = next(one for one in world.plane.service.clusters.records if one.arn == target)
+
+        def copied() -> bool:
+            topics = asyncio.run(world.plane.service.clusters.topics(record).list())
+            return copy in {topic.name for topic in topics}
+
+        wait_for(copied, within=30, what="the copy is there")
+        log = next((tmp_path / "replicators").glob("*/replicator.log")).read_text()
+        assert login["password"] not in log
