@@ -67,7 +67,7 @@ class Service:
         self.credentials_file = settings.data / "credentials.json"
         self.credentials: CredentialStore | None = None  # of that file; the control plane puts it there
         self.clusters = Clusters(self, start_cluster)
-        self.replicators = Replicators(self)
+        self.replicators = Replicators(self, environment or {})
         self.tagged: list[TagStore] = [
             Tagged(self.clusters.records),
             Tagged(self.configurations),

@@ -121,7 +121,7 @@ class FakeReplicators:
         self.started: list[FakeProcess] = []
         self.applied: list[str] = []
         self.fail_with: ProcessFailed | None = None
-        self.apply_fails = False
+        self.apply_fails = self.delete_fails = False
         self.deleted_topics: list[str] = []
         self.target: list[str] = []
         self.source: dict[str, list[str]] = {"topics": [], "groups": []}
@@ -148,6 +148,8 @@ class FakeReplicators:
         self.applied.append(launch.file.read_text())
 
     async def _delete_topic(self, admin: Any, name: str) -> None:
+        if self.delete_fails:
+            raise OSError("the target doesn't answer")
         self.deleted_topics.append(name)
 
     async def _topics(self, admin: Any) -> list[TopicInfo]:

@@ -14,10 +14,12 @@ from broker.msk.replicators.link_file import render
 from broker.msk.replicators.names import alias, reference_arn
 from broker.msk.replicators.records import Pinned, ReplicatorRecord, ReplicatorState
 from broker.msk.replicators.rules import groups_of, topics_of
+from broker.msk.replicators.telemetry import sections
 from replicator.config.load import load_text
 from replicator.config.models import LinkConfig
 
 SOURCE = "arn:aws:kafka:us-east-1:123456789012:cluster/us-cluster/11111111-2222-3333-4444-555555555555-1"
+SERVICE = {"http": "unix:/tmp/socket"}
 TARGET = "arn:aws:kafka:eu-west-1:123456789012:cluster/eu-cluster/11111111-2222-3333-4444-666666666666-2"
 
 
@@ -38,7 +40,7 @@ def _record(
 
 def _link(record: ReplicatorRecord, *others: ReplicatorRecord, serverless: bool = False) -> LinkConfig:
     clusters = {name: {"bootstrap_servers": f"{name}:9092"} for name in (alias(SOURCE), alias(TARGET))}
-    text = render(record, clusters=clusters, others=others, serverless=serverless, http="unix:/tmp/socket")
+    text = render(record, clusters=clusters, others=others, serverless=serverless, service=SERVICE)
     return load_text(text).settings.link(record.link)
 
 
@@ -97,7 +99,7 @@ def test_a_replicator_the_other_way_is_known() -> None:
         clusters={name: {"bootstrap_servers": f"{name}:9092"} for name in (alias(SOURCE), alias(TARGET))},
         others=[back],
         serverless=False,
-        http="unix:/tmp/socket",
+        service=SERVICE,
     )
     settings = load_text(text).settings
     assert settings.returns(settings.link("copy-0a1b2c3d"))
@@ -111,7 +113,7 @@ def test_patterns_arrive_as_they_were_given(given_patterns: list[str]) -> None:
     record = _record()
     record = record.model_copy(update={"topics": record.topics | {"topicsToReplicate": patterns}})
     clusters = {name: {"bootstrap_servers": f"{name}:9092"} for name in (alias(SOURCE), alias(TARGET))}
-    text = render(record, clusters=clusters, others=[], serverless=False, http="unix:/tmp/socket")
+    text = render(record, clusters=clusters, others=[], serverless=False, service=SERVICE)
     assert yaml.safe_load(text)["links"][0]["topics"]["include"] != patterns
     broken = [pattern for pattern in patterns if not _compiles(pattern)]
     if not broken:
@@ -126,6 +128,34 @@ def _compiles(pattern: str) -> bool:
     except re.error:
         return False
     return True
+
+
+def test_metrics_and_logs_go_to_stand_ins_that_the_environment_names_and_nowhere_else() -> None:
+    logs = {
+        "cloudWatchLogs": {"enabled": True, "logGroup": "group"},
+        "firehose": {"enabled": False, "deliveryStream": "stream"},
+        "s3": {"enabled": True, "bucket": "logs", "prefix": "a/"},
+    }
+    record = _record(log_delivery={"replicatorLogDelivery": logs})
+    assert sections(record, {}, "Replicator") == {}
+    moto = "http://127.0.0.1:5000"
+    known = {"AWS_ENDPOINT_URL_CLOUDWATCH": moto, "AWS_ENDPOINT_URL_S3": moto, "AWS_ENDPOINT_URL_FIREHOSE": moto}
+    found = sections(record, known, "Local")
+    assert found["cloudwatch"] == {"namespace": "Local", "region": "eu-west-1", "endpoint_url": moto}
+    assert found["log_delivery"] == {
+        "region": "eu-west-1",
+        "endpoint_url": moto,
+        "s3": {"bucket": "logs", "prefix": "a/"},
+    }
+    clusters = {name: {"bootstrap_servers": f"{name}:9092"} for name in (alias(SOURCE), alias(TARGET))}
+    service = load_text(
+        render(record, clusters=clusters, others=[], serverless=False, service=SERVICE | found)
+    ).settings.service
+    assert service.cloudwatch is not None
+    assert service.log_delivery is not None
+    two = sections(record, known | {"AWS_ENDPOINT_URL_LOGS": "http://127.0.0.1:5001"}, "Local")["log_delivery"]
+    assert "endpoint_url" not in two
+    assert two["cloudwatch_logs"] == {"log_group": "group"}
 
 
 def test_aliases_are_28_characters_of_the_name_and_12_digits_that_all_replicators_agree_upon() -> None:

@@ -247,6 +247,17 @@ def test_delete_ends_the_process_and_takes_the_current_version(scene: Scene) -> 
         assert caught.value.response["Error"]["Code"] == "NotFoundException"
 
 
+def test_a_link_is_called_like_its_replicator_unless_another_one_is(scene: Scene) -> None:
+    scene.processes.delete_fails = True
+    for _ in range(2):
+        arn = replicator(scene.kafka, scene.source, scene.target)
+        scene.kafka.delete_replicator(ReplicatorArn=arn)
+        wait_gone(scene.kafka, arn)
+    names = [yaml.safe_load(one.text)["links"][0]["name"] for one in scene.processes.started]
+    assert names[0] == "orders-copy"
+    assert re.fullmatch(r"orders-copy-[0-9a-f]{8}", names[1]), "the first one's ledger couldn't be deleted"
+
+
 def test_copies_that_are_there_already_are_gone_on_behind(scene: Scene) -> None:
     first = replicator(scene.kafka, scene.source, scene.target)
     alias = yaml.safe_load(scene.processes.started[0].text)["links"][0]["source"]
@@ -273,7 +284,7 @@ def test_two_replicators_under_identical_names_know_of_each_other(scene: Scene) 
     replicator(scene.kafka, scene.source, scene.target, "elsewhere")
     back = replicator(scene.kafka, scene.target, scene.source, "back", topics=IDENTICAL)
     wait_for(lambda: scene.processes.applied, within=10, what="the first is told of the second")
-    names = [link["name"].rpartition("-")[0] for link in yaml.safe_load(scene.processes.applied[-1])["links"]]
+    names = [link["name"] for link in yaml.safe_load(scene.processes.applied[-1])["links"]]
     assert names == ["forth", "back"]
     link = yaml.safe_load(scene.processes.started[-1].text)["links"][0]["name"]
     scene.kafka.delete_replicator(ReplicatorArn=back)

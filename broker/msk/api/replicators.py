@@ -12,7 +12,7 @@ from broker.msk.pages import page
 from broker.msk.registry import Call, operation
 from broker.msk.replicators import rules, views
 from broker.msk.replicators.fitness import check_fit, check_reachable
-from broker.msk.replicators.names import alias, link_name, replicator_arn
+from broker.msk.replicators.names import alias, replicator_arn
 from broker.msk.replicators.park import STALE
 from broker.msk.replicators.records import Pinned, ReplicatorRecord, ReplicatorState, reference_of
 from broker.msk.tagged import check_tags
@@ -86,7 +86,7 @@ async def create_replicator(call: Call) -> Mapping[str, Any]:
         topics=topics,
         groups=groups,
         log_delivery=log_delivery,
-        link=link_name(name, key),
+        link=name,
     )
     record = service.replicators.create(record)
     return {"replicatorArn": record.arn, "replicatorName": record.name, "replicatorState": record.state.value}
@@ -157,7 +157,7 @@ async def update_replication_info(call: Call) -> Mapping[str, Any]:
     if not changes and call.service.settings.strict:
         raise BadRequest(IDENTICAL)
     if "log_delivery" in changes:
-        record = call.service.replicators.save(record, **changes)
+        record = call.service.replicators.update_logs(record, changes["log_delivery"])
     elif changes:
         pinned = Pinned(
             topics=None if "topics" in changes else record.pinned.topics,

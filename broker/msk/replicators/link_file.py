@@ -40,12 +40,13 @@ def render(
     clusters: Mapping[str, Mapping[str, Any]],
     others: Iterable[ReplicatorRecord],
     serverless: bool,
-    http: str,
+    service: Mapping[str, Any],
 ) -> str:
     """The file. `clusters` are the sections of all clusters by alias; `others` replicators that the link must know of,
-    since records may come back by them; `serverless`: a cluster without ACLs is among them."""
+    since records may come back by them; `serverless`: a cluster without ACLs is among them.
+    `service`: what its `service` section says besides memory."""
     links = [_link(each, serverless=serverless and each is record) for each in (record, *others)]
-    content = {"clusters": dict(clusters), "links": links, "service": {"http": http, "memory_bytes": "64 MiB"}}
+    content = {"clusters": dict(clusters), "links": links, "service": {"memory_bytes": "64 MiB", **service}}
     return yaml.safe_dump(_literal(content), sort_keys=False, width=1000)
 
 

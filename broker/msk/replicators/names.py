@@ -29,5 +29,5 @@ def reference_arn(arn: str, source_region: str) -> str:
 
 
 def link_name(name: str, key: str) -> str:
-    """The link of a new replicator: another one for each, even under the same name."""
+    """The link of a replicator whose name another link has, such as one of another region."""
     return f"{name}-{key[:8]}"

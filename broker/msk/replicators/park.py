@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,9 @@ from broker.msk import identifiers
 from broker.msk.clusters.topic_admin import TopicFailed
 from broker.msk.errors import BadRequest, NotFound, ServiceError
 from broker.msk.records import ClusterRecord
-from broker.msk.replicators import link_file
+from broker.msk.replicators import link_file, telemetry
 from broker.msk.replicators.external import ExternalLogin
-from broker.msk.replicators.names import alias, reference_arn
+from broker.msk.replicators.names import alias, link_name, reference_arn
 from broker.msk.replicators.process import Launch, ProcessFailed, Tools
 from broker.msk.replicators.records import Pinned, ReplicatorRecord, ReplicatorState, RetiredLink, reference_of
 from broker.msk.replicators.role import Roles, environment
@@ -49,8 +49,9 @@ IAM_BOOTSTRAP = "bootstrapBrokerStringSaslIam"
 class Replicators:
     """The replicators of a service."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, environment: Mapping[str, str]) -> None:
         self._service = service
+        self._environment = environment
         self.records = service.state.collection("replicators", ReplicatorRecord)
         self.retired = service.state.collection("retired-links", RetiredLink)
         self.roles = Roles(service.credentials_file, service.now, made_up=service.settings.credentials is None)
@@ -116,6 +117,8 @@ class Replicators:
         if retired is not None:
             record = record.model_copy(update={"link": retired.link})
             self.retired.delete(retired.key)
+        elif record.link in {one.link for one in (*self.retired, *self.records)}:
+            record = record.model_copy(update={"link": link_name(record.name, record.key)})
         self.records.put(record.key, record)
         self._run(record)
         self._tell_others(record)
@@ -128,9 +131,17 @@ class Replicators:
         self._tell_others(record)
         return record
 
-    def save(self, record: ReplicatorRecord, **changes: Any) -> ReplicatorRecord:
-        """Keep what concerns no process."""
-        return self._save(record, version=identifiers.version(self._service.entropy), **changes)
+    def update_logs(self, record: ReplicatorRecord, log_delivery: dict[str, Any] | None) -> ReplicatorRecord:
+        """Deliver logs elsewhere: by a restart of the process, where anything is delivered at all."""
+        version = identifiers.version(self._service.entropy)
+        changed = record.model_copy(update={"log_delivery": log_delivery})
+        namespace = self._service.settings.metrics_namespace
+        before, after = (telemetry.sections(one, self._environment, namespace) for one in (record, changed))
+        if before == after:
+            return self._save(changed, version=version)
+        changed = self._save(changed, state=ReplicatorState.UPDATING)
+        self._spawn(record.key, self._change(record.key, by_restart=True))
+        return changed
 
     def delete(self, record: ReplicatorRecord) -> ReplicatorRecord:
         """End a replicator. Copies stay, as everything that consumers need of them."""
@@ -170,10 +181,10 @@ class Replicators:
         runner = self._runners[key] = Runner(record.name, lambda: self._prepare(key), Events(up, failed), self.tools)
         runner.start()
 
-    async def _change(self, key: str) -> None:
+    async def _change(self, key: str, *, by_restart: bool = False) -> None:
         runner = self._runners.get(key)
         if runner is not None:
-            await runner.change()
+            await runner.change(by_restart=by_restart)
 
     async def _prepare(self, key: str) -> Launch:
         """Write all that the process needs. Raises ProcessFailed, OSError."""
@@ -184,7 +195,7 @@ class Replicators:
         launch = Launch(
             file=directory / "replicator.yaml",
             link=record.link,
-            environment=environment(directory, record.region, os.environ),
+            environment=environment(directory, record.region, os.environ) | telemetry.endpoints(self._environment),
             socket=self._sockets / key[:8],
             options=await self._options(record),
         )
@@ -210,9 +221,10 @@ class Replicators:
             else:
                 others.append(other)
         serverless = any(found.serverless is not None for found in self._clusters(record))
-        content = link_file.render(
-            record, clusters=sections, others=others, serverless=serverless, http=f"unix:{launch.socket}"
+        service = {"http": f"unix:{launch.socket}"} | telemetry.sections(
+            record, self._environment, self._service.settings.metrics_namespace
         )
+        content = link_file.render(record, clusters=sections, others=others, serverless=serverless, service=service)
         write_atomically(launch.file, content.encode())
 
     async def _sections(self, record: ReplicatorRecord, directory: Path) -> dict[str, dict[str, Any]]:
@@ -256,14 +268,12 @@ class Replicators:
         if runner is not None:
             await runner.stop()
         record = self._present(key)
-        if record.identical:
+        if record.identical or not await self._delete_topics(record):
             gone = RetiredLink(
                 key=record.key, arn=record.arn, region=record.region, account=record.account, created=record.created,
                 link=record.link, source=record.source, target=record.target,
             )  # fmt: skip
             self.retired.put(record.key, gone)
-        else:
-            await self._delete_topics(record)
         directory = link_file.directory(self._service.settings.data, record)
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
         self.records.delete(key)
@@ -293,17 +303,19 @@ class Replicators:
         prefix = "" if record.identical else f"{record.source_alias}."
         return any(topic.name.startswith(prefix) and not topic.name.startswith("__") for topic in topics)
 
-    async def _delete_topics(self, record: ReplicatorRecord) -> None:
-        """The link's internal topics, if the target is a cluster of ours that runs."""
+    async def _delete_topics(self, record: ReplicatorRecord) -> bool:
+        """The link's internal topics, if the target is a cluster of ours that runs; whether they are gone."""
         target = self._target(record)
         if target is None:
-            return
+            return record.target.startswith("arn:")  # a cluster of ours that is gone has taken them along
         names = [ledger_topic(record.link), map_topic(record.link), control_topic(record.link)]
         try:
             admin = self._service.clusters.topics(target)
             await asyncio.gather(*(self.tools.delete_topic(admin, name) for name in names))
         except (TopicFailed, OSError) as error:
             log.info("internal topics of replicator %s stay: %s", record.name, error)
+            return False
+        return True
 
     def _tell_others(self, record: ReplicatorRecord) -> None:
         """Let those that records may meet know what has changed."""

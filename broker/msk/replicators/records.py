@@ -50,7 +50,7 @@ class ReplicatorRecord(Record):
     topics: dict[str, Any]
     groups: dict[str, Any]
     log_delivery: dict[str, Any] | None = None
-    link: str  # the link's name, which its internal topics carry
+    link: str  # the link's name, which its internal topics carry: the replicator's, where no other link has it
     pinned: Pinned = Pinned()
 
     @property
@@ -69,8 +69,8 @@ class ReplicatorRecord(Record):
 
 
 class RetiredLink(Record):
-    """A link under identical names whose replicator was deleted: its ledger still tells copies from originals, and the
-    next replicator of the same two clusters goes on with it."""
+    """A link whose replicator was deleted and whose ledger stays: under identical names it still tells copies from
+    originals, and the next replicator of the same two clusters goes on with it; else it couldn't be deleted."""
 
     link: str
     source: str

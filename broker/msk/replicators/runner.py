@@ -47,10 +47,10 @@ class Runner:
         """The process, whether it is ready or not."""
         return self._process
 
-    async def change(self) -> None:
-        """Take a new file: while running, or by a restart where that fails."""
+    async def change(self, *, by_restart: bool = False) -> None:
+        """Take a new file: while running, or by a restart where that fails or is asked for."""
         async with self._changing:
-            if self._up.is_set():
+            if self._up.is_set() and not by_restart:
                 try:
                     await self._tools.apply(await self._prepare())
                 except (ProcessFailed, OSError) as error:
