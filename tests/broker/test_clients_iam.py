@@ -6,8 +6,10 @@ import asyncio
 import json
 import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.abc import AbstractTokenProvider
 from confluent_kafka import Consumer, Producer
 
+from broker.file_cluster import FileCluster
 from tests.broker.test_file_cluster import ALICE, KEY, REGION, SECRET, policy, token
 from tests.support.certificates import CertificateAuthority
 from tests.support.file_bundled import FileBundled
@@ -158,6 +161,64 @@ async def test_given_the_python_signer_when_aiokafka_writes_and_reads_then_it_is
     async with AIOKafkaConsumer("aiokafka", **settings, auto_offset_reset="earliest") as consumer:
         record = await asyncio.wait_for(consumer.getone(), 20)
         assert record.value == b"y"
+
+
+@asynccontextmanager
+async def short_sessions(world: World, directory: Path) -> AsyncIterator[FileCluster]:
+    """Log-ins are good for two seconds. In the end nobody was cut off for being late, and all have renewed theirs."""
+    content = world.content | {"config": world.content["config"] | {"connections.max.reauth.ms": "2000"}}
+    file = directory / "cluster.json"
+    file.write_text(json.dumps(content))
+    made = FileCluster(file)
+    async with made.cluster:
+        made.cluster.create_topic("renewed", 1, 1)
+        yield made
+        counts = made.cluster.nodes[1].counts
+        log_ins = counts.log_ins("CLIENT_IAM")
+        assert log_ins.succeeded.count >= counts.connections_made.count + 2
+        assert (log_ins.failed.count, made.cluster.refused_requests) == (0, 0)
+
+
+@pytest.mark.slow
+async def test_given_sessions_that_end_when_librdkafka_goes_on_writing_then_it_renews_them(
+    world: World, tmp_path: Path
+) -> None:
+    def write() -> list[object]:
+        settings = {
+            "bootstrap.servers": made.bootstrap()["CLIENT_IAM"],
+            "security.protocol": "SASL_SSL",
+            "ssl.ca.location": str(world.authority.certificate),
+            "sasl.mechanism": "OAUTHBEARER",
+            "oauth_cb": lambda _: token(),
+        }
+        producer = Producer(settings)
+        errors: list[object] = []
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            producer.produce("renewed", b"x", on_delivery=lambda error, _: errors.append(error))
+            producer.poll(0.01)
+        assert producer.flush(20) == 0
+        return errors
+
+    async with short_sessions(world, tmp_path) as made:
+        errors = await asyncio.to_thread(write)
+        assert set(errors) == {None}
+        assert made.cluster.log("renewed", 0).log_end_offset == len(errors)
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+async def test_given_sessions_that_end_when_amazons_java_library_goes_on_writing_then_it_renews_them(
+    world: World, tmp_path: Path
+) -> None:
+    async with short_sessions(world, tmp_path) as made:
+        where = ("--producer-props", f"bootstrap.servers={made.bootstrap()['CLIENT_IAM']}")
+        config = ("--producer.config", str(world.properties), "--topic", "renewed")
+        amount = ("--num-records", "600", "--record-size", "10", "--throughput", "100")
+        tool = "org.apache.kafka.tools.ProducerPerformance"
+        said = await asyncio.to_thread(java, world, tool, *where, *config, *amount)
+        assert "600 records sent" in said.stdout
+        assert made.cluster.log("renewed", 0).log_end_offset == 600
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -57,10 +58,10 @@ def token(secret: str = SECRET) -> tuple[str, float]:
     return made, expires_ms / 1000
 
 
-def payload(host: str) -> bytes:
+def payload(host: str, session_token: str | None = None) -> bytes:
     """The first message of AWS_MSK_IAM."""
     request = AWSRequest("GET", f"https://{host}/?Action=kafka-cluster%3AConnect")
-    SigV4QueryAuth(Credentials(KEY, SECRET), "kafka-cluster", REGION, expires=900).add_auth(request)
+    SigV4QueryAuth(Credentials(KEY, SECRET, session_token), "kafka-cluster", REGION, expires=900).add_auth(request)
     signed = {name.lower(): value for name, value in parse_qsl(urlsplit(str(request.url)).query)}
     return json.dumps({"version": "2020_10_22", "host": host, "user-agent": "test"} | signed).encode()
 
@@ -163,6 +164,28 @@ async def test_given_the_payload_of_the_java_library_then_the_signer_is_let_in_o
             assert (await one.token(payload("127.0.7.2"))).error_code == ErrorCode.sasl_authentication_failed
             assert not await one.works()
         assert made.cluster.failed_authentications == 1
+
+
+@pytest.mark.parametrize(
+    ("limit_ms", "credential_s", "session_s"),
+    [(0, None, 900), (60_000, None, 60), (0, 30, 30), (60_000, 30, 30), (20_000, 30, 20), (3_600_000, None, 900)],
+)
+async def test_given_limits_then_a_session_ends_with_the_first_of_them(
+    world: World, limit_ms: int, credential_s: int | None, session_s: int
+) -> None:
+    """The signature's end, the credential's end, connections.max.reauth.ms."""
+    file = world.directory / "credentials.json"
+    content = json.loads(file.read_text())
+    if credential_s is not None:
+        expires = (datetime.now(UTC) + timedelta(seconds=credential_s)).isoformat()
+        content["credentials"][0] |= {"session_token": "a-session", "expires": expires}
+    file.write_text(json.dumps(content))
+    world.write(config=world.content["config"] | {"connections.max.reauth.ms": str(limit_ms)})
+    async with world.running() as made, client(made, "IAM") as one:
+        assert await one.handshake("AWS_MSK_IAM") == 0
+        answer = await one.token(payload("127.0.7.1", "a-session" if credential_s is not None else None))
+        assert answer.error_code == 0
+        assert session_s - 10 < answer.session_lifetime.total_seconds() <= session_s
 
 
 async def test_given_no_right_to_connect_then_the_log_in_fails_and_the_log_names_the_action(
