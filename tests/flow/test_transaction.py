@@ -191,6 +191,20 @@ async def test_given_a_partition_that_may_not_be_written_when_it_may_then_copyin
     assert lane.flow.fetchable
 
 
+async def test_given_a_refused_partition_that_has_let_go_of_everything_then_it_isnt_asked_for_what_it_has(
+    lane: Lane,
+) -> None:
+    loop, failures, asked = asyncio.get_running_loop(), [], asyncio.Event()
+    loop.set_exception_handler(lambda _, context: failures.append(context["message"]))
+    lane.producer.refused[lane.place] = 29
+    lane.take()
+    await until(lambda: lane.flow.state is State.FAULTED, "the fault")
+    await lane.flow.drain()
+    loop.call_later(2 * module.HEAL_AFTER_S, asked.set)
+    await asked.wait()
+    assert failures == []
+
+
 async def test_given_a_backlog_then_a_transaction_holds_more_of_it_but_is_committed_when_there_is_no_more(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
