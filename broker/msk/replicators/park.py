@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,18 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from broker.iam.errors import StoreError
 from broker.msk import identifiers
-from broker.msk.clusters.topic_admin import TopicFailed
 from broker.msk.errors import BadRequest, NotFound, ServiceError
-from broker.msk.records import ClusterRecord
-from broker.msk.replicators import link_file, telemetry
-from broker.msk.replicators.external import ExternalLogin
-from broker.msk.replicators.names import alias, link_name, reference_arn
+from broker.msk.replicators.names import link_name, reference_arn
+from broker.msk.replicators.outfit import Outfit
 from broker.msk.replicators.process import Launch, ProcessFailed, Tools
-from broker.msk.replicators.records import Pinned, ReplicatorRecord, ReplicatorState, RetiredLink, reference_of
-from broker.msk.replicators.role import Roles, environment
+from broker.msk.replicators.records import ReplicatorRecord, ReplicatorState, RetiredLink
+from broker.msk.replicators.role import Roles
 from broker.msk.replicators.runner import Events, Runner
 from broker.msk.secrets_source import InvalidSecret
-from broker.msk.state import write_atomically
 from replicator.ledger.lanes import control_topic, ledger_topic, map_topic
 
 if TYPE_CHECKING:
@@ -43,7 +37,6 @@ STALE = "The version of the replicator isn't current. Check the current version 
 ATTEMPTS_OF_CREATION = 6
 RENEW_EVERY_S = 60.0
 MAX_MESSAGE = 1000
-IAM_BOOTSTRAP = "bootstrapBrokerStringSaslIam"
 
 
 class Replicators:
@@ -51,15 +44,27 @@ class Replicators:
 
     def __init__(self, service: Service, environment: Mapping[str, str]) -> None:
         self._service = service
-        self._environment = environment
+        self._outfit = Outfit(service, environment)
         self.records = service.state.collection("replicators", ReplicatorRecord)
         self.retired = service.state.collection("retired-links", RetiredLink)
-        self.roles = Roles(service.credentials_file, service.now, made_up=service.settings.credentials is None)
-        self.tools = Tools()
         self._runners: dict[str, Runner] = {}
         self._work: dict[str, asyncio.Task[None]] = {}
         self._sockets: Path | None = None
         self._anew: set[str] = set()  # new ones that couldn't go on behind what is there
+
+    @property
+    def roles(self) -> Roles:
+        """Whom replicators act as."""
+        return self._outfit.roles
+
+    @property
+    def tools(self) -> Tools:
+        """How replicators are started, asked and changed."""
+        return self._outfit.tools
+
+    @tools.setter
+    def tools(self, tools: Tools) -> None:
+        self._outfit.tools = tools
 
     # -- life of the control plane
 
@@ -135,9 +140,7 @@ class Replicators:
         """Deliver logs elsewhere: by a restart of the process, where anything is delivered at all."""
         version = identifiers.version(self._service.entropy)
         changed = record.model_copy(update={"log_delivery": log_delivery})
-        namespace = self._service.settings.metrics_namespace
-        before, after = (telemetry.sections(one, self._environment, namespace) for one in (record, changed))
-        if before == after:
+        if self._outfit.telemetry(changed) == self._outfit.telemetry(record):
             return self._save(changed, version=version)
         changed = self._save(changed, state=ReplicatorState.UPDATING)
         self._spawn(record.key, self._change(record.key, by_restart=True))
@@ -189,133 +192,36 @@ class Replicators:
     async def _prepare(self, key: str) -> Launch:
         """Write all that the process needs. Raises ProcessFailed, OSError."""
         record = self._present(key)
-        directory = link_file.directory(self._service.settings.data, record)
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        others = list(self._meeting(record))
+        back = any((one.source, one.target) == (record.target, record.source) for one in others)
         assert self._sockets is not None
-        launch = Launch(
-            file=directory / "replicator.yaml",
-            link=record.link,
-            environment=environment(directory, record.region, os.environ) | telemetry.endpoints(self._environment),
-            socket=self._sockets / key[:8],
-            options=await self._options(record),
-        )
         try:
-            self.roles.renew(record.role, record.account, directory)
-            await self._write(record, launch)
-            pinned = await self._pin(record, launch)
+            options = await self._outfit.options(record, both_ways=back, anew=key in self._anew)
+            launch = self._outfit.launch(record, self._sockets / key[:8], options)
+            await self._outfit.write(record, launch, others)
+            pinned = await self._outfit.pinned(record, launch)
             if pinned != record.pinned:
                 record = self._save(self._present(key), pinned=pinned)
-                await self._write(record, launch)
+                await self._outfit.write(record, launch, others)
         except (StoreError, InvalidSecret, ServiceError) as error:
             raise ProcessFailed(str(error)) from error
         return launch
-
-    async def _write(self, record: ReplicatorRecord, launch: Launch) -> None:
-        sections = await self._sections(record, launch.file.parent)
-        others = []
-        for other in self._meeting(record):
-            try:
-                sections |= await self._sections(other, launch.file.parent)
-            except (ProcessFailed, InvalidSecret, ServiceError) as error:
-                log.warning("replicator %s doesn't know of %s: %s", record.name, other.name, error)
-            else:
-                others.append(other)
-        serverless = any(found.serverless is not None for found in self._clusters(record))
-        service = {"http": f"unix:{launch.socket}"} | telemetry.sections(
-            record, self._environment, self._service.settings.metrics_namespace
-        )
-        content = link_file.render(record, clusters=sections, others=others, serverless=serverless, service=service)
-        write_atomically(launch.file, content.encode())
-
-    async def _sections(self, record: ReplicatorRecord, directory: Path) -> dict[str, dict[str, Any]]:
-        return {alias(reference_of(one)): await self._section(one, directory) for one in record.clusters}
-
-    async def _section(self, cluster: dict[str, Any], directory: Path) -> dict[str, Any]:
-        if "apacheKafkaCluster" in cluster:
-            login = ExternalLogin(self._service.secrets, directory, alias(reference_of(cluster)))
-            bootstrap = cluster["apacheKafkaCluster"]["bootstrapBrokerString"]
-            return {"bootstrap_servers": bootstrap, "security": await login.security(cluster)}
-        record = self._service.clusters.find(reference_of(cluster))
-        bootstrap = self._service.clusters.bootstrap(record).get(IAM_BOOTSTRAP)
-        if not bootstrap:
-            raise ProcessFailed(f"cluster {record.name} doesn't offer IAM access control any more")
-        return {
-            "bootstrap_servers": bootstrap,
-            "security": {
-                "protocol": "SASL_SSL",
-                "mechanism": "AWS_MSK_IAM",
-                "region": record.region,
-                "ca_file": str(self._service.settings.data / "ca.pem"),
-            },
-        }
-
-    async def _pin(self, record: ReplicatorRecord, launch: Launch) -> Pinned:
-        """What new names are kept from: those that there are now, where they aren't pinned yet."""
-        topics, groups = record.topics["detectAndCopyNewTopics"], record.groups["detectAndCopyNewConsumerGroups"]
-        want_topics = not topics and record.pinned.topics is None
-        want_groups = not groups and record.pinned.groups is None
-        found = await self.tools.list_source(launch) if want_topics or want_groups else {}
-        kept = record.pinned
-        return Pinned(
-            topics=None if topics else _matching(found["topics"], record.topics["topicsToReplicate"])
-            if want_topics else kept.topics,
-            groups=None if groups else _matching(found["groups"], record.groups["consumerGroupsToReplicate"])
-            if want_groups else kept.groups,
-        )  # fmt: skip
 
     async def _delete(self, key: str) -> None:
         runner = self._runners.pop(key, None)
         if runner is not None:
             await runner.stop()
         record = self._present(key)
-        if record.identical or not await self._delete_topics(record):
+        own = (ledger_topic(record.link), map_topic(record.link), control_topic(record.link))
+        if record.identical or not await self._outfit.delete_topics(record, own):
             gone = RetiredLink(
                 key=record.key, arn=record.arn, region=record.region, account=record.account, created=record.created,
                 link=record.link, source=record.source, target=record.target,
             )  # fmt: skip
             self.retired.put(record.key, gone)
-        directory = link_file.directory(self._service.settings.data, record)
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self._outfit.directory(record), ignore_errors=True)
         self.records.delete(key)
         self._tell_others(record)
-
-    async def _options(self, record: ReplicatorRecord) -> tuple[str, ...]:
-        """What a new link is to do about copies that its target holds already: go on behind them, or where that isn't
-        possible begin anew, as the service does. Under identical names both ways it copies what its own ledger doesn't
-        know: clients write there too."""
-        if record.state is not ReplicatorState.CREATING:
-            return ()
-        if any((one.source, one.target) == (record.target, record.source) for one in self._meeting(record)):
-            return ()
-        if record.key in self._anew:
-            return ("--from-scratch",)
-        return ("--adopt",) if await self._may_hold_copies(record) else ()
-
-    async def _may_hold_copies(self, record: ReplicatorRecord) -> bool:
-        """Whether the target has topics that could be copies, of a replicator that was deleted, for instance."""
-        target = self._target(record)
-        if target is None:
-            return True
-        try:
-            topics = await self.tools.list_topics(self._service.clusters.topics(target))
-        except (TopicFailed, OSError):
-            return True
-        prefix = "" if record.identical else f"{record.source_alias}."
-        return any(topic.name.startswith(prefix) and not topic.name.startswith("__") for topic in topics)
-
-    async def _delete_topics(self, record: ReplicatorRecord) -> bool:
-        """The link's internal topics, if the target is a cluster of ours that runs; whether they are gone."""
-        target = self._target(record)
-        if target is None:
-            return record.target.startswith("arn:")  # a cluster of ours that is gone has taken them along
-        names = [ledger_topic(record.link), map_topic(record.link), control_topic(record.link)]
-        try:
-            admin = self._service.clusters.topics(target)
-            await asyncio.gather(*(self.tools.delete_topic(admin, name) for name in names))
-        except (TopicFailed, OSError) as error:
-            log.info("internal topics of replicator %s stay: %s", record.name, error)
-            return False
-        return True
 
     def _tell_others(self, record: ReplicatorRecord) -> None:
         """Let those that records may meet know what has changed."""
@@ -345,15 +251,6 @@ class Replicators:
     def _follows(self, record: ReplicatorRecord, retired: RetiredLink) -> bool:
         return record.identical and (record.source, record.target) == (retired.source, retired.target)
 
-    def _clusters(self, record: ReplicatorRecord) -> list[ClusterRecord]:
-        """Those of its clusters that are ours and are there."""
-        arns = {record.source, record.target}
-        return [one for one in self._service.clusters.records if one.arn in arns]
-
-    def _target(self, record: ReplicatorRecord) -> ClusterRecord | None:
-        """Its target, if that is a cluster of ours."""
-        return next((one for one in self._clusters(record) if one.arn == record.target), None)
-
     async def _keep_credentials(self) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
@@ -361,8 +258,7 @@ class Replicators:
                 if record.state not in (ReplicatorState.RUNNING, ReplicatorState.UPDATING):
                     continue
                 try:
-                    directory = link_file.directory(self._service.settings.data, record)
-                    self.roles.renew(record.role, record.account, directory)
+                    self.roles.renew(record.role, record.account, self._outfit.directory(record))
                 except (StoreError, OSError) as error:
                     log.warning("replicator %s can't go on as its role: %s", record.name, error)
 
@@ -380,7 +276,3 @@ class Replicators:
         task = self._service.spawn(work, f"work on replicator {key}")
         self._work[key] = task
         task.add_done_callback(lambda _: self._work.pop(key, None) if self._work.get(key) is task else None)
-
-
-def _matching(names: list[str], patterns: list[str]) -> list[str]:
-    return [name for name in names if any(re.fullmatch(pattern, name) for pattern in patterns)]
