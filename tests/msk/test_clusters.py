@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -316,3 +317,19 @@ def test_given_a_control_plane_that_ends_in_an_update_then_the_update_is_finishe
         operation = kafka.describe_cluster_operation(ClusterOperationArn=begun["ClusterOperationArn"])
         assert operation["ClusterOperationInfo"]["OperationState"] == "UPDATE_COMPLETE"
         assert len(kafka.list_nodes(ClusterArn=arn)["NodeInfoList"]) == 6
+
+
+@pytest.mark.parametrize("state", ["UPDATING", "REBOOTING_BROKER"])
+def test_given_a_kill_between_an_operations_end_and_the_clusters_then_the_cluster_is_active_again(
+    tmp_path: Path, fakes: Fakes, state: str
+) -> None:
+    with control_plane(tmp_path, start_cluster=fakes) as world:
+        kafka = world.client()
+        arn = create(kafka)
+        done = kafka.reboot_broker(ClusterArn=arn, BrokerIds=["1"])["ClusterOperationArn"]
+        wait_active(kafka, arn)
+    (file,) = (tmp_path / "state" / "clusters").glob("*.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"state": state, "active_operation": done}))
+    with control_plane(tmp_path, start_cluster=fakes) as world:
+        info = wait_active(world.client(), arn, within=10)
+        assert "ActiveOperationArn" not in info

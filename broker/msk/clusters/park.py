@@ -52,13 +52,18 @@ class Clusters:
 
     async def start(self) -> None:
         """Start all clusters, and go on with what was cut off."""
+        open_operations = [operation for operation in self.operations if operation.ended is None]
+        busy = {self._cluster_key(operation.cluster_arn) for operation in open_operations}
         for record in self.records:
+            if record.state in (ClusterState.UPDATING, ClusterState.REBOOTING_BROKER) and record.key not in busy:
+                # The operation was written down as done, and the control plane ended before the cluster was.
+                record = self.save(record, state=ClusterState.HEALING, active_operation=None)
             if record.state is ClusterState.DELETING:
                 self._spawn(record.key, self._delete(record.key))
             elif record.state is not ClusterState.FAILED:
                 self._run(record)
-        for operation in self.operations:
-            if operation.ended is None and self.records.get(self._cluster_key(operation.cluster_arn)):
+        for operation in open_operations:
+            if self.records.get(self._cluster_key(operation.cluster_arn)):
                 self._spawn(self._cluster_key(operation.cluster_arn), self._carry_out(operation.key))
 
     async def stop(self) -> None:
