@@ -41,7 +41,7 @@ class FileCluster:
         self.file = load(path)
         self._contexts: dict[str, ssl.SSLContext] = {}
         self.store = _store(self.file)
-        self._policy = _ClusterPolicy(self.file.iam.cluster_policy if self.file.iam is not None else None)
+        self._policy = ClusterPolicy(self.file.iam.cluster_policy if self.file.iam is not None else None)
         listeners = self._listeners(self.file)
         self.cluster = Cluster(
             nodes={node.id: node.rack for node in self.file.nodes},
@@ -162,13 +162,14 @@ class FileCluster:
         self.cluster.config.changed()
 
 
-class _ClusterPolicy:
+class ClusterPolicy:
     """The resource policy in a file, read again when that has changed; none while the file isn't there."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._text: bytes | None = None
         self._document: PolicyDocument | None = None
+        self.refused = 0  # documents that weren't valid
 
     def now(self) -> PolicyDocument | None:
         """As of now. One that isn't valid changes nothing, and is named in the log."""
@@ -185,6 +186,7 @@ class _ClusterPolicy:
         try:
             self._document = None if text is None else PolicyDocument.parse(text, kind="resource")
         except PolicyError as error:
+            self.refused += 1
             log.warning("going on with the cluster policy as it was: %s: %s", self._path, error)
         return self._document
 

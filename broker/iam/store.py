@@ -101,6 +101,7 @@ class CredentialStore:
         """StoreError if the file can't be read or isn't valid."""
         self.path = path
         self._now = now or (lambda: datetime.now(UTC))
+        self.refused_files = 0  # changed ones that couldn't be used
         self._extra: dict[str, Credential] = {}
         self._stamp: Stamp | None = None
         self._accounts = accounts or Accounts()
@@ -215,6 +216,7 @@ class CredentialStore:
         try:
             self._accounts = _read(self.path)
         except StoreError as error:
+            self.refused_files += 1
             log.warning("going on with the credentials as they were: %s", error)
             return
         self._index()

@@ -73,6 +73,7 @@ def test_given_a_changed_file_then_it_counts_and_a_broken_one_does_not(
     written(tmp_path, "{")
     assert store.find("AKIAALICE") is not None
     assert "going on with the credentials as they were" in caplog.text
+    assert store.refused_files == 1
     path.unlink()
     assert store.find("AKIAALICE") is not None
 
