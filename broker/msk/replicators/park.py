@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 NOT_FOUND = "The replicator doesn't exist."
 STALE = "The version of the replicator isn't current. Check the current version and try again."
-ATTEMPTS_OF_CREATION = 6
+ATTEMPTS_OF_CREATION = 4
 RENEW_EVERY_S = 60.0
 MAX_MESSAGE = 1000
 

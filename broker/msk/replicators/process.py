@@ -121,10 +121,12 @@ class ReplicatorProcess:
         await _end(self.process)
 
     def last_words(self) -> str:
-        """The end of its log."""
+        """The end of its log: what it said to people, if it did, rather than its events."""
         with self._launch.log.open("rb") as file:
             file.seek(max(self._log_start, file.seek(0, 2) - SHOWN_OF_LOG))
-            return file.read().decode("utf-8", "replace").strip()
+            said = file.read().decode("utf-8", "replace").strip()
+        words = [line for line in said.splitlines() if line.startswith("error: ")]
+        return "\n".join(line.removeprefix("error: ") for line in words) or said
 
 
 async def run_tool(launch: Launch, *arguments: str) -> str:
