@@ -111,6 +111,8 @@ class Cluster:
         """Feature -> (lowest, highest supported, finalized level)."""
         self.internal_errors = 0
         self.failed_authentications = 0
+        self.refused_connections = 0
+        """Connections over the limits of their number."""
         self.refused_requests = 0
         """Requests that were answered by closing the connection: senseless ones, too large ones, and unasked ones."""
         self._stopping = False

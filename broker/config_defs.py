@@ -228,6 +228,8 @@ _BROKER_DEFS = (
     _broker("log.retention.hours", INT, "168"),
     _broker("log.retention.minutes", INT, None),
     _broker("log.roll.hours", INT, "168", 1),
+    _broker("max.connections", INT, "2147483647", 0, read_only=False),
+    _broker("max.connections.per.ip", INT, "2147483647", 0, read_only=False),
     _broker("max.incremental.fetch.session.cache.slots", INT, "1000", 0),
     _broker("node.id", INT, "-1"),
     _broker("num.io.threads", INT, "8", 1, read_only=False),

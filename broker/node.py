@@ -145,6 +145,10 @@ class Node:
                 reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener: Listener = listener
             ) -> None:
                 connection = Connection(self, listener, reader, writer)
+                if self._too_many(connection.state.client_host):
+                    self.cluster.refused_connections += 1
+                    connection.abort()
+                    return
                 task = asyncio.current_task()
                 assert task is not None
                 self._tasks.add(task)
@@ -178,6 +182,17 @@ class Node:
             self._servers.append(server)
             self.ports[listener.name] = server.sockets[0].getsockname()[1]
         self.state = NodeState.RUNNING
+
+    def _too_many(self, client_host: str) -> bool:
+        """Whether another connection is over `max.connections` or `max.connections.per.ip`. Kafka lets those over the
+        first one wait, and closes those over the second; here both are closed."""
+        config = self.cluster.config
+        if len(self.connections) >= config.get_int("max.connections"):
+            return True
+        per_host = config.get_int("max.connections.per.ip")
+        if len(self.connections) < per_host:
+            return False
+        return sum(each.state.client_host == client_host for each in self.connections) >= per_host
 
     async def close(self) -> None:
         """Close the listeners and cut every connection."""

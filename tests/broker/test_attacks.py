@@ -4,6 +4,7 @@ goes on for everybody else. Those against clients are in `tests/wire/test_connec
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 import time
 import tracemalloc
@@ -114,6 +115,21 @@ async def test_kip_498_a_tls_hello_on_a_plaintext_listener_is_no_frame_of_350_me
 
     async with under_attack(attack) as cluster:
         assert cluster.refused_requests == 1
+
+
+@pytest.mark.parametrize("limit", ["max.connections", "max.connections.per.ip"])
+async def test_connections_over_a_limit_are_closed_and_those_that_are_there_go_on(limit: str) -> None:
+    async with Cluster(config={limit: "3"}) as cluster:
+        async with Client(cluster) as one, Client(cluster) as two, Client(cluster) as three:
+            assert [await each.works() for each in (one, two, three)] == [True] * 3
+            with contextlib.suppress(ConnectionError):
+                async with Client(cluster) as four:
+                    assert not await four.works()
+            assert cluster.refused_connections == 1
+            assert await one.works()
+        await until(lambda: not cluster.nodes[0].connections, "the end of the three")
+        async with Client(cluster) as other:
+            assert await other.works()
 
 
 # what is in requests
