@@ -9,7 +9,7 @@ import pytest
 from tests.kafka.scene import Scene
 
 LEFT_OUT: dict[str, tuple[str, int, dict[str, Any]]] = {
-    "client quotas": ("describe_client_quotas", 1, {"components": [], "strict": False}),
+    "changes of client quotas": ("alter_client_quotas", 1, {"entries": [], "validate_only": True}),
     "feature levels": ("update_features", 2, {"timeout": 1000, "validate_only": True}),
     "reassignments": ("list_partition_reassignments", 0, {"timeout": 1000, "topics": None}),
     "other log directories": ("alter_replica_log_dirs", 2, {"dirs": []}),

@@ -148,5 +148,8 @@ def test_given_kafkas_own_tool_when_it_makes_and_removes_a_user_then_it_says_so(
 
     configs("--alter", "--add-config", "SCRAM-SHA-512=[iterations=8192,password=of-the-tool]")
     Users(guarded).until(user, {SHA_512: 8192})
+    assert f"SCRAM credential configs for user-principal '{user}' are SCRAM-SHA-512=iterations=8192" in configs(
+        "--describe"
+    )
     configs("--alter", "--delete-config", "SCRAM-SHA-512")
     Users(guarded).until(user, nobody(user))
