@@ -33,6 +33,7 @@ from broker.file_cluster import FileCluster
 from broker.security.scram_store import SCRAM_SHA_512, keys_of_password
 from tests.broker.test_security import Client
 from tests.support.certificates import CertificateAuthority
+from tests.support.eventually import until
 from tests.support.waiting import wait_for
 
 ALICE = "arn:aws:iam::123456789012:user/alice"
@@ -346,21 +347,18 @@ async def test_given_certificates_that_are_requested_then_clients_may_show_them(
     listener = {"name": "SECURE", "protocol": "SSL", "client_certificates": "requested"}
     world.write(nodes=[{"id": 1}], listeners=[listener], iam=None, tls=tls)
     async with world.running() as made:
-        address = made.bootstrap()["SECURE"]
-        settings = {
-            "bootstrap.servers": address,
-            "security.protocol": "SSL",
-            "ssl.ca.location": str(authority.certificate),
-        }
-        shown = {"ssl.certificate.location": str(own.certificate), "ssl.key.location": str(own.key)}
         principals = []
-        for more in ({}, shown):
-            admin = AdminClient(settings | more)
-            await asyncio.to_thread(admin.list_topics, timeout=10)
-            principals.append({c.state.principal for c in made.cluster.nodes[1].connections})
-            del admin
-        assert "User:ANONYMOUS" in principals[0]
-        assert "User:CN=carol" in principals[1]
+        for identity in (None, own):
+            context = ssl.create_default_context(cafile=str(authority.certificate))
+            if identity is not None:
+                context.load_cert_chain(identity.certificate, identity.key)
+            one = client(made, "SECURE")
+            one._tls = context
+            async with one:
+                assert await one.works()
+                principals.append({connection.state.principal for connection in made.cluster.nodes[1].connections})
+            await until(lambda: not made.cluster.nodes[1].connections, "it is gone")
+        assert principals == [{"User:ANONYMOUS"}, {"User:CN=carol"}]
         renewed = authority.issue("renewed")
         world.write(tls=tls | {"cert": str(renewed.certificate), "key": str(renewed.key)})
         await made.reload()
