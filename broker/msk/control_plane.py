@@ -60,6 +60,8 @@ class ControlPlane:
             Server(self.service, credentials.authenticate, credentials.judge, self.console).app(),
             access_log=None,
             handle_signals=False,
+            lingering_time=1.0,  # for what a refused body still sends
+            shutdown_timeout=5.0,
         )
         self._address = host, port
 
