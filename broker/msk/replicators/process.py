@@ -22,6 +22,7 @@ TOOL_WITHIN_S = 60.0
 MAX_ANSWER = 16 << 20
 MAX_TOOL_OUTPUT = 16 << 20
 SHOWN_OF_LOG = 2000
+MAX_LOG = 16 << 20  # at a start the log begins anew beyond this
 USAGE, WRONG_STATE = 2, 4  # exit codes of `replicator` that trying again doesn't cure
 
 
@@ -62,6 +63,8 @@ class ReplicatorProcess:
     @classmethod
     async def start(cls, launch: Launch) -> ReplicatorProcess:
         """Start a worker for the link. Raises OSError."""
+        if launch.log.exists() and launch.log.stat().st_size > MAX_LOG:
+            launch.log.replace(launch.log.with_suffix(".log.1"))
         with launch.log.open("ab") as errors:
             start = errors.tell()
             process = await asyncio.create_subprocess_exec(
