@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 10.0
 CONTROL_WITHIN_S = 10.0
-LOOK_WITHIN_S = 3.0
+LOOK_WITHIN_S = 5.0
 MAX_LINE = 1 << 20
 SHOWN_OF_LOG = 2000
 
