@@ -29,14 +29,13 @@ class CloudWatchLoop:
         sent: OutboxCounters,
         *,
         client: Callable[[CloudWatchConfig], Any] = make_client,
-        clock: Callable[[], float] = time.monotonic,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._every_s = config.every
         self._counters = counters
         self._sent = sent
-        self._clock, self._now_s = clock, now_s
-        self._points = ReplicatorPoints(per_topic=config.per_topic, max_topics=config.max_topics, began_s=clock())
+        self._now_s = now_s
+        self._points = ReplicatorPoints(per_topic=config.per_topic, max_topics=config.max_topics, every_s=config.every)
         self._outbox = CloudWatchOutbox(
             config.namespace, sent, lambda: client(config), resolution_s=60 if config.every >= 60 else 1
         )
@@ -69,5 +68,5 @@ class CloudWatchLoop:
         """One period. Its points bear the time of its beginning: all workers' meet there."""
         now_s = self._now_s()
         period_s = (now_s - 0.5 * self._every_s) // self._every_s * self._every_s
-        self._outbox.add(self._points.collect(self._counters(), self._clock(), period_s))
+        self._outbox.add(self._points.collect(self._counters(), period_s))
         self._outbox.send(within_s, self._stop)

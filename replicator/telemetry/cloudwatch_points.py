@@ -2,11 +2,13 @@
 
 Several workers of a link send points of one and the same metric and moment; each tells of its own share, so that the
 statistic in `msk_metrics` (Sum, or Maximum) over the period is the link's. What is one for the whole link comes from
-the owner of lane 0 alone.
+the owner of lane 0 alone. Rates are of whole periods, also of those that a worker has seen in part: times the period
+they add up to what was copied, to the byte.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -41,23 +43,21 @@ class Point(NamedTuple):
 class ReplicatorPoints:
     """What has happened since it was asked last. Asked by one thread."""
 
-    def __init__(self, *, per_topic: bool, max_topics: int, began_s: float) -> None:
-        """`began_s` is when counting began, by the clock that `collect` is told the time by."""
+    def __init__(self, *, per_topic: bool, max_topics: int, every_s: float) -> None:
+        """`every_s` is the period's length."""
         self._per_topic = per_topic
         self._max_topics = max_topics
-        self._last_s = began_s
+        self._every_s = every_s
         self._numbers: dict[Key, float] = {}
         # The counters themselves, so that what a partition counted before it went elsewhere isn't lost.
         self._parts: dict[int, tuple[PartitionCounters, int, int]] = {}
 
-    def collect(self, counters: WorkerCounters, now_s: float, timestamp_s: float) -> list[Point]:
-        """The points of the period that ends at `now_s` (monotonic)."""
-        elapsed_s = max(0.001, now_s - self._last_s)
-        self._last_s = now_s
+    def collect(self, counters: WorkerCounters, timestamp_s: float) -> list[Point]:
+        """The points of the period that began at `timestamp_s` and ends now."""
         topics: dict[tuple[str, str], _Sums] = {}
         links: dict[str, _Sums] = {name: _Sums() for name in counters.links}
         living = counters.all_partitions()
-        for part, copied, read in self._moved(living):
+        for part, copied, read in self._moved([*_taken(counters.begun), *living]):
             for sums in (topics.setdefault((part.link, part.topic), _Sums()), links.setdefault(part.link, _Sums())):
                 sums.copied += copied
                 sums.read += read
@@ -73,19 +73,19 @@ class ReplicatorPoints:
             points.append(Point(metric.name, dimensions, metric.unit, value, timestamp_s))
 
         for name, sums in sorted(links.items()):
-            for metric, value in sums.values(elapsed_s):
+            for metric, value in sums.values(self._every_s):
                 say(metric, value, name)
-            say(msk.BYTES_IN, sums.read / elapsed_s, name)
+            say(msk.BYTES_IN, sums.read / self._every_s, name)
             faults = sum(times for (link, _), times in list(counters.faults.items()) if link == name)
             happened = self._since(("faults", name), faults)
             say(msk.FAILURE, happened, name)
             say(msk.FAILURES, happened, name)
             if (link := counters.links.get(name)) is not None:
-                for metric, value, *where in self._of_link(name, link, elapsed_s):
+                for metric, value, *where in self._of_link(name, link):
                     say(metric, value, name, *where)
         if self._per_topic:
             for (link_name, topic), sums in self._chosen(topics):
-                for metric, value in sums.values(elapsed_s):
+                for metric, value in sums.values(self._every_s):
                     say(metric, value, link_name, topic)
         return points
 
@@ -99,10 +99,10 @@ class ReplicatorPoints:
             _, copied_before, read_before = before.get(id(part), (part, 0, 0))
             yield part, copied - copied_before, read - read_before
 
-    def _of_link(self, name: str, link: LinkCounters, elapsed_s: float) -> Iterator[tuple[Any, ...]]:
+    def _of_link(self, name: str, link: LinkCounters) -> Iterator[tuple[Any, ...]]:
         for alias, seen in sorted(link.clusters.items()):
             failures = self._since(("authentication", name, alias), seen.authentication_failures)
-            yield msk.AUTH_ERROR, failures / elapsed_s, alias
+            yield msk.AUTH_ERROR, failures / self._every_s, alias
             waited_s = self._since(("throttled", name, alias), seen.throttled_s)
             answers = self._since(("answers", name, alias), seen.answers)
             yield msk.THROTTLE_TIME, 1000 * waited_s / max(1, answers), alias
@@ -128,6 +128,12 @@ class ReplicatorPoints:
         return chosen
 
 
+def _taken(begun: deque[PartitionCounters] | None) -> Iterator[PartitionCounters]:
+    """Those that have begun since, also if they have ended since: what they copied was copied."""
+    while begun:
+        yield begun.popleft()
+
+
 class _Sums:
     """Over partitions."""
 
@@ -145,8 +151,8 @@ class _Sums:
             self.lag_is_known = True
             self.lag += part.unread_records
 
-    def values(self, elapsed_s: float) -> Iterator[tuple[MskMetric, float]]:
-        yield msk.THROUGHPUT, self.copied / elapsed_s
+    def values(self, every_s: float) -> Iterator[tuple[MskMetric, float]]:
+        yield msk.THROUGHPUT, self.copied / every_s
         if self.lag_is_known:
             yield msk.MESSAGE_LAG, float(self.lag)
         if self.latency_ms >= 0:  # unknown isn't 0

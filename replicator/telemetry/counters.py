@@ -7,6 +7,7 @@ hot path pays an integer addition and no label look-up.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -202,8 +203,15 @@ class WorkerCounters:
     latency: dict[str, Histogram] = field(default_factory=dict)  # link -> record timestamp to acknowledgement, seconds
     links: dict[str, LinkCounters] = field(default_factory=dict)
     partitions: dict[tuple[str, str, int], PartitionCounters] = field(default_factory=dict)  # those that run
+    begun: deque[PartitionCounters] | None = None  # those that began to run, for who must miss none: it takes them out
     cloudwatch: OutboxCounters | None = None  # None: nothing is sent there
     logs: dict[str, OutboxCounters] = field(default_factory=dict)  # by destination
+
+    def begin(self, part: PartitionCounters) -> None:
+        """This partition begins to run."""
+        self.partitions[part.link, part.topic, part.partition] = part
+        if self.begun is not None:
+            self.begun.append(part)
 
     def all_partitions(self) -> list[PartitionCounters]:
         """Those that run, and those that rest."""

@@ -119,7 +119,7 @@ class LinkWorker:
         self._portion: Callable[[], float] = lambda: 0.0
         self._say = ControlWriter(link.name, self._target)
         self._turning = Turning()
-        self._holding = Holding(link, self._lanes, self._drop, self._loops.spawn, self._discover_now.set, _now_ms)
+        self._holding = Holding(link, self._lanes, self._drop, self._loops.spawn, self._look_again, _now_ms)
         self._controller = Controller(
             settings, link, self._say, LaneStore(self._lanes), self._holding.released, self._turning.former
         )
@@ -294,6 +294,11 @@ class LinkWorker:
         """Our part of the link's bandwidth: that of the partitions in our lanes."""
         cap = self.link.bandwidth
         return None if cap is None else cap * self._portion()
+
+    def _look_again(self) -> None:
+        """Other topics are held or released now: both what runs and what the target needs are to be looked at."""
+        self._discover_now.set()
+        self._control_now.set()
 
     def _hear(self, pairs: Sequence[tuple[bytes | None, bytes | None]]) -> None:
         for key, value in pairs:

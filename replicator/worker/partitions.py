@@ -274,7 +274,7 @@ class Partitions:
             sequences=lane.sequences.pop((entry.topic, entry.partition), None),
         )
         lane.flows[flow.key] = flow
-        self._counters.partitions[self.link.name, entry.topic, entry.partition] = counters
+        self._counters.begin(counters)
         if fault is not None:
             flow.fault(fault)
             if fault.reason is entry.reason:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -251,6 +252,7 @@ class Worker:
         from replicator.telemetry.cloudwatch_loop import CloudWatchLoop  # botocore takes time to load
 
         self._counters.cloudwatch = sent = OutboxCounters()
+        self._counters.begun = deque()
         return CloudWatchLoop(config, self.counters, sent)
 
     def links(self) -> Links:

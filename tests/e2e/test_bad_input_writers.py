@@ -10,7 +10,7 @@ from tests.e2e.pairs import BUNDLED, LONG_KAFKA, on
 from tests.e2e.rig import Pair, Rig, records
 from tests.support.checker import Seen
 from tests.support.copying import produce
-from tests.support.replicator import Installation
+from tests.support.replicator import Installation, Worker
 from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -61,8 +61,15 @@ def test_given_two_links_with_the_same_target_topics_then_one_alone_writes_and_t
                 rig.write(rig.bad, records(10, start=20))
                 rig.wait_copied(rig.bad, rig.good)
                 return
-            one.wait_ready()
-            two.wait_ready()
+            if late := came_too_late(one, two):
+                assert "already hold records" in late
+                rig.write(rig.bad, records(10, start=20))
+                wait_for(
+                    lambda: contents(rig.copies(rig.bad)) == contents(rig.originals(rig.bad)),
+                    within=30,
+                    what="it is copied",
+                )
+                return
             stopped = wait_for(lambda: stopped_links(rig, other), within=40, every=0.3, what="one of them stops")
             rig.write(rig.bad, records(10, start=20))
             for topic in (rig.bad, rig.good):
@@ -87,6 +94,23 @@ def test_given_two_links_of_one_file_with_the_same_target_topics_then_run_refuse
         wait_for(lambda: not worker.running, within=30, what="run refuses to start")
         assert worker.exit_code == 2, worker.log()
         assert f"links all and some would both write us.{rig.bad} on cluster eu" in " ".join(worker.log().split())
+
+
+def came_too_late(*workers: Worker) -> str:
+    """Once both are ready: "". One may start so late that it finds the other's copies: then it refuses; its log."""
+
+    def settled() -> str | bool:
+        for worker in workers:
+            if not worker.running:
+                if worker.exit_code != 4:
+                    raise RuntimeError(worker.log())
+                return worker.log()
+            code, body = worker.get("/readyz")
+            assert code == 200, f"/readyz {code}: {body[:500]}"
+        return True
+
+    found = wait_for(settled, within=60, every=0.2, what="both are ready, or one has refused to start")
+    return found if isinstance(found, str) else ""
 
 
 def stopped_links(rig: Rig, other: Installation) -> dict[str, list[str]]:

@@ -68,3 +68,19 @@ def _started(metrics: str, link: str) -> list[str]:
         for line in metrics.splitlines()
         if line.startswith("replicator_source_next_offset{") and f'link="{link}"' in line and line.endswith(" 10.0")
     ]
+
+
+def test_given_orders_that_can_be_read_only_late_then_topics_are_copied_as_soon_as_they_are_known(
+    tmp_path: Path,
+) -> None:
+    with BundledCluster(name="us") as us, BundledCluster(name="eu") as eu:
+        every_s = 600  # it must not take a period until the topics are looked at again
+        link = {"name": "late", "source": "us", "target": "eu", "sync": {"every": every_s}}
+        create(us.admin(), "orders")
+        produce(us.client_config, "orders", 0, records(0, 10))
+        eu.fault("fail", "ListOffsets", error=6, topic="__replicator_late_control", times=5)
+        installation = Installation(tmp_path, {"us": us, "eu": eu}, [link])
+        with installation.worker() as worker:
+            worker.wait_ready()
+            installation.wait_until_copied(1, within=40)
+        assert eu.faults_hit() == {"ListOffsets fail": 5}

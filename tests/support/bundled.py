@@ -182,6 +182,11 @@ class BundledCluster:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
 
+    def segment(self, topic: str, partition: int) -> Path:
+        """The newest log segment of a partition; for clusters of one node that are `persistent`."""
+        (newest,) = sorted((self._directory / "data").rglob(f"{topic}-{partition}/*.log"))[-1:]
+        return newest
+
     def kill_node(self, node: int) -> None:
         """The node's listener closes, its connections are cut, its leaders move."""
         self.control("POST", f"/nodes/{self._node_ids()[node]}/stop")
