@@ -191,13 +191,23 @@ class Admin:
             self._refusal = None
         return self._made
 
+    def make_ready(self) -> None:
+        """Begin to make the client where that takes a second, so that who changes something needn't wait for it."""
+        if self._by_token and self._made is None:
+            self._begin_making().add_done_callback(
+                lambda made: made.cancelled() or made.exception()
+            )  # it's tried again
+
     async def _connected(self) -> AdminClient:
         """The client. One that logs in with tokens is made in another thread: its constructor rests for a second."""
         if self._by_token and (self._made is None or self._stale or self._log_in.outdated):
-            if self._making is None:
-                self._making = asyncio.ensure_future(self._make())
-            await asyncio.shield(self._making)
+            await asyncio.shield(self._begin_making())
         return self._client
+
+    def _begin_making(self) -> asyncio.Future[None]:
+        if self._making is None:
+            self._making = asyncio.ensure_future(self._make())
+        return self._making
 
     async def _make(self) -> None:
         try:

@@ -97,6 +97,7 @@ class Controller:
     async def prepare(self) -> None:
         """Make sure of permissions and internal topics. AuthorizationError if we may not write as `delivery` asks for,
         WrongStateError if the ledger is gone while remote topics hold data."""
+        self.target.make_ready()
         ids = (probe_id(self._link.name),) if self._link.delivery == "exactly_once" else ()
         await require_producers(self._link.target, self._target_config, f"replicator-{self._link.name}", ids)
         await refuse_missing_ledger(self._link, self.source, self.target, two_way=self._two_way)

@@ -151,7 +151,27 @@ class LinkWorker:
         """Connect to both sides, make sure of the internal topics, and join. ReplicatorError if that can't be done."""
         await self._patience.until(self._source.all_topics)
         await self._patience.until(self._target.all_topics)
-        await self._patience.until(self._controller.prepare, PREPARE_LIMIT_S)
+        properties = client_properties(
+            self.settings.clusters[self.link.target], client_id=f"replicator-{self.link.name}-member"
+        )
+        self._membership = Membership(
+            properties,
+            group_id(self.link.name),
+            ledger_topic(self.link.name),
+            asyncio.get_running_loop(),
+            self._on_assigned,
+            self._on_revoked,
+            self._on_lost,
+            cluster=self.link.target,
+        )
+        making = asyncio.create_task(self._membership.make_ready())
+        try:
+            await self._patience.until(self._controller.prepare, PREPARE_LIMIT_S)
+        except BaseException:
+            making.cancel()
+            await asyncio.gather(making, return_exceptions=True)
+            raise
+        await making
         self._target.watch([ledger_topic(self.link.name), map_topic(self.link.name), control_topic(self.link.name)])
         self._fetcher = Fetcher(self._source, self._budget, self._errors, self._bandwidth)
         self._writer = Writer(self._target, self._may_write)
@@ -170,19 +190,6 @@ class LinkWorker:
             two_way=self.settings.returns(self.link),
             held=self._holding.holds,
             start=self._turning.start,
-        )
-        properties = client_properties(
-            self.settings.clusters[self.link.target], client_id=f"replicator-{self.link.name}-member"
-        )
-        self._membership = Membership(
-            properties,
-            group_id(self.link.name),
-            ledger_topic(self.link.name),
-            asyncio.get_running_loop(),
-            self._on_assigned,
-            self._on_revoked,
-            self._on_lost,
-            cluster=self.link.target,
         )
         self._portion = portion_of(self._partitions, self._lanes, self.link.lanes)
         discovery = Discovery(

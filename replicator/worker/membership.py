@@ -91,6 +91,7 @@ class Membership:
         self._callbacks_in_order = asyncio.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._made: Consumer | None = None  # until the thread has it
         self._ended: asyncio.Future[None] = loop.create_future()
         self._alive_at = _now()
         self._doubt_until = 0.0
@@ -125,12 +126,20 @@ class Membership:
         """Done when the thread has ended: by `stop()`, or with the error that ended it."""
         return self._ended
 
+    async def make_ready(self) -> None:
+        """Make the client, which takes a second where it logs in with tokens; `start` does it otherwise.
+
+        ReplicatorError for settings that librdkafka refuses."""
+        await asyncio.to_thread(require_token, self._properties, self._cluster)
+        self._made = await asyncio.to_thread(self._consumer)
+
     async def start(self) -> None:
-        """Begin to join the group. Returns at once; raises ReplicatorError for settings that librdkafka refuses."""
+        """Begin to join the group. Returns at once; raises ReplicatorError as `make_ready` does."""
         if self._thread is not None:
             raise RuntimeError("the membership was started before")
-        await asyncio.to_thread(require_token, self._properties, self._cluster)
-        consumer = await asyncio.to_thread(self._consumer)
+        if self._made is None:
+            await self.make_ready()
+        consumer, self._made = self._made, None
         name = f"membership {self._group}"
         self._thread = threading.Thread(target=self._run, args=(consumer,), name=name, daemon=True)
         self._thread.start()
@@ -138,6 +147,7 @@ class Membership:
     async def stop(self) -> None:
         """Give up the lanes (after `on_revoked`), leave the group and end the thread. Waits 10 s at most."""
         self._stopping.set()
+        self._made = None
         if self._thread is not None:
             done, _ = await asyncio.wait([self._ended], timeout=STOP_LIMIT_S)
             if not done:
