@@ -270,6 +270,8 @@ class LinkWorker:
         if not self._membership.joined:
             error = self._membership.last_error
             return [f"link {self.link.name}: has not joined its group yet{f': {error}' if error else ''}"]
+        if not self._partitions.looked:
+            return [f"link {self.link.name}: hasn't seen the topics of {self.link.source} yet"]
         waiting = [str(n) for n, lane in self._lanes.items() if not lane.recovered]
         return [f"link {self.link.name}: recovering lanes {', '.join(waiting)}"] if waiting else []
 

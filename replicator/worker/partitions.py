@@ -60,6 +60,7 @@ class Partitions:
     ) -> None:
         self.wanted: dict[int, set[Key]] = {}  # by lane: what the source has, and the link selects
         self.found = 0  # how many that are, in all lanes
+        self._at_first: frozenset[Key] | None = None  # what was there when the source was looked at for the first time
         self.link = link
         self._source = source
         self._target = target
@@ -87,7 +88,14 @@ class Partitions:
                 for partition in topic.partitions:
                     wanted.setdefault(lane_of(name, partition, self.link.lanes), set()).add((name, partition))
         self.wanted, self.found = wanted, sum(map(len, wanted.values()))
+        if self._at_first is None:
+            self._at_first = frozenset().union(*wanted.values())
         return remote_names
+
+    @property
+    def looked(self) -> bool:
+        """Whether the source's topics were seen: what it gets from now on was born after the link."""
+        return self._at_first is not None
 
     def pending(self, lanes: Mapping[int, Lane]) -> bool:
         """Whether a partition of these lanes waits for its target to be created."""
@@ -163,7 +171,7 @@ class Partitions:
 
     async def _start_in(self, lane: Lane) -> None:
         begun = lane.record.begun_ms is not None
-        if not self.wanted:
+        if self._at_first is None:
             return
         missing = [
             key
@@ -177,7 +185,8 @@ class Partitions:
         ]
         await self._conditions.learn({topic for topic, _ in missing})
         if new:
-            first = await self._starting.first_entries(new, born_after_link=begun)
+            born = [key for key in new if begun or key not in self._at_first]
+            first = await self._starting.first_entries(new, born_after_link=frozenset(born))
             moves = {key: entry.moves for key, entry in lane.entries.items() if entry.moves}
             await lane.write_first([replace(e, moves=moves.get((e.topic, e.partition), 0)) for e in first])
         contested, unclear = await self._claims.contested([lane.entries[key] for key in missing if key in lane.entries])

@@ -47,9 +47,10 @@ class StartingPoints:
         self._turned = turned  # before which offset the other direction has written all
         self._two_way = two_way  # then what a target topic holds may well be its own clients'
 
-    async def first_entries(self, keys: Collection[Key], *, born_after_link: bool) -> list[Entry]:
-        """Entries for partitions that have none. Partitions whose leaders aren't known now are left out."""
-        starts = await self._first_offsets(keys, earliest=born_after_link)
+    async def first_entries(self, keys: Collection[Key], *, born_after_link: Collection[Key]) -> list[Entry]:
+        """Entries for partitions that have none; those of them that the source got only when the link ran already are
+        copied from their beginnings. Partitions whose leaders aren't known now are left out."""
+        starts = await self._first_offsets(keys, born_after_link)
         ends = await self._target_ends(starts)
         now = self._now_ms()
         entries = []
@@ -104,7 +105,7 @@ class StartingPoints:
         """The present end of each entry's target partition; those without a leader now are left out."""
         return await self._target_ends([(entry.topic, entry.partition) for entry in entries])
 
-    async def _first_offsets(self, keys: Collection[Key], *, earliest: bool) -> dict[Key, int]:
+    async def _first_offsets(self, keys: Collection[Key], born_after_link: Collection[Key]) -> dict[Key, int]:
         start = self._link.topics.start
         if isinstance(start, datetime):
             at = int(start.timestamp() * 1000)
@@ -112,8 +113,9 @@ class StartingPoints:
             later = [key for key, listed in found.items() if listed.error == NONE and listed.offset < 0]
             found.update(await self._source.offsets([(*key, LATEST) for key in later], READ_COMMITTED))
         else:
-            where = EARLIEST if earliest or start == "earliest" else LATEST
-            found = await self._source.offsets([(*key, where) for key in keys], READ_COMMITTED)
+            where = EARLIEST if start == "earliest" else LATEST
+            asked = [(*key, EARLIEST if key in born_after_link else where) for key in keys]
+            found = await self._source.offsets(asked, READ_COMMITTED)
         return _usable(found)
 
     async def _target_ends(self, keys: Collection[Key]) -> dict[Key, int]:

@@ -84,3 +84,18 @@ def test_given_orders_that_can_be_read_only_late_then_topics_are_copied_as_soon_
             worker.wait_ready()
             installation.wait_until_copied(1, within=40)
         assert eu.faults_hit() == {"ListOffsets fail": 5}
+
+
+def test_given_a_source_without_topics_and_start_latest_then_what_is_born_after_the_start_is_copied_from_its_beginning(
+    tmp_path: Path,
+) -> None:
+    with BundledCluster(name="us") as us, BundledCluster(name="eu") as eu:
+        link = {"name": "first", "source": "us", "target": "eu", "topics": {"start": "latest"}}
+        installation = Installation(tmp_path, {"us": us, "eu": eu}, [link])
+        with installation.worker() as worker:
+            worker.wait_ready()
+            create(us.admin(), "orders")
+            produce(us.client_config, "orders", 0, records(0, 10))
+            installation.wait_until_copied(1)
+        found = [int(record.value or b"") for record in read_partition(eu.client_config, "us.orders", 0)]
+        assert found == list(range(10))

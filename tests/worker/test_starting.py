@@ -41,7 +41,7 @@ async def test_given_a_copy_that_the_ledger_does_not_know_then_it_is_stated_and_
     await us.all_topics()
     await eu.all_topics()
     starting = StartingPoints(link, us, eu, lambda: 7)
-    entries = await starting.first_entries([("known-to-nobody", 0), ("new", 0)], born_after_link=True)
+    entries = await starting.first_entries([("known-to-nobody", 0), ("new", 0)], born_after_link={("new", 0)})
     found = {entry.topic: entry for entry in entries}
     assert (found["new"].state, found["new"].reason) == (State.COPYING, None)
     lost = found["known-to-nobody"]
@@ -63,5 +63,5 @@ async def test_given_names_kept_in_both_directions_then_what_the_target_holds_is
     await us.all_topics()
     await eu.all_topics()
     starting = StartingPoints(link, us, eu, lambda: 7, two_way=True)
-    (entry,) = await starting.first_entries([("orders", 0)], born_after_link=True)
+    (entry,) = await starting.first_entries([("orders", 0)], born_after_link={("orders", 0)})
     assert (entry.state, entry.reason, entry.source_next, entry.target_next) == (State.COPYING, None, 0, 15)
