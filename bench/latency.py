@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,9 @@ class Latency:
     p99_ms: float
 
 
-def latency(contestant: Contestant, pair: Pair, directory: Path, seconds: float) -> dict[int, Latency]:
+def latency(
+    contestant: Contestant, pair: Pair, directory: Path, seconds: float, rates: Sequence[int] = RATES
+) -> dict[int, Latency]:
     """By rate, each measured over that many seconds in the same process; leaves both clusters empty again."""
     measured: dict[int, Latency] = {}
     create_topic(pair.source.admin(), TOPIC, PARTITIONS)
@@ -44,7 +47,7 @@ def latency(contestant: Contestant, pair: Pair, directory: Path, seconds: float)
         producer = Producer(pair.source.client_config | {"linger.ms": 0, "acks": "all"})
         try:
             _warm_up(producer, watcher)
-            for rate in RATES:
+            for rate in rates:
                 measured[rate] = _at_rate(rate, producer, pair, running.remote_topic, seconds)
         except (AssertionError, RuntimeError) as error:
             raise BenchError(f"{contestant.name}, latency: {error}\n{running.log()[-3000:]}") from None
