@@ -159,9 +159,14 @@ def load(path: Path) -> ClusterFile:
         raise ClusterFileError(f"{path}: {error.strerror or error}") from error
     if len(data) > MAX_BYTES:
         raise ClusterFileError(f"{path}: larger than {MAX_BYTES} bytes")
+    if not data.strip():
+        raise ClusterFileError(f"{path}: is empty")
     try:
         content: Any = json.loads(data)
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ClusterFileError(f"{path}: isn't JSON: {error.msg} at {where}") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8; nested without end
         raise ClusterFileError(f"{path}: isn't JSON: {type(error).__name__}") from None
     try:
         return ClusterFile.model_validate(content)

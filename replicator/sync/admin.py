@@ -194,9 +194,8 @@ class Admin:
     def make_ready(self) -> None:
         """Begin to make the client where that takes a second, so that who changes something needn't wait for it."""
         if self._by_token and self._made is None:
-            self._begin_making().add_done_callback(
-                lambda made: made.cancelled() or made.exception()
-            )  # it's tried again
+            making = self._begin_making()
+            making.add_done_callback(lambda made: made.cancelled() or made.exception())  # whoever needs it tries again
 
     async def _connected(self) -> AdminClient:
         """The client. One that logs in with tokens is made in another thread: its constructor rests for a second."""

@@ -340,6 +340,22 @@ def test_given_a_file_that_is_not_valid_then_said_where(world: World, changes: d
         FileCluster(world.path)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b" \n", "is empty"),
+        (b'{"nodes": [\n  {"id": 1,}]}', "at line 2"),
+        (b"\xff", "UnicodeDecodeError"),
+        (b"[" * 100_000, "RecursionError"),
+        (b"[]", "the file"),
+    ],
+)
+def test_given_a_file_that_is_no_json_object_then_said_where(world: World, content: bytes, said: str) -> None:
+    world.path.write_bytes(content)
+    with pytest.raises(ClusterFileError, match=said):
+        FileCluster(world.path)
+
+
 async def test_given_certificates_that_are_requested_then_clients_may_show_them(world: World, tmp_path: Path) -> None:
     authority = CertificateAuthority(tmp_path / "ca")
     server, own = authority.issue("server"), authority.issue("carol")
