@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import threading
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from contextvars import copy_context
 from random import Random
@@ -494,6 +495,8 @@ def in_virtual_world(lines: list[str]) -> Iterator[None]:
         return ClusterClient(alias, config, f"{client_id}-w{OWNER.get()}", loop.time)
 
     def note(_: Any, level: str, event: dict[str, Any]) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            raise structlog.DropEvent  # a thread that an earlier test has left waits for its cluster: not of this world
         now = asyncio.get_event_loop().time() - START_S
         what = event.pop("event")
         more = " ".join(f"{key}={value}" for key, value in event.items() if key not in ("link", "next_step"))
